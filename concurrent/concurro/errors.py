@@ -1,0 +1,236 @@
+"""The error tree: everything that Concurrent raises on purpose.
+
+Every error is a `ConcurroError` and also the builtin that a caller would catch
+anyway (`LookupError`, `TimeoutError`, `ValueError`, ...). Errors keep their facts
+as attributes; the message says what happened, to whom, where, and what to do.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import pickle
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ConcurroError(Exception):
+    """Root of every error that Concurrent raises on purpose."""
+
+
+# Configuration and components
+
+
+class ConfigError(ConcurroError, ValueError):
+    """A configuration that cannot be used.
+
+    Attributes:
+        where: `file:line`, the environment variable or the option at fault.
+    """
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
+
+
+class AddressError(ConfigError):
+    """An address that is malformed, or that a node must not use."""
+
+
+class ComponentError(ConcurroError):
+    """Something is wrong with a component."""
+
+
+class ComponentNotFoundError(ComponentError, LookupError):
+    """No enabled component of that interface has that name."""
+
+
+class DuplicateComponentError(ComponentError, ValueError):
+    """Two components of one interface have the same name."""
+
+
+class ContractError(ComponentError, TypeError):
+    """A component does not keep its interface's contract.
+
+    Attributes:
+        faults: One line per fault, each with file and line.
+    """
+
+    def __init__(self, message: str, faults: Sequence[str] = ()) -> None:
+        super().__init__("\n".join([message, *(f"  - {fault}" for fault in faults)]))
+        self.faults = tuple(faults)
+
+
+class BrokenPluginError(ComponentError, ImportError):
+    """A plugin did not import; the traceback of the import is its cause."""
+
+
+class DependencyCycleError(ComponentError, ValueError):
+    """Components need one another in a circle."""
+
+
+# Jobs as they are written
+
+
+class InvalidTaskError(ConcurroError, TypeError):
+    """Something that is not a usable `Task` was emitted or pushed."""
+
+
+class NotPicklableError(ConcurroError, pickle.PicklingError, TypeError):
+    """A value cannot travel.
+
+    Attributes:
+        path: Where in the value the culprit sits, e.g. `task.options['lock']`.
+        culprit: Type name of the culprit.
+    """
+
+    def __init__(self, message: str, path: str = "", culprit: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+        self.culprit = culprit
+
+    def __reduce__(self) -> tuple[type[NotPicklableError], tuple[str, str, str]]:
+        """Pickle with every constructor argument."""
+        return type(self), (str(self), self.path, self.culprit)
+
+
+class SystemLoadError(ConcurroError, ImportError):
+    """A submitted task system could not be rebuilt where it should run."""
+
+
+# Tasks and systems as they end
+
+
+class TaskError(ConcurroError):
+    """The failure of a task, as `task_finished` receives it.
+
+    Attributes:
+        task_id: The task, `<system_id>:<number>`.
+        type_name: Class name of what was raised.
+        message: Text of what was raised.
+        traceback: The remote traceback as text; empty when there is none.
+        slave_id: The slave of the last attempt; None when none ran.
+        attempt: Number of the last attempt, from 1.
+        cause: The original exception if it can be rebuilt, else None.
+    """
+
+    def __init__(  # noqa: PLR0913 - the facts of a failure, all of them plain
+        self,
+        task_id: str | None,
+        type_name: str,
+        message: str,
+        traceback: str = "",
+        slave_id: str | None = None,
+        attempt: int = 0,
+        cause: BaseException | None = None,
+    ) -> None:
+        where = f" on slave {slave_id}" if slave_id else ""
+        which = f", attempt {attempt}" if attempt else ""
+        text = f"task {task_id}{which}{where}: {type_name}: {message}"
+        super().__init__(f"{text}\n{traceback}" if traceback else text)
+        self.task_id = task_id
+        self.type_name = type_name
+        self.message = message
+        self.traceback = traceback
+        self.slave_id = slave_id
+        self.attempt = attempt
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with every fact but the cause when that does not pickle."""
+        cause = self.cause
+        try:
+            pickle.dumps(cause)
+        except Exception:  # noqa: BLE001 - a cause may fail in any way; the text stays
+            cause = None
+        facts = (self.task_id, self.type_name, self.message, self.traceback)
+        return type(self), (*facts, self.slave_id, self.attempt, cause)
+
+
+class TaskTimeout(TaskError, TimeoutError):  # noqa: N818 - a fixed public name
+    """The attempt ran longer than the task's `timeout` and was killed."""
+
+
+class WorkerLost(TaskError, RuntimeError):  # noqa: N818 - a fixed public name
+    """The worker, or its slave, died while it ran the task."""
+
+
+class TaskMemoryExceeded(TaskError, MemoryError):  # noqa: N818 - a fixed public name
+    """The attempt used more than `[slave] memory_limit` and was killed."""
+
+
+class TaskCancelled(TaskError, concurrent.futures.CancelledError):  # noqa: N818 - a fixed public name
+    """The task was cancelled before it finished."""
+
+
+class ResultNotPicklable(TaskError, TypeError):  # noqa: N818 - a fixed public name
+    """The task ran, but its result cannot travel back."""
+
+
+class RemoteTraceback(ConcurroError):
+    """The traceback of another process, as the cause of an exception here."""
+
+    def __str__(self) -> str:
+        """Return the traceback, on lines of its own."""
+        return f"\n{self.args[0]}" if self.args else ""
+
+
+class SystemFailedError(ConcurroError, RuntimeError):
+    """A task system ended with an error that is not an exception to re-raise.
+
+    Attributes:
+        error: What `gather_result` gave as its error, or the failure's text.
+    """
+
+    def __init__(self, error: object, traceback: str = "") -> None:
+        super().__init__(f"{error}\n{traceback}" if traceback else f"{error}")
+        self.error = error
+        self.traceback = traceback
+
+
+class StalledSystemError(ConcurroError, RuntimeError):
+    """A task system is not complete, and a whole round yielded no task."""
+
+
+class HostLost(ConcurroError, RuntimeError):  # noqa: N818 - a fixed public name
+    """The process that ran a task system died."""
+
+
+# Nodes and the way between them
+
+
+class ProtocolError(ConcurroError, ValueError):
+    """Bytes that no peer of this protocol would send."""
+
+
+class LinkClosedError(ConcurroError, ConnectionError):
+    """The connection is closed."""
+
+
+class MasterUnreachable(ConcurroError, ConnectionError, TimeoutError):  # noqa: N818 - a fixed public name
+    """No master answered; the message lists what was tried."""
+
+
+class RefusedError(ConcurroError, ConnectionRefusedError):
+    """The master answered and refused.
+
+    Attributes:
+        code: Short reason, e.g. `python`, `protocol`, `role`.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ClosedError(ConcurroError, RuntimeError):
+    """The cluster, application or executor was closed."""
+
+
+class UnknownSystemError(ConcurroError, LookupError):
+    """The master knows no system of that id (never did, or its result expired)."""
+
+
+class NodeStartError(ConcurroError, RuntimeError):
+    """A process of a node did not start, or ended at once."""

@@ -1,0 +1,369 @@
+"""Ids, enums and records that several layers share.
+
+Ids on the wire are integers; `task_id`, `system_id` and a slave's id are texts for
+people. The records of the hot tables (`TaskRecord`, `TaskClass`, `SlaveRecord`,
+`SystemRecord`) are slotted and mutable because millions of them are touched per
+minute; every other record is a frozen dataclass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Any, NamedTuple
+
+LEASE_COUNTER_BITS = 40
+
+
+def make_lease(epoch: int, counter: int) -> int:
+    """Return the lease number: never reused, not even by a later master."""
+    return epoch << LEASE_COUNTER_BITS | counter
+
+
+def format_task_id(system_id: str, number: int) -> str:
+    """Return the id of a task as people see it."""
+    return f"{system_id}:{number}"
+
+
+def parse_task_id(task_id: str) -> tuple[str, int]:
+    """Split a task id into system id and number.
+
+    Raises:
+        ValueError: `task_id` is not of the form `<system_id>:<number>`.
+    """
+    system_id, colon, number = task_id.rpartition(":")
+    if not colon or not number.isdigit():
+        message = f"{task_id!r} is not a task id; one looks like <system_id>:<number>"
+        raise ValueError(message)
+    return system_id, int(number)
+
+
+class Role(Enum):
+    """What a peer is to the master."""
+
+    SLAVE = "slave"
+    APPLICATION = "application"
+    HOST = "host"
+    ADMIN = "admin"
+
+
+class Outcome(IntEnum):
+    """How an attempt ended. The numbers are on the wire."""
+
+    DONE = 0
+    RAISED = 1
+    TIMEOUT = 2
+    LOST = 3  # the worker died while it ran the task
+    MEMORY = 4
+    CANCELLED = 5
+    NOT_PICKLABLE = 6  # the task ran, its result cannot travel
+    NOT_LOADED = 7  # the task could not be rebuilt on the worker
+    SLAVE_LOST = 8  # the whole slave went away; not charged to the crash budget
+
+
+class SystemState(Enum):
+    """Where a task system stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self not in (SystemState.STARTING, SystemState.RUNNING)
+
+
+class BlobRef(NamedTuple):
+    """The name of immutable bytes: BLAKE2b-256 digest and size [B]."""
+
+    digest: bytes
+    size: int
+
+
+class Failure(NamedTuple):
+    """Why an attempt failed, as it travels. All plain, never unpickled on the way."""
+
+    type_name: str
+    message: str
+    traceback: str = ""
+    pickled: bytes | None = None  # the exception, when it survives a round trip
+
+
+@dataclass(frozen=True, slots=True)
+class SlaveView:
+    """A slave as a task system, a user or the command line sees it.
+
+    Attributes:
+        id: Unique name, made by the master from the host name.
+        host: Host name.
+        workers: Worker processes.
+        running: Tasks that run now (at most `workers`).
+        queued: Tasks sent ahead that have not started.
+        rating: The strategy's rating; less is better.
+        resources: Name to amount offered.
+    """
+
+    id: str
+    host: str
+    workers: int
+    running: int = 0
+    queued: int = 0
+    rating: float = 0.0
+    resources: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressRecord:
+    """How far a task system is.
+
+    Attributes:
+        done: As `report_progress` said; without it, finished tasks.
+        total: As `report_progress` said; None when unknown.
+        message: As `report_progress` said.
+        counts: Tasks by state: `queued, leased, done, failed, cancelled`.
+        elapsed: Seconds since the master accepted the system [s].
+    """
+
+    done: int = 0
+    total: int | None = None
+    message: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    elapsed: float = 0.0
+
+
+class TaskClass:
+    """What the tasks of one class in one system have in common.
+
+    A host announces each class once: the Python class and the values of the keyword
+    fields. Scheduling costs and measured durations are per class, not per task.
+
+    Attributes:
+        number: Number within its system, from 0.
+        name: Qualified name of the Python class, for people.
+        priority: Higher runs earlier.
+        timeout: Seconds an attempt may take [s]; None for no limit.
+        max_retries: Retries after a failed attempt; None: see `Task`.
+        requires: Resource name to amount.
+        code: How a worker gets the class: opaque payload and blob references.
+        duration: Measured duration of an attempt, decaying maximum [s]; None before the first.
+    """
+
+    __slots__ = ("code", "duration", "max_retries", "name", "number", "priority", "requires", "timeout")
+
+    def __init__(  # noqa: PLR0913 - a record
+        self,
+        number: int,
+        name: str,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        requires: dict[str, float] | None = None,
+        code: tuple[bytes, list[Any]] = (b"", []),
+    ) -> None:
+        self.number = number
+        self.name = name
+        self.priority = priority
+        self.timeout = timeout
+        self.max_retries = max_retries
+        self.requires = requires or {}
+        self.code = code
+        self.duration: float | None = None
+
+
+class TaskRecord:
+    """A task as the master and its scheduler know it: never unpickled.
+
+    Attributes:
+        system: The system it belongs to.
+        number: Number within the system.
+        task_class: What it shares with the tasks of its class.
+        payload: Pickled state, opaque.
+        blobs: References of large parts, as they travel; None for none.
+        attempt: Attempts leased so far; the running one's number.
+        lease: Lease of the current attempt; 0 when it has none.
+        slave_id: Slave that holds the lease, or held the last one.
+        crashes: Started attempts lost by their worker's death.
+        slave_losses: Attempts lost with their whole slave.
+        outcome: How the last attempt failed; None before one did.
+        failure: The failure of the last attempt.
+    """
+
+    __slots__ = (
+        "attempt",
+        "blobs",
+        "crashes",
+        "failure",
+        "lease",
+        "number",
+        "outcome",
+        "payload",
+        "slave_id",
+        "slave_losses",
+        "system",
+        "task_class",
+    )
+
+    def __init__(
+        self, system: SystemRecord, number: int, task_class: TaskClass, payload: bytes, blobs: list[Any] | None = None
+    ) -> None:
+        self.system = system
+        self.number = number
+        self.task_class = task_class
+        self.payload = payload
+        self.blobs = blobs
+        self.attempt = 0
+        self.lease = 0
+        self.slave_id: str | None = None
+        self.crashes = 0
+        self.slave_losses = 0
+        self.outcome: Outcome | None = None
+        self.failure: Failure | None = None
+
+    @property
+    def id(self) -> str:
+        """The task id as people see it."""
+        return format_task_id(self.system.system_id, self.number)
+
+    @property
+    def priority(self) -> int:
+        """Higher runs earlier."""
+        return self.task_class.priority
+
+    @property
+    def requires(self) -> dict[str, float]:
+        """Resource name to amount."""
+        return self.task_class.requires
+
+    @property
+    def size(self) -> int:
+        """Bytes that travel with it, large parts included [B]."""
+        return len(self.payload) + sum(blob[2] for blob in self.blobs or ())
+
+
+class SystemRecord:
+    """A task system as the master and its scheduler know it.
+
+    Attributes:
+        number: The master's short number for it.
+        system_id: Its id as people see it.
+        name: Class name, for people.
+        weight: Its share against other systems.
+        application: Id of the application that submitted it; fair share is between these first.
+        state: Where it stands. Records of ended systems are dropped at the next `tick`.
+        generation: Raised when a recovered host emits other tasks than before.
+        speculate: Whether straggler copies may run.
+        classes: Class number to TaskClass.
+        open: Task number to TaskRecord, for every task that is not final.
+        done, failed, cancelled: Counts of final tasks.
+        leased: Count of open tasks that hold a lease.
+    """
+
+    __slots__ = (
+        "application",
+        "cancelled",
+        "classes",
+        "done",
+        "failed",
+        "generation",
+        "leased",
+        "name",
+        "number",
+        "open",
+        "speculate",
+        "state",
+        "system_id",
+        "weight",
+    )
+
+    def __init__(  # noqa: PLR0913 - a record
+        self,
+        number: int,
+        system_id: str,
+        name: str,
+        *,
+        weight: float = 1.0,
+        application: str = "",
+        speculate: bool = False,
+    ) -> None:
+        self.number = number
+        self.system_id = system_id
+        self.name = name
+        self.weight = weight
+        self.application = application
+        self.speculate = speculate
+        self.state = SystemState.STARTING
+        self.generation = 1
+        self.classes: dict[int, TaskClass] = {}
+        self.open: dict[int, TaskRecord] = {}
+        self.done = 0
+        self.failed = 0
+        self.cancelled = 0
+        self.leased = 0
+
+
+class SlaveRecord:
+    """A slave as the scheduler and its strategy know it.
+
+    Attributes:
+        id: Unique name.
+        host: Host name.
+        workers: Slots: tasks that it can run at once.
+        leases: Lease to TaskRecord, oldest first.
+        resources: Name to amount offered.
+        free: Name to amount not taken by leases.
+        rating: The strategy's last rating; less is better.
+        durations: Class name to measured duration here, a decaying mean [s].
+        finished: Attempts that ended here.
+        sick: Why it must not get tasks; empty when it may.
+        draining: Whether it is leaving and takes nothing new.
+        blobs: Digests known to be on its machine.
+    """
+
+    __slots__ = (
+        "blobs",
+        "draining",
+        "durations",
+        "finished",
+        "free",
+        "host",
+        "id",
+        "leases",
+        "rating",
+        "resources",
+        "sick",
+        "workers",
+    )
+
+    def __init__(self, slave_id: str, host: str, workers: int, resources: dict[str, float] | None = None) -> None:
+        self.id = slave_id
+        self.host = host
+        self.workers = workers
+        self.resources = dict(resources or {})
+        self.free = dict(self.resources)
+        self.leases: dict[int, TaskRecord] = {}
+        self.rating = 0.0
+        self.durations: dict[str, float] = {}
+        self.finished = 0
+        self.sick = ""
+        self.draining = False
+        self.blobs: set[bytes] = set()
+
+    @property
+    def running(self) -> int:
+        """Leases that run now, as far as the master can know."""
+        return min(len(self.leases), self.workers)
+
+    @property
+    def queued(self) -> int:
+        """Leases sent ahead of what can run."""
+        return max(0, len(self.leases) - self.workers)
+
+    def view(self) -> SlaveView:
+        """Return what others may see of it."""
+        return SlaveView(
+            self.id, self.host, self.workers, self.running, self.queued, self.rating, dict(self.resources)
+        )

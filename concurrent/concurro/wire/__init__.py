@@ -1,0 +1,1 @@
+"""What travels: messages, payloads, code and blobs."""

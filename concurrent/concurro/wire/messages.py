@@ -1,0 +1,155 @@
+"""Every message, its layout, and the code that packs and checks frame 0.
+
+Frame 0 of a message is a msgpack array `[version, kind, seq, ack, body]`; `body` is a
+positional array. New fields go to the end of an array, and a reader ignores what it
+does not know. Further frames are raw bytes (chunks of blobs) and are forwarded untouched.
+
+Two layouts appear in many messages:
+
+    blobs    [[purpose, digest, size], ...] or None; purpose is a `BlobPurpose`
+    result   [outcome, value, blobs]: for DONE `value` is an opaque payload (bytes), else
+             a failure [type_name, message, traceback, pickled exception or None]
+
+              application                 master                    slave agent
+                   | HELLO ----------------> | <---------------- HELLO |
+                   | <-------------- WELCOME | WELCOME --------------> |
+    a system       | SUBMIT ---------------> |                         |
+                   | <------------ SUBMITTED |   host                  |
+                   |                         | START ->|               |
+                   |                         | IN n -->|               |
+                   |                         | <-- OUT n               |
+                   |                         | LEASES ---------------> |
+                   |                         | <-------------- RESULTS |
+                   |                         | IN n+1 ->| ... RESULT_ACK>
+                   | <---------------- EVENT |                         |
+                   | <---------------- ENDED |                         |
+    plain tasks    | OPEN -----------------> |                         |
+                   | OUT ------------------> | (the application is the host
+                   | <------------------- IN |  of an implicit system)
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgpack
+
+from concurro.errors import ProtocolError
+
+PROTOCOL = 1
+"""Major version of the protocol; peers of another one are refused."""
+
+INLINE_LIMIT = 64 * 1024
+"""Payloads up to this size ride inline [B]; larger ones are blobs."""
+
+CHUNK_SIZE = 512 * 1024
+"""Bytes of a blob in one BLOB_CHUNK [B]."""
+
+MESSAGE_LIMIT = 256 * 1024 * 1024
+"""Largest frame that a peer accepts [B]."""
+
+
+class Kind(IntEnum):
+    """The kinds of messages, with the body of each."""
+
+    # Every session.
+    HELLO = 1  # [protocol, python "3.11", role, session id, known epoch, received seq, name, facts {}]
+    WELCOME = 2  # [epoch, peer id, received seq, task credit, byte credit, facts {}]
+    REFUSED = 3  # [code, text]
+    GOODBYE = 4  # [reason]
+    HEARTBEAT = 5  # []
+    CREDIT = 6  # [tasks, bytes]: as many more may be sent
+
+    # Slave to master.
+    SLAVE_STATE = 16  # [slots, worker pids, why it is sick or "", resources {}]
+    RESULTS = 17  # [[lease, outcome, value, blobs, duration ns], ...]
+    RETURNED = 18  # [leases, reason]: not started, given back
+    STARTED = 19  # [leases]: of a RECALL, those that had started; they stay
+
+    # Master to slave.
+    CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs], ...]
+    LEASES = 25  # [[lease, system, class, number, attempt, payload, blobs], ...]
+    RECALL = 26  # [leases]
+    KILL = 27  # [leases]: running or not, no result is wanted
+    RESULT_ACK = 28  # [leases]: results that are safe; their blobs may go
+    FORGET = 29  # [system]: its classes are not needed any more
+    DRAIN = 30  # []: finish what runs, return the rest, say GOODBYE
+
+    # Master to host, and to an application for its implicit system.
+    START = 40  # [system, system id, payload, blobs, seed, facts {}]
+    IN = 41  # [system, n, time, [[number, outcome, value, blobs, slave id, attempt, duration ns], ...],
+    #           tasks to pull, bytes to pull, cancel reason or None, cluster view or None]
+    # Host to master, and an application for its implicit system.
+    OUT = 42  # [system, n, number of the first task, classes, tasks, cancelled numbers, publications,
+    #           progress or None, end or None, facts {}]
+    #   classes: [[class, name, priority, timeout, max_retries, requires {}, code payload, blobs], ...]
+    #   tasks: [[class, payload] or [class, payload, blobs], ...], numbered on from the first
+    #   publications: [[value, blobs], ...]; progress: [done, total, message]
+    #   end: [state, result] with state "complete" or "failed" and result as above
+    #   facts: {"exhausted": bool, "round": int}
+
+    # Application and master.
+    SUBMIT = 56  # [token, system id, name, payload, blobs, options {detach, ttl, weight, restarts, speculate}]
+    OPEN = 57  # [token, system id, name]: an implicit system
+    ATTACH = 58  # [token, system id]
+    SUBMITTED = 59  # [token, system, system id, error text or None, error code or None]
+    CANCEL_SYSTEM = 60  # [system id]
+    EVENT = 61  # [system, publications, progress or None, counts {} or None, elapsed s]
+    ENDED = 62  # [system, state, result]
+    RELEASE = 63  # [system id]: the result arrived; it may go
+    REQUEST = 64  # [token, name, arguments []]
+    REPLY = 65  # [token, ok, value or error text]
+
+    # Blobs, either way.
+    BLOB_GET = 80  # [digest, size, offset, length]
+    BLOB_CHUNK = 81  # [digest, size, offset], and the bytes as frame 1
+    BLOB_MISSING = 82  # [digest, size]
+
+
+class BlobPurpose(IntEnum):
+    """What a blob of a payload is for."""
+
+    BUFFER = 0  # an out-of-band buffer, in order
+    CODE = 1  # a class or function that travels by value
+    PICKLE = 2  # the pickle itself, too large to ride inline
+
+
+class Message(NamedTuple):
+    """A checked message."""
+
+    kind: int
+    seq: int
+    ack: int
+    body: list[Any]
+    frames: tuple[bytes | memoryview, ...] = ()
+
+
+def pack_message(kind: int, body: list[Any] | tuple[Any, ...], seq: int = 0, ack: int = 0) -> bytes:
+    """Return frame 0."""
+    packed: bytes = msgpack.packb((PROTOCOL, kind, seq, ack, body), use_bin_type=True)
+    return packed
+
+
+def unpack_message(frames: list[Any]) -> Message:
+    """Check the frames of one message.
+
+    Raises:
+        ProtocolError: They are not one of ours.
+    """
+    try:
+        header = msgpack.unpackb(frames[0], use_list=True, raw=False, strict_map_key=False)
+    except Exception as error:
+        message = f"frame 0 is not msgpack: {error}"
+        raise ProtocolError(message) from error
+    if not isinstance(header, list) or len(header) < 5:  # noqa: PLR2004 - the five fields above
+        message = "frame 0 is not [version, kind, seq, ack, body]"
+        raise ProtocolError(message)
+    version, kind, seq, ack, body = header[:5]
+    if version != PROTOCOL and kind not in (Kind.HELLO, Kind.REFUSED):
+        message = f"protocol version {version!r}, expected {PROTOCOL}"
+        raise ProtocolError(message)
+    if not (isinstance(kind, int) and isinstance(seq, int) and isinstance(ack, int) and isinstance(body, list)):
+        message = "frame 0 has fields of wrong types"
+        raise ProtocolError(message)
+    return Message(kind, seq, ack, body, tuple(frames[1:]))
