@@ -1,0 +1,171 @@
+"""The loop of a node: drain what arrived, decide, flush.
+
+    wait ---> read every ready source ---> due timers, posted calls ---> flush hooks --+
+      ^                                                                              |
+      +------------------------------------------------------------------------------+
+
+Everything that arrived in one wake-up is handled before anything is sent, so that a
+batch of events becomes one message per peer. No latency is added when idle.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import os
+import selectors
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+_READ = selectors.EVENT_READ
+_WRITE = selectors.EVENT_WRITE
+
+
+class Timer:
+    """A call at a time; `cancel` forgets it."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Forget the call. Idempotent."""
+        self.callback = None
+
+
+class Loop:
+    """A single-threaded poller with timers. Loop thread only, but for `post` and `stop`."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._posted: deque[Callable[[], None]] = deque()
+        self._flushes: list[Callable[[], None]] = []
+        self._running = False
+        self._closed = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._selector.register(self._wake_read, _READ, (self._drain_wake, None))
+        self.wakeups = 0
+
+    @staticmethod
+    def now() -> float:
+        """Return the monotonic time [s]."""
+        return time.monotonic()
+
+    def watch(self, fd: int, on_readable: Callable[[], None], on_writable: Callable[[], None] | None = None) -> None:
+        """Call `on_readable` whenever `fd` can be read; see `want_write` for the other."""
+        self._selector.register(fd, _READ, (on_readable, on_writable))
+
+    def want_write(self, fd: int, wanted: bool) -> None:  # noqa: FBT001 - a switch, and its value is all it takes
+        """Ask, or stop asking, for `on_writable` calls."""
+        key = self._selector.get_key(fd)
+        self._selector.modify(fd, _READ | _WRITE if wanted else _READ, key.data)
+
+    def pause_read(self, fd: int, paused: bool) -> None:  # noqa: FBT001 - a switch, and its value is all it takes
+        """Stop reading a source that is ahead of us, or go on."""
+        key = self._selector.get_key(fd)
+        writing = key.events & _WRITE
+        self._selector.modify(fd, (_WRITE if paused else _READ) | writing, key.data)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget `fd`; call it before the descriptor is closed. Idempotent."""
+        try:
+            self._selector.unregister(fd)
+        except (KeyError, ValueError):
+            return
+
+    def at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call once at the monotonic time `when` [s]."""
+        timer = Timer(when, callback)
+        heapq.heappush(self._timers, (when, next(self._order), timer))
+        return timer
+
+    def after(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Call once, `delay` seconds from now [s]."""
+        return self.at(time.monotonic() + delay, callback)
+
+    def post(self, callback: Callable[[], None]) -> None:
+        """Call once in the loop's thread. Thread-safe."""
+        self._posted.append(callback)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make the loop turn once. Thread-safe."""
+        try:
+            os.write(self._wake_write, b"\0")
+        except (BlockingIOError, OSError):
+            return  # it is awake already, or closed
+
+    def on_flush(self, callback: Callable[[], None]) -> None:
+        """Call after every batch of events, in the order of registration."""
+        self._flushes.append(callback)
+
+    def off_flush(self, callback: Callable[[], None]) -> None:
+        """Forget a flush hook. Idempotent."""
+        if callback in self._flushes:
+            self._flushes.remove(callback)
+
+    def run(self) -> None:
+        """Turn until `stop`."""
+        self._running = True
+        while self._running:
+            self.turn(None)
+
+    def stop(self) -> None:
+        """End `run` after this turn. Thread-safe."""
+        self._running = False
+        self.wake()
+
+    def turn(self, timeout: float | None) -> None:
+        """Wait at most `timeout` seconds for events [s], handle them, flush."""
+        if self._posted:
+            timeout = 0.0
+        elif self._timers:
+            delay = max(0.0, self._timers[0][0] - time.monotonic())
+            timeout = delay if timeout is None else min(delay, timeout)
+        ready: list[tuple[Any, int]] = self._selector.select(timeout)
+        self.wakeups += 1
+        for key, mask in ready:
+            on_readable, on_writable = key.data
+            if mask & _READ:
+                on_readable()
+            if mask & _WRITE and on_writable is not None:
+                on_writable()
+        if self._timers:
+            self._run_timers()
+        while self._posted:
+            self._posted.popleft()()
+        for flush in tuple(self._flushes):
+            flush()
+
+    def close(self) -> None:
+        """Release the poller. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _run_timers(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            callback = heapq.heappop(self._timers)[2].callback
+            if callback is not None:
+                callback()
+
+    def _drain_wake(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            return

@@ -1,0 +1,337 @@
+"""Links over AF_UNIX streams: `ipc://` and every parent-child channel.
+
+EOF is death, SO_PEERCRED is the identity, and no I/O thread stands in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import AddressError, ProtocolError
+from concurro.transport.framing import Decoder, frame_header, pack_single
+from concurro.transport.link import Frames, ignore_closed, ignore_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from concurro.transport.loop import Loop
+
+log = logging.getLogger(__name__)
+
+PATH_LIMIT = 100
+"""Longest socket path [B]; the kernel's limit is 107, and 103 elsewhere."""
+
+_READ_SIZE = 256 * 1024
+_READS_PER_TURN = 4
+_JOIN_LIMIT = 64 * 1024
+_IOV_LIMIT = 512
+_BUFFER_SIZE = 1024 * 1024
+
+
+class StreamLink:
+    """A `Link` over a connected AF_UNIX stream socket."""
+
+    ordered = True
+
+    def __init__(self, loop: Loop, stream: socket.socket, peer: str = "") -> None:
+        stream.setblocking(False)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            stream.setsockopt(socket.SOL_SOCKET, option, _BUFFER_SIZE)
+        self.peer = peer
+        self.on_message: Callable[[Frames], None] = ignore_message
+        self.on_closed: Callable[[str], None] = ignore_closed
+        self._loop = loop
+        self._stream: socket.socket | None = stream
+        self._fd = stream.fileno()
+        self._decoder = Decoder()
+        self._queue: deque[Any] = deque()
+        self._backlog = 0
+        self._writing = False
+        loop.watch(self._fd, self._readable, self._writable)
+        loop.on_flush(self._flush)
+
+    @property
+    def closed(self) -> bool:
+        """Whether either side has closed it."""
+        return self._stream is None
+
+    def peer_uid(self) -> int:
+        """Return the user id of the process at the other end."""
+        assert self._stream is not None  # noqa: S101 - the owner asks while the link lives
+        raw = self._stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int(struct.unpack("3i", raw)[1])
+
+    def send(self, frames: Sequence[Any]) -> None:
+        """Queue a message; it leaves with the loop's next flush."""
+        if self._stream is None:
+            return
+        if len(frames) == 1:
+            packed = pack_single(frames[0])
+            self._queue.append(packed)
+            self._backlog += len(packed)
+            return
+        header = frame_header(frames)
+        self._queue.append(header)
+        self._backlog += len(header)
+        for frame in frames:
+            view = memoryview(frame).cast("B")
+            if view.nbytes:
+                self._queue.append(view)
+                self._backlog += view.nbytes
+
+    def backlog(self) -> int:
+        """Return the bytes that were queued and not taken by the kernel yet [B]."""
+        return self._backlog
+
+    def close(self) -> None:
+        """Send what fits at once, and close. Idempotent."""
+        if self._stream is None:
+            return
+        self._write()
+        self._release()
+
+    def _flush(self) -> None:
+        if self._queue and not self._writing:
+            self._write()
+
+    def _writable(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        while self._queue and self._stream is not None:
+            batch = self._take_batch()
+            try:
+                sent = self._stream.send(batch[0]) if len(batch) == 1 else self._stream.sendmsg(batch)
+            except BlockingIOError:
+                self._queue.extendleft(reversed(batch))
+                break
+            except OSError as error:
+                self._queue.extendleft(reversed(batch))
+                self._lost(f"writing failed: {error.strerror}")
+                return
+            self._backlog -= sent
+            self._put_back(batch, sent)
+        wanted = bool(self._queue)
+        if self._stream is not None and wanted != self._writing:
+            self._writing = wanted
+            self._loop.want_write(self._fd, wanted)
+
+    def _take_batch(self) -> list[Any]:
+        """Take buffers for one system call; many small ones become one."""
+        queue = self._queue
+        if len(queue) == 1:
+            return [queue.popleft()]
+        batch, size = [], 0
+        while queue and len(batch) < _IOV_LIMIT and size < _BUFFER_SIZE:
+            size += len(queue[0])
+            batch.append(queue.popleft())
+        if size <= _JOIN_LIMIT:
+            return [b"".join(batch)]
+        return batch
+
+    def _put_back(self, batch: list[Any], sent: int) -> None:
+        for index, buffer in enumerate(batch):
+            if sent < len(buffer):
+                self._queue.extendleft(reversed([memoryview(buffer)[sent:], *batch[index + 1 :]]))
+                return
+            sent -= len(buffer)
+
+    def _readable(self) -> None:
+        for _ in range(_READS_PER_TURN):
+            if self._stream is None:
+                return
+            try:
+                chunk = self._stream.recv(_READ_SIZE)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lost(f"reading failed: {error.strerror}")
+                return
+            if not chunk:
+                self._lost("the other end closed the connection")
+                return
+            try:
+                messages = self._decoder.feed(chunk)
+            except ProtocolError as error:
+                self._lost(f"not our protocol: {error}")
+                return
+            for frames in messages:
+                self.on_message(frames)
+            if len(chunk) < _READ_SIZE:
+                return
+
+    def _lost(self, reason: str) -> None:
+        if self._stream is not None:
+            self._release()
+            self.on_closed(reason)
+
+    def _release(self) -> None:
+        stream, self._stream = self._stream, None
+        self._loop.unwatch(self._fd)
+        self._loop.off_flush(self._flush)
+        self._queue.clear()
+        self._backlog = 0
+        if stream is not None:
+            stream.close()
+
+
+class StreamListener:
+    """Accepts AF_UNIX connections at a path, from the same user or root only."""
+
+    def __init__(self, loop: Loop, path: str, on_link: Callable[[StreamLink], None]) -> None:
+        """Bind and listen.
+
+        Raises:
+            AddressError: The path is too long, taken by a live server, or not writable.
+        """
+        self._loop = loop
+        self._path = path
+        self._on_link = on_link
+        check_path(path)
+        remove_stale(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            self._socket.bind(path)
+            os.chmod(path, 0o600)  # noqa: PTH101 - a str path all the way
+            self._socket.listen(128)
+        except OSError as error:
+            self._socket.close()
+            message = f"cannot listen on ipc://{path}: {error.strerror}"
+            raise AddressError(message) from error
+        self._socket.setblocking(False)
+        self._inode = os.stat(path).st_ino  # noqa: PTH116
+        loop.watch(self._socket.fileno(), self._acceptable)
+
+    def close(self) -> None:
+        """Stop listening and remove the path, if it is still ours. Idempotent."""
+        if self._socket.fileno() < 0:
+            return
+        self._loop.unwatch(self._socket.fileno())
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            if os.stat(self._path).st_ino == self._inode:  # noqa: PTH116
+                os.unlink(self._path)  # noqa: PTH108
+
+    def _acceptable(self) -> None:
+        while True:
+            try:
+                stream, _ = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    log.warning("cannot accept a connection: out of file descriptors")
+                return
+            link = StreamLink(self._loop, stream, f"ipc://{self._path}")
+            if link.peer_uid() not in (0, os.getuid()):
+                log.warning("refused a connection of user %d on %s", link.peer_uid(), self._path)
+                link.close()
+                continue
+            self._on_link(link)
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that the kernel would cut.
+
+    Raises:
+        AddressError: It is longer than 100 bytes.
+    """
+    size = len(os.fsencode(path))
+    if size > PATH_LIMIT:
+        message = f"the path of ipc://{path} has {size} bytes, {PATH_LIMIT} are allowed; choose a shorter folder"
+        raise AddressError(message)
+
+
+def remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more.
+
+    Raises:
+        AddressError: Somebody does listen, or the path is something else.
+    """
+    if not os.path.lexists(path):
+        return
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        probe.connect(path)
+    except ConnectionRefusedError:
+        os.unlink(path)  # noqa: PTH108
+    except OSError as error:
+        message = f"cannot listen on ipc://{path}: the path exists and is not a socket of ours ({error.strerror})"
+        raise AddressError(message) from error
+    else:
+        message = f"cannot listen on ipc://{path}: another process listens there already"
+        raise AddressError(message)
+    finally:
+        probe.close()
+
+
+def connect_stream(loop: Loop, path: str) -> StreamLink:
+    """Return a link to the listener at `path`.
+
+    Raises:
+        OSError: Nobody listens there.
+    """
+    check_path(path)
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        stream.connect(path)
+    except OSError:
+        stream.close()
+        raise
+    return StreamLink(loop, stream, f"ipc://{path}")
+
+
+class Channel:
+    """The blocking end of a parent-child stream, for a process that only reads and answers."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        stream.setblocking(True)
+        self._stream = stream
+        self._decoder = Decoder()
+        self._ready: deque[list[bytes]] = deque()
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._stream.fileno()
+
+    def receive(self) -> list[bytes] | None:
+        """Wait for the next message; None at the end of the stream.
+
+        Raises:
+            ProtocolError: The bytes are no frames of ours.
+            OSError: The descriptor was closed.
+        """
+        while not self._ready:
+            chunk = self._stream.recv(_READ_SIZE)
+            if not chunk:
+                return None
+            self._ready.extend(self._decoder.feed(chunk))
+        return self._ready.popleft()
+
+    def pending(self) -> bool:
+        """Say whether `receive` would return at once from what was read already."""
+        return bool(self._ready)
+
+    def send(self, frames: Sequence[Any]) -> None:
+        """Send a message; wait until the kernel has it.
+
+        Raises:
+            OSError: The other end is gone.
+        """
+        if len(frames) == 1:
+            self._stream.sendall(pack_single(frames[0]))
+            return
+        self._stream.sendall(frame_header(frames))
+        for frame in frames:
+            self._stream.sendall(frame)
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
