@@ -1,0 +1,1 @@
+"""Tests of Concurrent: unit, integration, system, contracts, layout, examples, docs."""

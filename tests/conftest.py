@@ -1,0 +1,25 @@
+"""Fixtures for every test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+from tests.support.leftovers import watch_leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# A slow machine is no reason to fail, and an example database would be a file left behind.
+settings.register_profile("concurro", deadline=None, database=None, print_blob=True)
+settings.load_profile("concurro")
+
+
+@pytest.fixture
+def runtime_folder() -> Iterator[Path]:
+    """Give a short private folder; afterwards prove that nothing was left behind."""
+    with watch_leftovers() as folder:
+        yield folder

@@ -1,0 +1,1 @@
+"""What several tests share: drivers, waits and checks; no tests."""

@@ -1,0 +1,35 @@
+"""Wait for what a test expects, never longer than a deadline."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+POLL_INTERVAL = 0.01
+
+
+def wait_until(predicate: Callable[[], T], timeout: float = 10.0, what: str = "the condition") -> T:
+    """Return the first true answer of `predicate`.
+
+    Args:
+        predicate: Asked again and again.
+        timeout: Seconds until it must be true [s].
+        what: What is waited for, in words that fit the message.
+
+    Raises:
+        AssertionError: The deadline passed; the message holds the last answer.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = predicate()
+        if answer:
+            return answer
+        if time.monotonic() >= deadline:
+            message = f"waited {timeout:g} s for {what}; the last answer was {answer!r}"
+            raise AssertionError(message)
+        time.sleep(POLL_INTERVAL)
