@@ -7,6 +7,7 @@ again where it arrives.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Interface, classImplements, implementedBy
@@ -51,7 +52,9 @@ def declare(cls: type, interfaces: Sequence[Any]) -> None:
 
 def interface_parts(interface: Any) -> tuple[str, str, str, tuple[Any, ...], dict[str, Any]]:
     """Take an interface apart: name, module, docstring, bases and own attributes."""
-    own = {name: interface.direct(name) for name in interface.names(all=False)}
+    own = {name: copy.copy(interface.direct(name)) for name in interface.names(all=False)}
+    for attribute in own.values():
+        attribute.interface = None  # set again when it is built; until then it would be a circle
     return interface.__name__, interface.__module__, interface.__doc__, interface.__bases__, own
 
 

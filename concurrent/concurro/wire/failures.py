@@ -1,0 +1,170 @@
+"""Failures: how what a task raised travels, and what it becomes where it arrives.
+
+Exceptions are the least trustworthy values there are: some pickle and do not unpickle, some
+run code while they load, some cannot even say their message. So a failure always travels as
+text, and the exception itself only if it survived a round trip where it was raised.
+"""
+
+from __future__ import annotations
+
+import traceback as tracebacks
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import (
+    RemoteTraceback,
+    ResultNotPicklable,
+    TaskCancelled,
+    TaskError,
+    TaskMemoryExceeded,
+    TaskTimeout,
+    WorkerLost,
+)
+from concurro.ids import Failure, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TEXT_LIMIT = 100_000  # characters of a message or traceback; what is over the limit is cut in the middle
+
+_OWN_ERRORS: dict[Outcome, type[TaskError]] = {
+    Outcome.TIMEOUT: TaskTimeout,
+    Outcome.LOST: WorkerLost,
+    Outcome.SLAVE_LOST: WorkerLost,
+    Outcome.MEMORY: TaskMemoryExceeded,
+    Outcome.CANCELLED: TaskCancelled,
+    Outcome.NOT_PICKLABLE: ResultNotPicklable,
+}
+
+
+def describe(
+    exception: BaseException,
+    *,
+    trim: int = 0,
+    dumps: Callable[[Any], bytes] | None = None,
+    loads: Callable[[bytes], Any] | None = None,
+) -> Failure:
+    """Return how `exception` travels. Never raises, whatever the exception does.
+
+    Args:
+        exception: What was caught.
+        trim: Frames to leave out at the top of the traceback: those of the caller.
+        dumps: Pickles the exception into one self-contained text of bytes (`Packer.dumps_whole`).
+        loads: Its inverse; tried here. Without the two the exception itself stays behind.
+    """
+    return Failure(
+        type(exception).__name__,
+        _message_of(exception),
+        _traceback_of(exception, trim),
+        _pickled(exception, dumps, loads) if dumps is not None and loads is not None else None,
+    )
+
+
+def rebuild(  # noqa: PLR0913 - the facts of a failure, all of them plain
+    task_id: str | None,
+    outcome: Outcome | int,
+    failure: Failure | list[Any] | tuple[Any, ...],
+    slave_id: str | None,
+    attempt: int,
+    loads: Callable[[bytes], Any] | None = None,
+) -> TaskError:
+    """Return the error that `task_finished` receives.
+
+    Args:
+        task_id: The task.
+        outcome: How the attempt ended.
+        failure: As it travelled.
+        slave_id: The slave of the attempt; None when none ran.
+        attempt: Its number, from 1.
+        loads: Rebuilds the exception (`Packer.loads_whole`); None leaves the cause out.
+    """
+    type_name, message, traceback, pickled = (*failure, "", None)[:4] if len(failure) < 4 else failure[:4]  # noqa: PLR2004
+    own = _OWN_ERRORS.get(Outcome(outcome))
+    if own is not None:
+        return own(task_id, own.__name__, message, traceback, slave_id, attempt)
+    cause = _loaded(pickled, loads) if pickled is not None and loads is not None else None
+    return TaskError(task_id, type_name, message, traceback, slave_id, attempt, cause)
+
+
+def original(error: TaskError) -> BaseException:
+    """Return what a future raises: the original exception, or the error itself."""
+    cause = error.cause
+    if cause is None:
+        return error
+    try:
+        cause.__cause__ = RemoteTraceback(error.traceback)
+    except Exception:  # noqa: BLE001 - an exception may refuse attributes in any way; then ours says it all
+        return error
+    return cause
+
+
+def explain_import(error: ImportError, slave_id: str | None) -> ImportError:
+    """Return the import error with what to do about it.
+
+    Args:
+        error: A module that was not found, or a name in it.
+        slave_id: Where it was looked for; None for the host of the system.
+    """
+    where = f"on slave {slave_id}" if slave_id else "in the system's host"
+    name = error.name or "?"
+    top = name.partition(".")[0]
+    text = (
+        f"module {name!r} cannot be imported {where} ({_message_of(error)}); "
+        f"install it there, or let it travel: [application] ship = [{top!r}] in concurrent.toml"
+    )
+    explained = type(error)(text) if type(error) in (ImportError, ModuleNotFoundError) else ImportError(text)
+    explained.name = error.name
+    explained.path = error.path
+    return explained
+
+
+def _message_of(exception: BaseException) -> str:
+    try:
+        return _cut(str(exception))
+    except BaseException as fault:  # noqa: BLE001 - __str__ is user code and may do anything, exit included
+        return f"<its __str__ raised {type(fault).__name__}>"
+
+
+def _traceback_of(exception: BaseException, trim: int) -> str:
+    try:
+        frames = exception.__traceback__
+        for _ in range(trim):
+            if frames is None or frames.tb_next is None:
+                break
+            frames = frames.tb_next
+        return _cut("".join(tracebacks.format_exception(type(exception), exception, frames)))
+    except BaseException as fault:  # noqa: BLE001 - formatting calls __str__ of every exception in the chain
+        frames_only = "".join(tracebacks.format_tb(exception.__traceback__))
+        return _cut(
+            f"Traceback (most recent call last):\n{frames_only}"
+            f"{type(exception).__name__}: <not shown: {type(fault).__name__}>\n"
+        )
+
+
+def _pickled(
+    exception: BaseException, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]
+) -> bytes | None:
+    try:
+        pickled = dumps(exception)
+        if len(pickled) > _TEXT_LIMIT:
+            return None
+        again = loads(pickled)
+    except BaseException:  # noqa: BLE001 - __reduce__ is user code and may do anything, exit included
+        return None
+    return pickled if isinstance(again, BaseException) else None
+
+
+def _loaded(pickled: bytes, loads: Callable[[bytes], Any]) -> BaseException | None:
+    try:
+        cause = loads(pickled)
+    except BaseException:  # noqa: BLE001 - loading runs user code, which may do anything, exit included
+        return None
+    return cause if isinstance(cause, BaseException) else None
+
+
+def _cut(text: str) -> str:
+    # Lone surrogates do not pass msgpack.
+    text = text.encode("utf-8", "backslashreplace").decode()
+    if len(text) <= _TEXT_LIMIT:
+        return text
+    half = _TEXT_LIMIT // 2
+    return f"{text[:half]}\n... {len(text) - _TEXT_LIMIT} characters left out ...\n{text[-half:]}"
