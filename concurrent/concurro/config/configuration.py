@@ -15,6 +15,7 @@ from concurro.config.sources import (
     MAPPING_ORIGIN,
     PLUGINS_FOLDER,
     Setting,
+    Table,
     Tables,
     named_file,
     read_file,
@@ -37,6 +38,7 @@ T = TypeVar("T")
 COMMAND_LINE_ORIGIN: Final = "command line"
 DEFAULT_ORIGIN: Final = "default"
 _PLAIN_MARK: Final = "concurrent-config"
+_NOTHING: Final[Mapping[str, Setting]] = {}
 
 
 class Config:
@@ -172,7 +174,7 @@ class Config:
         return {
             key: setting.value
             for layer in (self._settings, self._overrides)
-            for key, setting in layer.get(table, {}).items()
+            for key, setting in layer.get(table, _NOTHING).items()
         }
 
     @property
@@ -193,7 +195,7 @@ class Config:
             for table, settings in layer.items():
                 if table not in CORE_TABLES and table not in known:
                     message = f"unknown table [{table}]{did_you_mean(table, [*CORE_TABLES, *known])}"
-                    raise ConfigError(message, self._table_origin(table, settings))
+                    raise ConfigError(message, settings.origin)
                 keys = known.get(table)
                 if table in CORE_TABLES or keys is None:
                     continue
@@ -228,13 +230,13 @@ class Config:
     # Inside
 
     def _find(self, table: str, key: str) -> Setting | None:
-        override = self._overrides.get(table, {}).get(key)
+        override = self._overrides.get(table, _NOTHING).get(key)
         if override is not None:
             return override
         variable = variable_name(table, key)
         if variable in self._variables:
             return Setting(self._variables[variable], f"environment {variable}", is_text=True)
-        return self._settings.get(table, {}).get(key)
+        return self._settings.get(table, _NOTHING).get(key)
 
     def _core_option(self, table: str, key: str) -> Option[Any]:
         options = CORE_TABLES[table]
@@ -261,12 +263,6 @@ class Config:
                 if self._find(table, key) is not None:
                     self.value(table, option)
 
-    def _table_origin(self, table: str, settings: Mapping[str, Setting]) -> str:
-        first = next(iter(settings.values()), None)
-        if first is not None:
-            return first.origin
-        return table if self.file is None else str(self.file)
-
 
 def _split(key: str) -> tuple[str, str]:
     table, dot, option_key = key.partition(".")
@@ -277,29 +273,34 @@ def _split(key: str) -> tuple[str, str]:
 
 
 def _merged(below: Tables, above: Tables) -> Tables:
-    return {table: {**below.get(table, {}), **above.get(table, {})} for table in {**below, **above}}
+    merged: Tables = {}
+    for layer in (below, above):
+        for name, table in layer.items():
+            merged.setdefault(name, Table(table.origin)).update(table)
+    return merged
 
 
-def _plain(tables: Tables) -> dict[str, dict[str, list[object]]]:
+def _plain(tables: Tables) -> dict[str, list[object]]:
+    return {name: [table.origin, {key: _plain_setting(table[key]) for key in table}] for name, table in tables.items()}
+
+
+def _plain_setting(setting: Setting) -> list[object]:
+    return [
+        str(setting.value) if isinstance(setting.value, Path) else setting.value,
+        setting.origin,
+        "" if setting.folder is None else str(setting.folder),
+        setting.is_text,
+    ]
+
+
+def _from_plain_tables(plain: Mapping[str, Any]) -> Tables:
     return {
-        table: {
-            key: [
-                str(setting.value) if isinstance(setting.value, Path) else setting.value,
-                setting.origin,
-                "" if setting.folder is None else str(setting.folder),
-                setting.is_text,
-            ]
-            for key, setting in settings.items()
-        }
-        for table, settings in tables.items()
-    }
-
-
-def _from_plain_tables(plain: Mapping[str, Mapping[str, Any]]) -> Tables:
-    return {
-        table: {
-            key: Setting(value, origin, Path(folder) if folder else None, is_text)
-            for key, (value, origin, folder, is_text) in settings.items()
-        }
-        for table, settings in plain.items()
+        name: Table(
+            origin,
+            {
+                key: Setting(value, setting_origin, Path(folder) if folder else None, is_text)
+                for key, (value, setting_origin, folder, is_text) in settings.items()
+            },
+        )
+        for name, (origin, settings) in plain.items()
     }

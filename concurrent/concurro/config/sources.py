@@ -40,7 +40,19 @@ class Setting:
     is_text: bool = False
 
 
-Tables: TypeAlias = dict[str, dict[str, Setting]]
+class Table(dict[str, Setting]):
+    """The settings of a table by key, and where the table begins.
+
+    Attributes:
+        origin: As in `Setting`.
+    """
+
+    def __init__(self, origin: str, settings: Mapping[str, Setting] | None = None) -> None:
+        super().__init__(settings or {})
+        self.origin = origin
+
+
+Tables: TypeAlias = dict[str, Table]
 
 
 def user_folder(environ: Mapping[str, str]) -> Path:
@@ -101,9 +113,10 @@ def read_file(path: Path) -> Tables:
         if not isinstance(entries, dict):
             message = f"{table!r} stands outside of a table; put it below one, like [master]"
             raise ConfigError(message, origin(table))
-        tables[table] = {
+        settings = {
             key: Setting(value, origin(table, key), path.parent) for key, value in flat_globs(table, entries).items()
         }
+        tables[table] = Table(origin(table), settings)
     return tables
 
 
@@ -131,7 +144,7 @@ def read_mapping(mapping: Mapping[str, object], origin: str, *, is_text: bool = 
         kept = {
             key: Setting(entry, origin, is_text=is_text and isinstance(entry, str)) for key, entry in entries.items()
         }
-        tables.setdefault(table, {}).update(kept)
+        tables.setdefault(table, Table(origin)).update(kept)
     return tables
 
 
