@@ -118,8 +118,7 @@ def check_task(value: object) -> Task:
     except AttributeError:
         cls = type(value).__qualname__
         message = (
-            f"a {cls} has no name: {cls}.__init__ must call super().__init__(name) "
-            f"(in a dataclass, from __post_init__)"
+            f"a {cls} has no name: {cls}.__init__ must call super().__init__(name) (in a dataclass, from __post_init__)"
         )
         raise InvalidTaskError(message) from None
     if (
@@ -146,7 +145,8 @@ def _check_fields(task: Task) -> None:
         message = f"{task!r}: {field} must be {expected}, got {_shown(getattr(task, field))}"
         raise InvalidTaskError(message)
 
-    if not isinstance(task.name, str):
+    name: object = task.name
+    if not isinstance(name, str):
         refuse("name", "a str")
     if not isinstance(task.priority, int) or isinstance(task.priority, bool):
         refuse("priority", "an int")

@@ -33,7 +33,7 @@ def declared_interfaces(cls: type) -> tuple[Any, ...]:
     """Return the interfaces that `cls` itself declares, its bases' left out."""
     if "__implemented__" not in cls.__dict__:
         return ()
-    return tuple(implementedBy(cls).declared)
+    return tuple(implementedBy(cls).declared)  # type: ignore[no-untyped-call]
 
 
 def declare(cls: type, interfaces: Sequence[Any]) -> None:
@@ -43,7 +43,7 @@ def declare(cls: type, interfaces: Sequence[Any]) -> None:
         ContractError: The class does not keep one of the interfaces.
     """
     for interface in interfaces:
-        classImplements(cls, interface)
+        classImplements(cls, interface)  # type: ignore[misc]  # the plugin wants a class by name
     faults = [fault for interface in interfaces for fault in _faults(cls, interface)]
     if faults:
         message = f"{cls.__module__}.{cls.__qualname__} does not keep what it declares"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.ids import BlobRef
@@ -158,10 +158,10 @@ class BlobStore:
                 if not digests:
                     del self._of_owner[owner]
 
-    def missing(self, blobs: list[list[object]] | None) -> list[BlobRef]:
+    def missing(self, blobs: list[list[Any]] | None) -> list[BlobRef]:
         """Return which of `blobs` (as they travel in messages) are not here, each once."""
-        wanted = {digest: size for _, digest, size in blobs or () if digest not in self._kept}  # type: ignore[operator]
-        return [BlobRef(digest, size) for digest, size in wanted.items()]  # type: ignore[arg-type]
+        wanted = {digest: size for _, digest, size in blobs or () if digest not in self._kept}
+        return [BlobRef(digest, size) for digest, size in wanted.items()]
 
     def _shrink(self, newest: bytes) -> None:
         # The newest stays even if it alone is over the limit: its caller is about to use it.

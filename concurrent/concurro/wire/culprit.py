@@ -62,26 +62,34 @@ def _parts(value: Any) -> Iterator[tuple[str, object]]:
 
 
 def _all_parts(value: Any) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield f"[{_shown(key)}]", item
-        yield from ((f" key {_shown(key)}", key) for key in value)
-    elif isinstance(value, (list, tuple)):
-        names = getattr(type(value), "_fields", None)
-        for index, item in enumerate(value):
-            yield (f".{names[index]}" if names else f"[{index}]"), item
-    elif isinstance(value, (set, frozenset)):
-        yield from ((" element", item) for item in value)
+    if isinstance(value, (dict, list, tuple, set, frozenset)):
+        yield from _parts_of_container(value)
     elif isinstance(value, types.FunctionType):
         yield from _parts_of_function(value)
     elif isinstance(value, types.MethodType):
         yield ".__self__", value.__self__
     elif isinstance(value, type):
-        for attribute, item in vars(value).items():
-            if not attribute.startswith("__") or isinstance(item, types.FunctionType):
-                yield f".{attribute}", getattr(item, "__func__", item)
+        yield from _parts_of_class(value)
     elif not isinstance(value, types.ModuleType):
         yield from _parts_of_instance(value)
+
+
+def _parts_of_container(value: Any) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        yield from ((f"[{_shown(key)}]", item) for key, item in value.items())
+        yield from ((f" key {_shown(key)}", key) for key in value)
+    elif isinstance(value, (list, tuple)):
+        names = getattr(type(value), "_fields", None)
+        for index, item in enumerate(value):
+            yield (f".{names[index]}" if names else f"[{index}]"), item
+    else:
+        yield from ((" element", item) for item in value)
+
+
+def _parts_of_class(cls: type) -> Iterator[tuple[str, object]]:
+    for attribute, item in vars(cls).items():
+        if not attribute.startswith("__") or isinstance(item, types.FunctionType):
+            yield f".{attribute}", getattr(item, "__func__", item)
 
 
 def _parts_of_function(function: types.FunctionType) -> Iterator[tuple[str, object]]:

@@ -140,9 +140,7 @@ def _traceback_of(exception: BaseException, trim: int) -> str:
         )
 
 
-def _pickled(
-    exception: BaseException, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]
-) -> bytes | None:
+def _pickled(exception: BaseException, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]) -> bytes | None:
     try:
         pickled = dumps(exception)
         if len(pickled) > _TEXT_LIMIT:

@@ -1,7 +1,7 @@
-"""Payloads: values on their way, as opaque bytes and the blobs that belong to them.
+r"""Payloads: values on their way, as opaque bytes and the blobs that belong to them.
 
     value --> plain pickle ----- mentions nothing that travels ------> payload
-                   \\--- fails, or mentions a travelling module --> by value (wire/code.py)
+                   \--- fails, or mentions a travelling module --> by value (wire/code.py)
 
 Buffers of 64 KiB and more (numpy arrays) leave the pickle and become blobs; so does a pickle
 that is larger itself, and the code of classes that travel by value.
@@ -18,12 +18,14 @@ import msgpack
 from concurro.errors import NotPicklableError
 from concurro.system import TaskSystem
 from concurro.task import RUNTIME_FIELDS, Task
-from concurro.wire.code import CodeTable, Loader, ValuePickler
+from concurro.wire.code import CodeTable
 from concurro.wire.culprit import find_culprit
+from concurro.wire.loader import Loader
 from concurro.wire.messages import INLINE_LIMIT, BlobPurpose
+from concurro.wire.picklers import ValuePickler
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from concurro.wire.blobs import BlobStore
     from concurro.wire.travelling import Travelling
@@ -34,8 +36,12 @@ PAYLOAD_LIMIT = 2 * 1024**3
 Blobs = list[list[Any]]
 """Blobs of a payload as they travel: [[purpose, digest, size], ...]."""
 
-_WHOLE = b"\x01"  # in front of a task that pickles itself; a pickle of the state alone starts with 0x80
-_PICKLE_START = 0x80
+# A plain pickle starts with 0x80. These marks stand in front of others, also when the pickle itself is a blob.
+_WHOLE = b"\x01"  # a task that pickles itself, not its state alone
+_CODE = b"\x02"  # a pickle that needs our loader
+_PLAIN_START = 0x80
+_CODE_START = 0x02
+_ARRAY_START = 0x93  # msgpack's array of three
 
 _plain_dumps = pickle.dumps
 _plain_loads = pickle.loads
@@ -84,7 +90,11 @@ class Packer:
             return self._dumps_by_value(value, owner, name)
         if not buffers and len(pickled) <= INLINE_LIMIT:
             return pickled, None
-        return self._with_blobs(value, pickled, buffers, [], owner, name)
+        if any(buffer.raw().nbytes < INLINE_LIMIT for buffer in buffers):
+            # Small buffers go back into the pickle; this does not copy the large ones.
+            buffers = []
+            pickled = _plain_dumps(value, 5, buffer_callback=_large_only(buffers))
+        return self._with_blobs(pickled, buffers, [], owner, name)
 
     def loads(self, payload: bytes, blobs: Blobs | None = None) -> Any:
         """Return the value of a payload.
@@ -92,22 +102,20 @@ class Packer:
         Loading runs code of users: it may raise anything, BaseException included. An ImportError
         is made readable by `failures.explain_import`.
         """
-        if not blobs:
-            # A function that is used once rides inline, and only our loader knows it.
-            return self._load(payload, []) if b"concurro.wire.rebuild" in payload else _plain_loads(payload)
+        if not blobs and payload[0] == _PLAIN_START:
+            return _plain_loads(payload)
         buffers: list[Any] = []
-        has_code = False
-        for purpose, digest, _ in blobs:
+        needs_loader = payload[:1] == _CODE
+        pickled: bytes | memoryview = payload[1:] if needs_loader else payload
+        for purpose, digest, _ in blobs or ():
             if purpose == BlobPurpose.BUFFER:
                 # A copy, because a task may write to its array and the blob is everybody's.
                 buffers.append(bytearray(self.blobs.get(digest)))
             elif purpose == BlobPurpose.PICKLE:
-                payload = bytes(self.blobs.get(digest))
-            else:
-                has_code = True
-        if has_code or b"concurro.wire.rebuild" in payload:
-            return self._load(payload, buffers)
-        return _plain_loads(payload, buffers=buffers)
+                pickled = self.blobs.get(digest)
+        if needs_loader:
+            return Loader(io.BytesIO(pickled), self.code, buffers).load()
+        return _plain_loads(pickled, buffers=buffers)
 
     def dumps_whole(self, value: Any) -> bytes:
         """Return `value` as one text of bytes that holds its blobs too: for small things."""
@@ -124,7 +132,7 @@ class Packer:
 
     def loads_whole(self, packed: bytes) -> Any:
         """Return the value that `dumps_whole` packed."""
-        if packed[0] == _PICKLE_START:
+        if packed[0] != _ARRAY_START:
             return self.loads(packed, None)
         payload, blobs, parts = msgpack.unpackb(packed, raw=False)
         owner = object()
@@ -180,7 +188,7 @@ class Packer:
         if payload[:1] == _WHOLE:
             task: Task = self.loads(payload[1:], blobs)
             return task
-        state = _plain_loads(payload) if not blobs and payload.find(b"concurro.wire.rebuild") < 0 else self.loads(payload, blobs)
+        state = _plain_loads(payload) if not blobs and payload[0] == _PLAIN_START else self.loads(payload, blobs)
         task = _new(cls)
         task.__dict__ = state
         return task
@@ -194,13 +202,10 @@ class Packer:
 
     # By value
 
-    def _load(self, payload: bytes, buffers: list[Any]) -> Any:
-        return Loader(io.BytesIO(payload), self.code, buffers).load()
-
     def _dumps_by_value(self, value: Any, owner: Hashable | None, name: str) -> tuple[bytes, Blobs | None]:
-        buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
-        pickler = ValuePickler(file, self.code, buffers.append)
+        buffers: list[pickle.PickleBuffer] = []
+        pickler = ValuePickler(file, self.code, _large_only(buffers))
         try:
             pickler.dump(value)
         except KeyboardInterrupt:
@@ -208,50 +213,40 @@ class Packer:
         except BaseException as error:
             culprit = find_culprit(value, name, self._pickles)
             raise _not_picklable(value, culprit.path, culprit.type_name, error) from error
-        pickled = file.getvalue()
-        if not buffers and not pickler.needs and len(pickled) <= INLINE_LIMIT:
-            return pickled, None
-        needs = [[int(BlobPurpose.CODE), ref.digest, ref.size] for ref in pickler.needs.values()]
-        return self._with_blobs(value, pickled, buffers, needs, owner, name)
+        code = [[int(BlobPurpose.CODE), ref.digest, ref.size] for ref in pickler.needs.values()]
+        payload, blobs = self._with_blobs(file.getvalue(), buffers, code, owner, name)
+        return _CODE + payload, blobs
 
-    def _with_blobs(  # noqa: PLR0913 - the parts of a payload
+    def _with_blobs(
         self,
-        value: Any,
         pickled: bytes,
         buffers: list[pickle.PickleBuffer],
         code: Blobs,
         owner: Hashable | None,
         name: str,
-    ) -> tuple[bytes, Blobs]:
+    ) -> tuple[bytes, Blobs | None]:
         views = [buffer.raw() for buffer in buffers]
-        if any(view.nbytes < INLINE_LIMIT for view in views):
-            # Small buffers go back into the pickle; the large ones are not copied by this.
-            buffers = []
-            file = io.BytesIO()
-            ValuePickler(file, self.code, lambda buffer: _stays_inline(buffer, buffers)).dump(value)
-            pickled = file.getvalue()
-            views = [buffer.raw() for buffer in buffers]
         size = len(pickled) + sum(view.nbytes for view in views)
         if size > self._limit:
             message = f"{name} is too large to travel: {size} B, the limit is {self._limit} B"
-            raise NotPicklableError(message, name, type(value).__qualname__)
+            raise NotPicklableError(message, name)
         # The holder keeps what is put here until all of it is, whatever the cache's size.
         holder = owner if owner is not None else object()
         blobs: Blobs = []
         for view in views:
             ref = self.blobs.put(view, holder)
             blobs.append([int(BlobPurpose.BUFFER), ref.digest, ref.size])
-        for entry in code:
-            if entry[1] in self.blobs:
-                self.blobs.own(entry[1], holder)
+        if owner is not None:
+            for _, digest, _ in code:
+                self.blobs.own(digest, owner)
         blobs += code
         if len(pickled) > INLINE_LIMIT:
             ref = self.blobs.put(pickled, holder)
             blobs.append([int(BlobPurpose.PICKLE), ref.digest, ref.size])
             pickled = b""
-        if owner is None:
+        if owner is None and (views or not pickled):
             self.blobs.release(holder)
-        return pickled, blobs
+        return pickled, blobs or None
 
     def _pickles(self, value: object) -> bool:
         try:
@@ -267,11 +262,16 @@ def _drop(buffer: pickle.PickleBuffer) -> None:
     buffer.release()
 
 
-def _stays_inline(buffer: pickle.PickleBuffer, large: list[pickle.PickleBuffer]) -> bool:
-    if buffer.raw().nbytes < INLINE_LIMIT:
-        return True
-    large.append(buffer)
-    return False
+def _large_only(large: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return a buffer callback that keeps small buffers in the pickle and lists the large ones."""
+
+    def stays_inline(buffer: pickle.PickleBuffer) -> bool:
+        if buffer.raw().nbytes < INLINE_LIMIT:
+            return True
+        large.append(buffer)
+        return False
+
+    return stays_inline
 
 
 def _keeps_state_plainly(cls: type) -> bool:

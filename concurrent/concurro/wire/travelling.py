@@ -38,7 +38,7 @@ class Travelling:
         self, main_file: str | Path | None = None, ship: Sequence[str] = (), *, folder: str | Path | None = None
     ) -> None:
         self.main_file = Path(main_file).resolve() if main_file is not None else None
-        folders = [self.main_file.parent] if self.main_file is not None else []
+        folders = [_top_folder(self.main_file.parent)] if self.main_file is not None else []
         if folder is not None:
             folders.append(Path(folder).resolve())
         folders = [each for each in folders if not _is_installed(each)]
@@ -103,12 +103,11 @@ class Travelling:
 
     def roots(self) -> tuple[Path, ...]:
         """Return the folders in which the source of a travelling module is looked for."""
-        roots = [folder.parent if (folder / "__init__.py").exists() else folder for folder in self.folders]
+        roots = [_root_of(folder) for folder in self.folders]
         for name in self._named:
             file = getattr(sys.modules.get(name), "__file__", None)
             if isinstance(file, str):
-                path = Path(file).resolve()
-                roots.append(path.parent.parent if path.name == "__init__.py" else path.parent)
+                roots.append(_root_of(Path(file).resolve().parent))
         return tuple(dict.fromkeys(roots))
 
     def _decide(self, name: str, module: ModuleType) -> bool:
@@ -122,6 +121,19 @@ class Travelling:
             return False
         path = Path(file).resolve()
         return any(path.is_relative_to(folder) for folder in self.folders) and not _is_installed(path)
+
+
+def _top_folder(folder: Path) -> Path:
+    """Return the folder of the outermost package around `folder`; itself when there is none."""
+    while (folder / "__init__.py").exists() and (folder.parent / "__init__.py").exists():
+        folder = folder.parent
+    return folder
+
+
+def _root_of(folder: Path) -> Path:
+    """Return where imports of what is in `folder` start."""
+    top = _top_folder(folder)
+    return top.parent if (top / "__init__.py").exists() else top
 
 
 def _looks_like_folder(entry: str) -> bool:

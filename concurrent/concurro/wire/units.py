@@ -1,0 +1,68 @@
+"""Units: the pickles of code, as both ends know them."""
+
+from __future__ import annotations
+
+import weakref
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurro.ids import BlobRef
+
+_MISSING = object()
+
+
+class Unit:
+    """One pickle of code.
+
+    Attributes:
+        ref: Its blob.
+        code: The pickle.
+        members: Weak references to what it defines, in order.
+        needs: The blobs that loading it takes, itself included, by digest.
+        uses: The globals that it was made from.
+    """
+
+    __slots__ = ("__weakref__", "code", "members", "needs", "ref", "uses")
+
+    def __init__(self, ref: BlobRef, code: bytes | memoryview) -> None:
+        self.ref = ref
+        self.code = code
+        self.members: list[weakref.ref[Any]] = []
+        self.needs: dict[bytes, BlobRef] = {ref.digest: ref}
+        self.uses: list[Use] = []
+
+    def is_current(self) -> bool:
+        """Say whether the globals that it was made from are still bound to the same values."""
+        return all(use.is_current() for use in self.uses)
+
+
+class Use:
+    """A global that a unit was made from, and what it was bound to."""
+
+    __slots__ = ("_is_weak", "_name", "_namespace", "_value")
+
+    def __init__(self, namespace: dict[str, Any], name: str, value: Any) -> None:
+        self._namespace = namespace
+        self._name = name
+        # A class must be able to die although a unit was made from its name.
+        self._is_weak = isinstance(value, (type, FunctionType))
+        self._value = weakref.ref(value) if self._is_weak else value
+
+    def is_current(self) -> bool:
+        """Say whether the name is still bound to the same value."""
+        value = self._value() if self._is_weak else self._value
+        return self._namespace.get(self._name, _MISSING) is value
+
+
+class Known:
+    """Where a class or function is defined: the unit and the place in it."""
+
+    __slots__ = ("arrived", "index", "inlined", "member", "unit")
+
+    def __init__(self, member: weakref.ref[Any], unit: Unit, index: int, *, arrived: bool) -> None:
+        self.member = member
+        self.unit = unit
+        self.index = index
+        self.arrived = arrived
+        self.inlined = False
