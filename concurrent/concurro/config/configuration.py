@@ -1,6 +1,6 @@
 """Config: the settings in force, and where each came from.
 
-    command line  >  environment variable  >  file or mapping  >  default
+command line  >  environment variable  >  file or mapping  >  default
 """
 
 from __future__ import annotations
@@ -95,13 +95,7 @@ class Config:
         if isinstance(config, Config):
             if not command_line and environ is None:
                 return config
-            return cls(
-                config._settings,
-                _merged(config._overrides, command_line),
-                config._variables if environ is None else variables_in(environ),
-                config.file,
-                config.plugin_folders,
-            )
+            return config._with(command_line, environ)  # noqa: SLF001 - its own class
         environ = os.environ if environ is None else environ
         variables = variables_in(environ)
         folders = [user_folder(environ) / PLUGINS_FOLDER]
@@ -152,10 +146,7 @@ class Config:
         """
         setting = self._find(table, option.name) or Setting(option.default, DEFAULT_ORIGIN)
         try:
-            if setting.is_text:
-                converted = option.parse(str(setting.value))
-            else:
-                converted = option.convert(setting.value)
+            converted = option.parse(str(setting.value)) if setting.is_text else option.convert(setting.value)
         except ValueError as error:
             message = f"[{table}] {option.name} = {setting.value!r}: {error}"
             raise option.error(message, setting.origin) from None
@@ -229,6 +220,15 @@ class Config:
 
     # Inside
 
+    def _with(self, command_line: Tables, environ: Mapping[str, str] | None) -> Self:
+        return type(self)(
+            self._settings,
+            _merged(self._overrides, command_line),
+            self._variables if environ is None else variables_in(environ),
+            self.file,
+            self.plugin_folders,
+        )
+
     def _find(self, table: str, key: str) -> Setting | None:
         override = self._overrides.get(table, _NOTHING).get(key)
         if override is not None:
@@ -251,10 +251,7 @@ class Config:
         for layer in (self._settings, self._overrides):
             for table, settings in layer.items():
                 if table == COMPONENTS_TABLE:
-                    for glob, setting in settings.items():
-                        if not isinstance(setting.value, bool):
-                            message = f"[components] {glob!r} = {setting.value!r}: is not true or false"
-                            raise ConfigError(message, setting.origin)
+                    _check_globs(settings)
                 elif table in CORE_TABLES:
                     for key in settings:
                         self._core_option(table, key)
@@ -262,6 +259,13 @@ class Config:
             for key, option in options.items():
                 if self._find(table, key) is not None:
                     self.value(table, option)
+
+
+def _check_globs(settings: Mapping[str, Setting]) -> None:
+    for glob, setting in settings.items():
+        if not isinstance(setting.value, bool):
+            message = f"[{COMPONENTS_TABLE}] {glob!r} = {setting.value!r}: is not true or false"
+            raise ConfigError(message, setting.origin)
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -8,12 +8,12 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from concurro.config.core_options import COMPONENTS_TABLE, CORE_TABLE_CLASSES, CORE_TABLES
-from concurro.config.options import Option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from concurro.config.configuration import Config
+    from concurro.config.options import Option
 
 _FILE_HEAD = """\
 # Options of Concurrent. What is commented out is the default.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, overload
 
 from concurro.config.addresses import parse_address
 from concurro.config.quantities import parse_duration, parse_size
@@ -21,6 +21,15 @@ T = TypeVar("T")
 
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
+
+
+def refuse(reason: str) -> NoReturn:
+    """Say why a value is not allowed; the config adds which value, and where.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(reason)
 
 
 class Option(Generic[T]):
@@ -78,8 +87,7 @@ class Option(Generic[T]):
         converted = self._convert(value)
         if self.choices and converted not in self.choices:
             choices = ", ".join(str(choice) for choice in self.choices)
-            message = f"is not one of {choices}"
-            raise ValueError(message)
+            refuse(f"is not one of {choices}")
         return converted
 
     def parse(self, text: str) -> T:
@@ -112,7 +120,7 @@ class BoolOption(Option[bool]):
     def _convert(self, value: object) -> bool:
         if isinstance(value, bool):
             return value
-        raise ValueError("is not true or false")
+        refuse("is not true or false")
 
     def _parse(self, text: str) -> object:
         word = text.strip().lower()
@@ -139,13 +147,11 @@ class _Bounded(Option[T]):
 
     def _bounded(self, value: float) -> None:
         if not math.isfinite(value):
-            raise ValueError("is not a finite number")
+            refuse("is not a finite number")
         if self.minimum is not None and value < self.minimum:
-            message = f"must be {self.minimum:g} or more"
-            raise ValueError(message)
+            refuse(f"must be {self.minimum:g} or more")
         if self.maximum is not None and value > self.maximum:
-            message = f"must be {self.maximum:g} or less"
-            raise ValueError(message)
+            refuse(f"must be {self.maximum:g} or less")
 
 
 class IntOption(_Bounded[int]):
@@ -155,7 +161,7 @@ class IntOption(_Bounded[int]):
 
     def _convert(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError("is not a whole number")
+            refuse("is not a whole number")
         self._bounded(value)
         return value
 
@@ -173,7 +179,7 @@ class FloatOption(_Bounded[float]):
 
     def _convert(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError("is not a number")
+            refuse("is not a number")
         self._bounded(value)
         return float(value)
 
@@ -191,7 +197,7 @@ class StrOption(Option[str]):
 
     def _convert(self, value: object) -> str:
         if not isinstance(value, str):
-            raise ValueError("is not a text")  # noqa: TRY004 - ConfigError is made of it
+            refuse("is not a text")
         return value
 
 
@@ -202,7 +208,7 @@ class ListOption(Option[list[str]]):
 
     def _convert(self, value: object) -> list[str]:
         if not isinstance(value, list | tuple) or not all(isinstance(entry, str) for entry in value):
-            raise ValueError("is not a list of texts")
+            refuse("is not a list of texts")
         return list(value)
 
     def _parse(self, text: str) -> object:
@@ -216,11 +222,10 @@ class TableOption(Option[dict[str, float]]):
 
     def _convert(self, value: object) -> dict[str, float]:
         if not isinstance(value, dict):
-            raise ValueError("is not a table, like { gpu = 1 }")  # noqa: TRY004 - ConfigError is made of it
+            refuse("is not a table, like { gpu = 1 }")
         for name, amount in value.items():
             if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < math.inf:
-                message = f"gives {name} = {amount!r}, which is not a number of 0 or more"
-                raise ValueError(message)
+                refuse(f"gives {name} = {amount!r}, which is not a number of 0 or more")
         return dict(value)
 
     def _parse(self, text: str) -> object:
@@ -230,8 +235,7 @@ class TableOption(Option[dict[str, float]]):
             try:
                 amounts[name.strip()] = float(amount)
             except ValueError:
-                message = f"has {entry!r}, which is not of the form NAME=NUMBER"
-                raise ValueError(message) from None
+                refuse(f"has {entry!r}, which is not of the form NAME=NUMBER")
         return amounts
 
 
@@ -242,7 +246,7 @@ class PathOption(Option[Path | None]):
 
     def _convert(self, value: object) -> Path | None:
         if not isinstance(value, str | PurePath):
-            raise ValueError("is not a path")  # noqa: TRY004 - ConfigError is made of it
+            refuse("is not a path")
         return Path(value).expanduser() if str(value) else None
 
     def anchor(self, value: Path | None, folder: Path | None) -> Path | None:
@@ -266,7 +270,7 @@ class AddressOption(Option[str]):
 
     def _convert(self, value: object) -> str:
         if not isinstance(value, str):
-            raise ValueError("is not an address; write tcp://host:port or ipc://path")  # noqa: TRY004 - see above
+            refuse("is not an address; write tcp://host:port or ipc://path")
         if not value and self.optional:
             return value
         parse_address(value)
@@ -291,7 +295,7 @@ class DurationOption(_Bounded[float]):
     def _convert(self, value: object) -> float:
         seconds = parse_duration(value) if isinstance(value, str) else value
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise ValueError("is not a duration; write seconds, or a text like '2 min'")
+            refuse("is not a duration; write seconds, or a text like '2 min'")
         self._bounded(seconds)
         return float(seconds)
 
@@ -316,7 +320,7 @@ class SizeOption(_Bounded[int | None]):
             return None
         size = parse_size(value) if isinstance(value, str) else value
         if isinstance(size, bool) or not isinstance(size, int):
-            raise ValueError("is not a size; write bytes, or a text like '2 GiB'")
+            refuse("is not a size; write bytes, or a text like '2 GiB'")
         self._bounded(size)
         return size
 

@@ -30,8 +30,8 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
     statement: list[str] = []
     statement_line = 1
     for match in _TOKEN.finditer(f"{text}\n"):
-        token = match[0]
-        if token == "\n" and depth == 0:
+        piece = match[0]
+        if piece == "\n" and depth == 0:
             if statement:
                 path = _key_path(statement)
                 if statement[0] == "[":
@@ -41,14 +41,14 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
                     lines.setdefault(header + path, statement_line)
             statement, in_value = [], False
         elif in_value:
-            depth += (token in "[{") - (token in "]}") if len(token) == 1 else 0
-        elif token == "=":
+            depth += (piece in "[{") - (piece in "]}") if len(piece) == 1 else 0
+        elif piece == "=":
             in_value = True
-        elif not token.startswith("#"):
+        elif not piece.startswith("#"):
             if not statement:
                 statement_line = line
-            statement.append(token)
-        line += token.count("\n")
+            statement.append(piece)
+        line += piece.count("\n")
     return lines
 
 
@@ -62,6 +62,4 @@ def line_of(lines: dict[tuple[str, ...], int], path: tuple[str, ...]) -> int | N
 
 
 def _key_path(statement: list[str]) -> tuple[str, ...]:
-    return tuple(
-        token[1:-1] if token[0] in "\"'" else token for token in statement if token not in ("[", "]", ".")
-    )
+    return tuple(piece[1:-1] if piece[0] in "\"'" else piece for piece in statement if piece not in ("[", "]", "."))

@@ -18,7 +18,7 @@ class Catalog:
     """What is offered. Nothing is instantiated here. Guarded by its environment's lock."""
 
     def __init__(self) -> None:
-        self._components = Components("catalog")
+        self._components: Any = Components("catalog")  # the stubs lack its `adapters`
         self._declarations: dict[tuple[type[Any], str], list[Declaration]] = {}
 
     def add(self, declaration: Declaration) -> None:

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Invalid
-from zope.interface.exceptions import MultipleInvalid
+from zope.interface.exceptions import MultipleInvalid  # type: ignore[attr-defined]  # not in the stubs
 from zope.interface.interface import Method
 from zope.interface.verify import verifyObject
 
@@ -34,7 +34,7 @@ def class_faults(interface: type[Any], factory: type[Any]) -> list[str]:
     Attributes are not looked at: a constructor may set them.
     """
     faults = []
-    if not interface.implementedBy(factory):  # type: ignore[attr-defined]  # an interface, not a class
+    if not interface.implementedBy(factory):
         faults.append(
             f"{place_of(factory)}: {factory.__name__} does not declare {interface.__name__}; "
             f"decorate it with @implementer({interface.__name__})"
@@ -59,13 +59,12 @@ def object_faults(interface: type[Any], component: object) -> list[str]:
             faults += found
     for problem in _problems_seen_by_zope(interface, component):
         # A problem of zope about a method repeats what was said better above.
-        method = getattr(problem, "method", None) or getattr(problem, "name", None)
-        name = getattr(method, "__name__", method)
-        if name not in told:
+        element = getattr(problem, "method", None) or getattr(problem, "name", None)
+        if getattr(element, "__name__", element) not in told:
             faults.append(f"{place_of(factory)}: {_in_one_line(problem)}")
     broken: list[Invalid] = []
     try:
-        interface.validateInvariants(component, broken)  # type: ignore[attr-defined]  # an interface
+        interface.validateInvariants(component, broken)
     except Invalid:
         faults += [f"{place_of(factory)}: an invariant does not hold: {_in_one_line(error)}" for error in broken]
     return faults
@@ -93,7 +92,7 @@ def refuse(interface: type[Any], factory: type[Any], faults: list[str]) -> None:
 
 
 def _methods(interface: type[Any]) -> Iterator[tuple[str, Method]]:
-    described = interface.namesAndDescriptions(all=True)  # type: ignore[attr-defined]  # an interface
+    described = interface.namesAndDescriptions(all=True)
     return ((name, element) for name, element in sorted(described) if isinstance(element, Method))
 
 

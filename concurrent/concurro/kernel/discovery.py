@@ -11,7 +11,6 @@ import importlib.util
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from zope.interface import implementedBy
@@ -22,12 +21,14 @@ from concurro.interfaces import ILifecycle
 from concurro.kernel.builtins import BUILT_INS, BuiltIn
 from concurro.kernel.components import Component
 from concurro.kernel.contracts import place_of
+from concurro.kernel.declarations import declared_interfaces
 from concurro.kernel.kinds import KINDS
 from concurro.kernel.offers import Declaration, Offer, OfferState, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from importlib.metadata import EntryPoint
+    from pathlib import Path
     from types import ModuleType
 
 ENTRY_POINT_GROUP: Final = "concurro.components"
@@ -115,14 +116,12 @@ def declarations_of(factory: Any, source: str, factory_name: str = "") -> tuple[
         if kind not in KINDS:
             message = f"{place}: {factory.__name__} is offered_on {kind!r}; there are {', '.join(KINDS)}"
             raise ComponentError(message)
-    interfaces = [interface for interface in implementedBy(factory).interfaces() if interface is not ILifecycle]
+    interfaces = _interfaces_of(factory)
     if not interfaces:
         message = f"{place}: {factory.__name__} implements no interface; decorate it with @implementer"
         raise ComponentError(message)
     factory_name = factory_name or f"{factory.__module__}.{factory.__qualname__}"
-    return tuple(
-        Declaration(interface, name, factory_name, source, lambda: factory, kinds) for interface in interfaces
-    )
+    return tuple(Declaration(interface, name, factory_name, source, lambda: factory, kinds) for interface in interfaces)
 
 
 # Files
@@ -197,17 +196,21 @@ def load_installed(installed: InstalledOffer) -> Found:
     try:
         factory = installed.entry_point.load()
         declarations = declarations_of(factory, installed.source, installed.factory)
-        if declarations[0].name != installed.name:
-            message = (
-                f"the entry point of {installed.source} is called {installed.name!r}, "
-                f"but {installed.factory} is called {declarations[0].name!r}"
-            )
-            raise ComponentError(message)
+        _check_name(installed, declarations[0].name)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's module raises on import
         reason = str(error) if isinstance(error, ComponentError) else f"did not import: {_summary(error)}"
         offer = Offer(None, installed.name, installed.factory, installed.source, OfferState.BROKEN, reason)
         return Found(refusals=(Refusal(offer, error),))
     return Found(declarations)
+
+
+def _check_name(installed: InstalledOffer, name: str) -> None:
+    if name != installed.name:
+        message = (
+            f"the entry point of {installed.source} is called {installed.name!r}, "
+            f"but {installed.factory} is called {name!r}"
+        )
+        raise ComponentError(message)
 
 
 def _importer(built_in: BuiltIn) -> Callable[[], type[Any]]:
@@ -253,14 +256,17 @@ def _own_classes(module: ModuleType) -> Iterator[type[Any]]:
     for value in list(vars(module).values()):
         if not isinstance(value, type) or value.__module__ != module.__name__:
             continue
-        is_named = bool(vars(value).get("name"))
-        declares = any(interface is not ILifecycle for interface in implementedBy(value).declared)
-        # A class of a module of components may have a name for its own reasons, and a base
-        # class an interface; a component has both, or is a Component without one by mistake.
-        if (is_named and (issubclass(value, Component) or any(implementedBy(value).interfaces()))) or (
-            declares and issubclass(value, Component) and not value.name
-        ):
+        # A base class has an interface, and a class of its own a name; a component has both.
+        # A Component that declares an interface and has no name is one by mistake.
+        is_named = bool(vars(value).get("name")) and (issubclass(value, Component) or bool(_interfaces_of(value)))
+        lacks_name = issubclass(value, Component) and not value.name and bool(declared_interfaces(value))
+        if is_named or lacks_name:
             yield value
+
+
+def _interfaces_of(factory: type[Any]) -> list[type[Any]]:
+    declaration = implementedBy(factory)  # type: ignore[no-untyped-call]
+    return [interface for interface in declaration.interfaces() if interface is not ILifecycle]
 
 
 def _summary(error: BaseException) -> str:

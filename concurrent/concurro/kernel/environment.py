@@ -11,7 +11,6 @@ not asked for is not imported.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -31,15 +30,17 @@ from concurro.errors import (
     DependencyCycleError,
     NotPicklableError,
 )
-from concurro.interfaces import ILifecycle, ITaskManager, ITaskSystem
+from concurro.interfaces import ILifecycle, ITaskSystem
 from concurro.kernel.components import ExtensionPoint, Selected, dependencies_of
 from concurro.kernel.construction import build
 from concurro.kernel.contracts import class_faults, refuse, verify
 from concurro.kernel.inventory import Inventory, constructor_parameters
 from concurro.kernel.kinds import KINDS
+from concurro.kernel.lifecycle import Lifecycle
 from concurro.kernel.offers import Declaration, Offer, OfferState
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
@@ -96,10 +97,8 @@ class Environment:
         self._inventory = Inventory(self.config, [Path(path) for path in self.plugins])
         self._live = Components("live")
         self._instances: dict[type[Any], object] = {}
-        self._built: list[object] = []
-        self._started: list[object] = []
-        self._is_started = False
-        self._check_tables()
+        self._lifecycle = Lifecycle()
+        self.config.check(self._inventory.known_tables(self.config.tables))
         if strict_plugins and self.broken:
             listed = "\n".join(f"  - {offer.factory} ({offer.source}): {offer.reason}" for offer in self.broken)
             message = f"broken plugins:\n{listed}"
@@ -235,13 +234,7 @@ class Environment:
             Exception: What a component raised; those that had started are stopped again.
         """
         with self._lock:
-            self._is_started = True
-            try:
-                for component in self._built:
-                    self._start(component)
-            except BaseException:
-                self.stop()
-                raise
+            self._lifecycle.start()
 
     def stop(self) -> None:
         """Stop in reverse order. Idempotent.
@@ -250,19 +243,7 @@ class Environment:
             ComponentError: After all were stopped, if some raised; an ExceptionGroup is its cause.
         """
         with self._lock:
-            self._is_started = False
-            errors: list[Exception] = []
-            while self._started:
-                component: Any = self._started.pop()
-                try:
-                    component.stop()
-                except Exception as error:  # noqa: BLE001 - the others are stopped all the same
-                    error.add_note(f"while stopping component {_name_of(component)!r}")
-                    errors.append(error)
-        if errors:
-            told = "; ".join(f"{type(error).__name__}: {error}" for error in errors)
-            message = f"{len(errors)} components did not stop: {told}"
-            raise ComponentError(message) from ExceptionGroup("components that did not stop", errors)
+            self._lifecycle.stop()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -331,12 +312,10 @@ class Environment:
             )
             raise ComponentError(message) from error
         verify(declaration.interface, component)
-        if ILifecycle.providedBy(component):  # type: ignore[attr-defined]  # an interface
+        if ILifecycle.providedBy(component):
             verify(ILifecycle, component)
+        self._lifecycle.add(component)
         self._instances[factory] = component
-        self._built.append(component)
-        if self._is_started:
-            self._start(component)
         return component
 
     def _get_all(self, interface: type[Any], path: tuple[_Key, ...]) -> list[Any]:
@@ -367,14 +346,6 @@ class Environment:
                 raise ComponentNotFoundError(message) from None
             raise
 
-    def _start(self, component: Any) -> None:
-        # Whoever owns a task manager starts it, with its identity and address.
-        if component in self._started or ITaskManager.providedBy(component):  # type: ignore[attr-defined]
-            return
-        if ILifecycle.providedBy(component):  # type: ignore[attr-defined]  # an interface
-            component.start()
-            self._started.append(component)
-
     def _checked(self, declaration: Declaration) -> Offer:
         try:
             factory = declaration.load()
@@ -404,12 +375,3 @@ class Environment:
             kinds = ", ".join(declaration.kinds)
             message = f"{title} {name!r} ({declaration.factory}) is offered on {kinds} only, not on {self.kind}"
         raise ComponentNotFoundError(message)
-
-    def _check_tables(self) -> None:
-        """Refuse tables and keys that no component reads."""
-        known = self._inventory.known_tables(self.config.tables)
-        self.config.check(known)
-
-
-def _name_of(component: object) -> str:
-    return str(getattr(component, "name", "") or type(component).__name__)

@@ -60,7 +60,7 @@ class Shape:
 
 def declared_shape(method: Method) -> Shape:
     """Return how the interface of a method declares it."""
-    signature = method.getSignatureInfo()
+    signature = method.getSignatureInfo()  # type: ignore[no-untyped-call]
     module = sys.modules.get(method.interface.__module__)
     file = getattr(module, "__file__", None)
     written = _written_shapes(file, method.interface.__name__, method.__name__) if file else ()
@@ -90,33 +90,58 @@ def signature_faults(shape: Shape, implementation: Callable[..., Any], *, drop_f
         return faults  # implemented in C without a signature: nothing to compare
     if drop_first and parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
         parameters = parameters[1:]
-    by_name = {parameter.name: parameter for parameter in parameters}
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    varargs = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    varkeywords = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    implemented = _Implemented.of(parameters)
     for index, name in enumerate(shape.positional):
-        if index < len(positional):
-            if positional[index].name != name:
-                faults.append(f"argument {index + 1} is called {positional[index].name!r} instead of {name!r}")
-            elif positional[index].kind is inspect.Parameter.POSITIONAL_ONLY and not varkeywords:
-                faults.append(f"argument {name!r} cannot be given by name")
-        elif name in by_name and by_name[name].kind is inspect.Parameter.KEYWORD_ONLY:
-            faults.append(f"argument {name!r} is keyword-only, callers may give it by position")
-        elif not varargs:
-            faults.append(f"argument {name!r} is missing")
-        elif not varkeywords:
-            faults.append(f"argument {name!r} cannot be given by name")
-    for name in shape.keyword_only:
-        known = name in by_name and by_name[name].kind is not inspect.Parameter.POSITIONAL_ONLY
-        if not known and not varkeywords:
-            faults.append(f"keyword-only argument {name!r} is missing")
-    faults += _default_faults(shape, by_name)
-    faults += _surplus_faults(shape, positional, parameters)
-    if shape.varargs and not varargs:
+        fault = implemented.positional_fault(index, name)
+        if fault:
+            faults.append(fault)
+    faults += [
+        f"keyword-only argument {name!r} is missing" for name in shape.keyword_only if not implemented.takes_name(name)
+    ]
+    faults += _default_faults(shape, implemented.by_name)
+    faults += _surplus_faults(shape, implemented)
+    if shape.varargs and not implemented.varargs:
         faults.append("it takes no further arguments by position (*args)")
-    if shape.varkeywords and not varkeywords:
+    if shape.varkeywords and not implemented.varkeywords:
         faults.append("it takes no further arguments by name (**kwargs)")
     return faults
+
+
+@dataclass(frozen=True, slots=True)
+class _Implemented:
+    """The parameters of an implementation, sorted by how they may be given."""
+
+    by_name: Mapping[str, inspect.Parameter]
+    positional: list[inspect.Parameter]
+    keyword_only: list[inspect.Parameter]
+    varargs: bool
+    varkeywords: bool
+
+    @classmethod
+    def of(cls, parameters: list[inspect.Parameter]) -> _Implemented:
+        return cls(
+            {p.name: p for p in parameters},
+            [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)],
+            [p for p in parameters if p.kind is p.KEYWORD_ONLY],
+            any(p.kind is p.VAR_POSITIONAL for p in parameters),
+            any(p.kind is p.VAR_KEYWORD for p in parameters),
+        )
+
+    def takes_name(self, name: str) -> bool:
+        parameter = self.by_name.get(name)
+        return self.varkeywords or (parameter is not None and parameter.kind is not parameter.POSITIONAL_ONLY)
+
+    def positional_fault(self, index: int, name: str) -> str:
+        """Return what is wrong with a positional argument of the interface; empty if nothing."""
+        if index < len(self.positional) and self.positional[index].name != name:
+            return f"argument {index + 1} is called {self.positional[index].name!r} instead of {name!r}"
+        if index >= len(self.positional) and any(p.name == name for p in self.keyword_only):
+            return f"argument {name!r} is keyword-only, callers may give it by position"
+        if index >= len(self.positional) and not self.varargs:
+            return f"argument {name!r} is missing"
+        if not self.takes_name(name):
+            return f"argument {name!r} cannot be given by name"
+        return ""
 
 
 def _coroutine_faults(shape: Shape, implementation: Callable[..., Any]) -> list[str]:
@@ -142,15 +167,9 @@ def _default_faults(shape: Shape, by_name: Mapping[str, inspect.Parameter]) -> l
     return faults
 
 
-def _surplus_faults(
-    shape: Shape, positional: list[inspect.Parameter], parameters: list[inspect.Parameter]
-) -> list[str]:
-    surplus = [] if shape.varargs else positional[len(shape.positional) :]
-    surplus += [
-        p
-        for p in parameters
-        if p.kind is p.KEYWORD_ONLY and p.name not in (*shape.keyword_only, *shape.positional)
-    ]
+def _surplus_faults(shape: Shape, implemented: _Implemented) -> list[str]:
+    surplus = [] if shape.varargs else implemented.positional[len(shape.positional) :]
+    surplus += [parameter for parameter in implemented.keyword_only if parameter.name not in shape.positional]
     return [
         f"argument {parameter.name!r} is required, callers do not know it"
         for parameter in surplus
