@@ -1,0 +1,1 @@
+"""Running tasks on this machine: workers, their launcher, the slave core."""

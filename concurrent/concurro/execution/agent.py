@@ -1,0 +1,371 @@
+"""The slave agent: the core tied to workers, launcher and master.
+
+    master <--- send / handle ---> SlaveAgent (in somebody's loop)
+                                     | core: events in, commands out, once per turn of the loop
+                                     | launcher: forks, reports the dead
+                                     +-- stream, tokens, output -- worker, worker, ...
+
+It runs in the loop of a slave node, and in the loop of a standalone master: it neither owns
+the loop, nor blocks, nor is alone in the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from concurro.errors import ProtocolError
+from concurro.execution.launching import Launcher, describe_status
+from concurro.execution.slave_core import SlaveCore
+from concurro.execution.slave_records import (
+    Drained,
+    Fetch,
+    Forget,
+    KillWorker,
+    PostChunk,
+    Release,
+    StartWorker,
+    StateChanged,
+    StopWorker,
+    TakeTokens,
+    Tell,
+)
+from concurro.execution.task_runner import usable_processors
+from concurro.execution.worker import Note
+from concurro.execution.worker_link import WorkerLink
+from concurro.wire.blobs import BlobStore
+from concurro.wire.messages import Kind, Message
+from concurro.wire.transfer import BlobTransfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from concurro.execution.slave_records import Command
+    from concurro.transport.loop import Loop, Timer
+
+    Send = Callable[[Kind, list[Any], tuple[Any, ...]], None]
+
+log = logging.getLogger(__name__)
+
+_CLOSING_LIMIT = 1.0
+_BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING})
+
+
+class SlaveAgent:
+    """Runs the tasks that a master leases to this machine. Loop thread only.
+
+    Args:
+        loop: The loop of the node.
+        send: Sends a message to the master: kind, body, further frames.
+        workers: How many tasks run at once; 0 for one per usable processor.
+        name: The slave's id, as far as it is known; see `set_slave_id`.
+        resources: What tasks may require.
+        launcher: A running launcher to share; None for an own one. A shared one calls
+            `worker_started`, `worker_ended`, `worker_failed` and `launcher_lost` of the agent
+            for children whose id is from `first_child_id` on.
+        blobs: Where blobs are kept; None for an own store.
+        first_child_id: Where the ids of its workers start in a shared launcher.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a slave is made of
+        self,
+        loop: Loop,
+        *,
+        send: Send,
+        workers: int = 0,
+        name: str = "",
+        resources: dict[str, float] | None = None,
+        launcher: Launcher | None = None,
+        blobs: BlobStore | None = None,
+        first_child_id: int = 1,
+    ) -> None:
+        self.slave_id = name
+        self.blobs = blobs or BlobStore()
+        self.core = SlaveCore(workers or usable_processors(), first_child_id)
+        self._loop = loop
+        self._send = send
+        self._resources = resources or {}
+        self._transfer = BlobTransfer(self.blobs, send)
+        self._links: dict[int, WorkerLink] = {}
+        self._owns_launcher = launcher is None
+        self._launcher = launcher or Launcher(loop)
+        self._timer: Timer | None = None
+        self._on_drained: Callable[[], None] | None = None
+        self._state: list[Any] = []
+        self._running = False
+
+    # For the node
+
+    def start(self) -> None:
+        """Start the workers.
+
+        Raises:
+            NodeStartError: The launcher cannot be executed.
+        """
+        self._running = True
+        if self._owns_launcher:
+            self._launcher.on_started = self.worker_started
+            self._launcher.on_ended = self.worker_ended
+            self._launcher.on_failed = self.worker_failed
+            self._launcher.on_lost = self.launcher_lost
+            self._launcher.start()
+        self.core.start()
+        self._loop.on_flush(self._flush)
+        self._flush()
+
+    def stop(self) -> None:
+        """End every worker at once; all are gone when it returns. Idempotent."""
+        if not self._running:
+            return
+        self._running = False
+        self._loop.off_flush(self._flush)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._owns_launcher:
+            self._launcher.stop()
+        for link in self._links.values():
+            if not self._owns_launcher:
+                self._launcher.kill(link.id)
+            link.close()
+        self._links.clear()
+
+    def drain(self, done: Callable[[], None]) -> None:
+        """Take nothing new, return what has not started; call `done` when the rest has ended."""
+        self._on_drained = done
+        self.core.drain()
+        self._loop.wake()
+
+    def update_pool(self, workers: int) -> None:
+        """Keep another number of workers (1 or more)."""
+        self.core.update_pool(workers)
+        self._loop.wake()
+
+    def set_slave_id(self, slave_id: str) -> None:
+        """Learn the id that the master gave; tasks see it."""
+        self.slave_id = slave_id
+        for link in self._links.values():
+            link.send(Note.IDENTITY, slave_id)
+
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of the living workers."""
+        return [link.pid for link in self._links.values() if link.pid and link.cause is None]
+
+    def announce(self) -> None:
+        """Send SLAVE_STATE, changed or not: the master is a new one."""
+        self._state = []
+        self._tell_state()
+
+    def abandon(self) -> None:
+        """Drop every lease and result: the master that gave them is gone."""
+        self.core.abandon()
+        self._transfer.fail_all("the master is gone")
+        self._loop.wake()
+
+    def handle(self, message: Message) -> None:
+        """Take a message of the master.
+
+        Raises:
+            ProtocolError: It is none that a slave gets, or a blob has wrong bytes.
+        """
+        kind, body = message.kind, message.body
+        if kind == Kind.LEASES:
+            self.core.leases(body)
+        elif kind == Kind.RESULT_ACK:
+            self.core.acknowledge(body[0] if body and isinstance(body[0], list) else body)
+        elif kind == Kind.CLASSES:
+            self.core.classes(body)
+        elif kind == Kind.RECALL:
+            self.core.recall(body[0] if body and isinstance(body[0], list) else body)
+        elif kind == Kind.KILL:
+            self.core.kill(body[0] if body and isinstance(body[0], list) else body, self._loop.now())
+        elif kind == Kind.FORGET:
+            self.core.forget(body[0])
+        elif kind == Kind.DRAIN:
+            self.core.drain()
+        elif kind in _BLOB_KINDS:
+            self._transfer.handle(message)
+        else:
+            text = f"a slave does not get messages of kind {kind}"
+            raise ProtocolError(text)
+
+    # For the launcher
+
+    def worker_started(self, child_id: int, pid: int) -> None:
+        """Notice that a worker's process runs."""
+        link = self._links.get(child_id)
+        if link is not None:
+            link.pid = pid
+            self._tell_state()
+
+    def worker_ended(self, child_id: int, pid: int, status: int) -> None:
+        """Notice that a worker's process ended; what it sent is read first."""
+        del pid
+        self._ended(child_id, describe_status(status))
+
+    def worker_failed(self, child_id: int, text: str) -> None:
+        """Notice that a worker could not be forked."""
+        self._ended(child_id, text)
+
+    def launcher_lost(self, reason: str) -> None:
+        """Notice that the launcher died, and every worker with it; start again."""
+        log.warning("%s; its workers are gone with it, new ones are started", reason)
+        for child_id in list(self._links):
+            self._ended(child_id, reason)
+        if self._running and self._owns_launcher:
+            self._launcher.start()
+
+    # Workers
+
+    def _ended(self, worker_id: int, cause: str) -> None:
+        link = self._links.get(worker_id)
+        if link is None or link.cause is not None:
+            return
+        link.cause = cause
+        if link.closed:
+            self._bury(link)
+        else:
+            # Its channel ends as soon as the last copy of the descriptor is closed; what is in it is read first.
+            self._loop.after(_CLOSING_LIMIT, lambda: self._bury(link))
+
+    def _channel_closed(self, link: WorkerLink) -> None:
+        link.closed = True
+        if link.cause is not None:
+            self._bury(link)
+        elif self._running:
+            # A worker without its channel is of no use; usually it has ended already.
+            self._launcher.kill(link.id)
+
+    def _bury(self, link: WorkerLink) -> None:
+        if self._links.pop(link.id, None) is None:
+            return
+        tokens = link.take_tokens()
+        link.close()
+        self.blobs.release(("worker", link.id))
+        self.core.worker_ended(
+            link.id, link.cause or "?", tokens, self._loop.now(), link.output.last_lines()
+        )
+
+    def _heard(self, link: WorkerLink, frames: list[Any]) -> None:
+        note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
+        if note == Note.RESULTS:
+            ended, results = body
+            for result in results:
+                if result[3]:
+                    self._keep_blobs(link, result)
+            self.core.worker_results(link.id, results, ended, self._loop.now())
+        elif note == Note.BLOB:
+            self._take_blob(link, *body, frames[1] if len(frames) > 1 else b"")
+        elif note == Note.GET:
+            for digest in body[0]:
+                if digest in self.blobs:
+                    link.send_blob(digest, self.blobs)
+                else:
+                    log.error("worker %d asks for a blob that is not here: %s", link.id, digest.hex()[:12])
+                    self._launcher.kill(link.id)
+        elif note == Note.READY:
+            link.send(Note.IDENTITY, self.slave_id)
+            self.core.worker_ready(link.id, self._loop.now())
+        elif note == Note.RECYCLE:
+            log.debug("worker %d is replaced: its task changed %s", link.id, body[0])
+            self.core.worker_recycles(link.id)
+
+    def _keep_blobs(self, link: WorkerLink, result: list[Any]) -> None:
+        for _, digest, _ in result[3]:
+            if digest in self.blobs:
+                self.blobs.own(digest, ("result", result[0]))
+        self.blobs.release(("worker", link.id))
+
+    def _take_blob(self, link: WorkerLink, digest: bytes, size: int, offset: int, piece: bytes) -> None:
+        if offset == 0 and len(piece) == size:
+            self.blobs.put(piece, ("worker", link.id), digest)
+            return
+        part = link.parts.setdefault(digest, bytearray())
+        part += piece
+        if len(part) == size:
+            del link.parts[digest]
+            self.blobs.put(memoryview(part).toreadonly(), ("worker", link.id), digest)
+
+    # Once per turn
+
+    def _flush(self) -> None:
+        if not self._running:
+            return
+        core = self.core
+        now = self._loop.now()
+        due = core.next_time()
+        if due is not None and due <= now:
+            core.tick(now)
+        while commands := core.take_commands(now):
+            for command in commands:
+                self._do(command)
+        self._set_timer(core.next_time())
+
+    def _set_timer(self, due: float | None) -> None:
+        timer = self._timer
+        if timer is not None and timer.callback is not None:
+            if due is not None and timer.when <= due:
+                return  # it wakes the loop early, which then looks again
+            timer.cancel()
+        self._timer = self._loop.at(due, _wake) if due is not None else None
+
+    def _do(self, command: Command) -> None:  # noqa: C901, PLR0912 - one line per command
+        if isinstance(command, PostChunk):
+            link = self._links.get(command.worker)
+            if link is not None and not link.closed:
+                link.post([code.announcement for code in command.task_classes], command.entries, self.blobs)
+        elif isinstance(command, Tell):
+            self._send(command.kind, command.body, ())
+        elif isinstance(command, Release):
+            self.blobs.release(command.owner)
+        elif isinstance(command, TakeTokens):
+            link = self._links.get(command.worker)
+            if link is not None:
+                self.core.tokens_taken(command.worker, link.take_tokens(), self._loop.now())
+        elif isinstance(command, Fetch):
+            owner = command.owner
+            self._transfer.fetch(command.blobs, owner, lambda fault: self.core.fetched(owner, fault))
+        elif isinstance(command, StartWorker):
+            self._start_worker(command.worker)
+        elif isinstance(command, KillWorker):
+            self._launcher.kill(command.worker)
+        elif isinstance(command, StopWorker):
+            link = self._links.get(command.worker)
+            if link is not None:
+                link.shut()
+        elif isinstance(command, Forget):
+            for link in self._links.values():
+                link.send(Note.FORGET, command.system)
+        elif isinstance(command, StateChanged):
+            self._tell_state()
+        elif isinstance(command, Drained):
+            self._drained()
+
+    def _start_worker(self, worker_id: int) -> None:
+        try:
+            link = WorkerLink(self._loop, worker_id, self.core.current_lease)
+        except OSError as error:
+            text = f"no descriptors for a worker: {os.strerror(error.errno or 0)}"
+            self.core.worker_ended(worker_id, text, 0, self._loop.now())
+            return
+        self._links[worker_id] = link
+        link.link.on_message = lambda frames: self._heard(link, frames)
+        link.link.on_closed = lambda reason: self._channel_closed(link)  # noqa: ARG005 - the launcher knows the cause
+        self._launcher.fork_worker(worker_id, link.child_fds)
+
+    def _tell_state(self) -> None:
+        state = [self.core.slots, self.worker_pids(), self.core.sick, self._resources]
+        if state != self._state:
+            self._state = state
+            self._send(Kind.SLAVE_STATE, state, ())
+
+    def _drained(self) -> None:
+        done, self._on_drained = self._on_drained, None
+        if done is not None:
+            done()
+
+
+def _wake() -> None:
+    """Do nothing: a due timer makes the loop turn, and the flush hook looks."""

@@ -1,0 +1,292 @@
+"""The launcher: the one process of a node that starts and ends others.
+
+    node (may have threads)                launcher (one thread)        children
+        | fork 7 + descriptors  ---------------> |  fork ------------> worker 7
+        | execute 8, argv, env + descriptors --> |  fork, exec ------> host 8
+        | kill 7, signal  ---------------------> |  kill(-pid) ------> group of 7
+        | <----------------- started 7, pid      |
+        | <----------------- ended 7, pid, status|  <--- SIGCHLD ----- worker 7
+        | EOF, or the node's descriptor ready -> |  kills all, removes the folder, ends
+
+It is executed fresh, stays single-threaded and imports little, so that forking it is cheap
+and safe. Every child leads a process group and adopts its own stray grandchildren; when it
+ends, what is left of the group and what comes to the launcher by adoption is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import time
+import types
+from typing import Any, NoReturn
+
+import msgpack
+
+from concurro.execution.worker import run_worker
+
+MESSAGE_SIZE = 192 * 1024
+"""Largest message between node and launcher [B]; a datagram of the kernel's default buffer."""
+
+DESCRIPTOR_LIMIT = 16
+"""Most descriptors that travel with one message."""
+
+EXIT_NOT_EXECUTED = 127
+"""Exit code of a host whose program could not be executed."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_END_LIMIT = 5.0
+_PARENT_CHECK = 1000
+
+
+class Launcher:
+    """Forks, executes, kills and reaps, as the node at the other end of `control` says.
+
+    Args:
+        control: An AF_UNIX socket of whole messages.
+        parent: Process id of the node.
+        folder: Removed at the end; empty for none.
+    """
+
+    def __init__(self, control: socket.socket, parent: int, folder: str = "") -> None:
+        self._control = control
+        self._parent = parent
+        self._folder = folder
+        self._children: dict[int, int] = {}
+        self._pids: dict[int, int] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._parent_fd = _open_process(parent)
+        self._ending = False
+
+    def run(self) -> None:
+        """Serve until the node is gone or says stop; then end every child."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, _note_signal)
+        signal.signal(signal.SIGTERM, self._terminate)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        poller = select.poll()
+        for fd in (self._control.fileno(), self._wake_read, self._parent_fd):
+            if fd >= 0:
+                poller.register(fd, select.POLLIN)
+        while not self._ending:
+            ready = {fd for fd, _ in poller.poll(_PARENT_CHECK)}
+            if self._wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+            self._reap()
+            if self._control.fileno() in ready:
+                self._obey()
+            if self._parent_fd in ready or os.getppid() != self._parent:
+                self._ending = True
+        self._end()
+
+    def _obey(self) -> None:
+        try:
+            message, fds, _, _ = socket.recv_fds(self._control, MESSAGE_SIZE, DESCRIPTOR_LIMIT)
+        except OSError:
+            self._ending = True
+            return
+        if not message:
+            self._ending = True
+            return
+        order, *arguments = msgpack.unpackb(message)
+        if order == "fork":
+            self._fork_worker(arguments[0], fds)
+        elif order == "execute":
+            self._execute_host(*arguments, fds)
+        elif order == "kill":
+            self._kill(*arguments)
+        elif order == "stop":
+            self._ending = True
+
+    def _fork_worker(self, child_id: int, fds: list[int]) -> None:
+        if self._fork(child_id, fds) == 0:
+            with _child(EXIT_NOT_EXECUTED):
+                self._become_child()
+                sys.modules["__main__"] = types.ModuleType("__main__")
+                sys.argv = [""]
+                run_worker(*fds)
+
+    def _execute_host(self, child_id: int, argv: list[str], env: dict[str, str], fds: list[int]) -> None:
+        if self._fork(child_id, fds) == 0:
+            with _child(EXIT_NOT_EXECUTED):
+                self._become_child()
+                # The numbers follow from the order: 3, 4, ...; a host finds them in its arguments.
+                for position, fd in enumerate(_above(fds, 3 + len(fds))):
+                    os.dup2(fd, 3 + position, inheritable=True)
+                environment = {**os.environ, **env}
+                os.execvpe(argv[0], argv, environment)  # noqa: S606 - without a shell is what is wanted
+
+    def _fork(self, child_id: int, fds: list[int]) -> int:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            for fd in fds:
+                os.close(fd)
+            self._tell("failed", child_id, f"fork failed: {error.strerror}")
+            return -1
+        if pid == 0:
+            return 0
+        # Both sides do it, so that the group exists whoever runs first.
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
+        for fd in fds:
+            os.close(fd)
+        self._children[pid] = child_id
+        self._pids[child_id] = pid
+        self._tell("started", child_id, pid)
+        return pid
+
+    def _become_child(self) -> None:
+        launcher = os.getppid()
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+        set_process_controls(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        set_process_controls(_PR_SET_CHILD_SUBREAPER, 1)
+        if os.getppid() != launcher:
+            os._exit(EXIT_NOT_EXECUTED)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._control.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+        if self._parent_fd >= 0:
+            os.close(self._parent_fd)
+
+    def _kill(self, child_id: int, number: int, group: bool) -> None:  # noqa: FBT001 - as it stands in the message
+        pid = self._pids.get(child_id)
+        if pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if group:
+                os.killpg(pid, number)
+            else:
+                os.kill(pid, number)
+
+    def _reap(self) -> None:
+        reaped = False
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                break
+            reaped = True
+            pid = ended.si_pid
+            if pid in self._children:
+                # While the leader is not reaped, nobody else can get the number of its group.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            child_id = self._children.pop(pid, None)
+            if child_id is not None:
+                del self._pids[child_id]
+                self._tell("ended", child_id, pid, status)
+        if reaped:
+            self._kill_adopted()
+
+    def _kill_adopted(self) -> None:
+        """Kill what a child left behind: a living child keeps its own."""
+        for pid in children_of(os.getpid()):
+            if pid not in self._children:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _tell(self, news: str, *arguments: Any) -> None:
+        try:
+            self._control.send(msgpack.packb((news, *arguments)))
+        except OSError as error:
+            if error.errno != errno.EINTR:
+                self._ending = True
+
+    def _terminate(self, number: int, frame: types.FrameType | None) -> None:
+        del number, frame
+        self._ending = True
+
+    def _end(self) -> None:
+        deadline = time.monotonic() + _END_LIMIT
+        while time.monotonic() < deadline:
+            for pid in self._children:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+            self._kill_adopted()
+            self._reap()
+            try:
+                if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    select.select([self._wake_read], [], [], 0.01)
+            except ChildProcessError:
+                break
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._control.close()
+
+
+class _child:  # noqa: N801 - reads as a statement: with _child(code)
+    """What a forked child runs: it never returns into the launcher."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> NoReturn:
+        if error is not None:
+            os.write(2, f"child process failed: {error!r}\n".encode(errors="backslashreplace"))
+        os._exit(self._code if error is not None else 0)
+
+
+def set_process_controls(option: int, value: int) -> None:
+    """Call prctl; nothing happens where there is none."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the direct children of a single-threaded process."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listing:  # noqa: PTH123 - no pathlib: start-up
+            return [int(child) for child in listing.read().split()]
+    except OSError:
+        return []
+
+
+def _above(fds: list[int], lowest: int) -> list[int]:
+    """Return duplicates with numbers from `lowest` on, so that no dup2 overwrites a source."""
+    import fcntl  # noqa: PLC0415 - only a host needs it
+
+    return [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest) for fd in fds]
+
+
+def _open_process(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1  # an older kernel: the parent's id is looked at every second
+
+
+def _note_signal(number: int, frame: types.FrameType | None) -> None:
+    """Do nothing: the wake-up descriptor tells the loop."""
+
+
+def main() -> None:
+    """Run the launcher: descriptor of the control socket, the node's process id, folder."""
+    control_fd, parent, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else ""  # noqa: PLR2004
+    set_process_controls(_PR_SET_CHILD_SUBREAPER, 1)
+    os.set_inheritable(control_fd, False)  # noqa: FBT003
+    Launcher(socket.socket(fileno=control_fd), parent, folder).run()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The node's side of its launcher: orders out, starts and ends of children in."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+import concurro
+from concurro.errors import NodeStartError
+from concurro.execution.launcher import MESSAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from concurro.transport.loop import Loop
+
+log = logging.getLogger(__name__)
+
+_STOP_LIMIT = 8.0
+_PROGRAM = "import sys; sys.path.append({root!r}); from concurro.execution.launcher import main; main()"
+
+
+class Launcher:
+    """Starts one launcher process and speaks to it. Loop thread only.
+
+    Every callback comes from the loop. `on_lost` is called once when the launcher ended
+    without being asked to; its children are dead then too.
+
+    Args:
+        loop: Where its news arrive.
+        cleanup_folder: Removed by the launcher when it ends, however the node ended.
+    """
+
+    def __init__(self, loop: Loop, *, cleanup_folder: str | None = None) -> None:
+        self.on_started: Callable[[int, int], None] = lambda child_id, pid: None  # noqa: ARG005
+        self.on_ended: Callable[[int, int, int], None] = lambda child_id, pid, status: None  # noqa: ARG005
+        self.on_failed: Callable[[int, str], None] = lambda child_id, text: None  # noqa: ARG005
+        self.on_lost: Callable[[str], None] = lambda reason: None  # noqa: ARG005
+        self._loop = loop
+        self._folder = cleanup_folder or ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._queue: deque[tuple[bytes, list[int]]] = deque()
+        self._pids: dict[int, int] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the launcher; None when it does not run."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Process ids of the living children, by child id."""
+        return dict(self._pids)
+
+    def start(self) -> None:
+        """Execute the launcher; orders may be given at once.
+
+        Raises:
+            NodeStartError: The interpreter cannot be executed.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        root = str(Path(concurro.__file__).parent.parent)
+        command = [sys.executable, "-P", "-c", _PROGRAM.format(root=root), str(theirs.fileno()), str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+                [*command, self._folder],
+                stdin=subprocess.DEVNULL,
+                stdout=_usable_stderr(),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            message = f"the launcher did not start: {sys.executable}: {error.strerror}"
+            raise NodeStartError(message) from error
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        self._control = ours
+        self._loop.watch(ours.fileno(), self._readable, self._writable)
+
+    def fork_worker(self, child_id: int, fds: Sequence[int]) -> None:
+        """Fork a worker that gets `fds`; they are taken over and closed here."""
+        self._order(("fork", child_id), list(fds))
+
+    def execute_host(
+        self, child_id: int, argv: Sequence[str], fds: Sequence[int] = (), env: Mapping[str, str] | None = None
+    ) -> None:
+        """Execute a program; it finds `fds` as 3, 4, ... They are taken over and closed here."""
+        environment = {"PYTHONHASHSEED": "0", **(env or {})}
+        self._order(("execute", child_id, list(argv), environment), list(fds))
+
+    def kill(self, child_id: int, number: int = signal.SIGKILL, *, group: bool = True) -> None:
+        """Send a signal to a child, or to its whole group."""
+        self._order(("kill", child_id, int(number), group), [])
+
+    def stop(self) -> None:
+        """End the launcher and every child, and wait for it. Bounded, idempotent."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        self._release()
+        try:
+            process.wait(_STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            log.warning("launcher %d did not end in %.0f s and is killed", process.pid, _STOP_LIMIT)
+            process.kill()
+            process.wait()
+            self._kill_groups()
+        self._pids.clear()
+
+    def _order(self, order: tuple[Any, ...], fds: list[int]) -> None:
+        if self._control is None:
+            for fd in fds:
+                os.close(fd)
+            return
+        self._queue.append((msgpack.packb(order), fds))
+        self._write()
+
+    def _write(self) -> None:
+        while self._queue and self._control is not None:
+            packed, fds = self._queue[0]
+            try:
+                socket.send_fds(self._control, [packed], fds)
+            except BlockingIOError:
+                break
+            except OSError:
+                return  # it is gone; reading says so
+            self._queue.popleft()
+            for fd in fds:
+                os.close(fd)
+        if self._control is not None:
+            self._loop.want_write(self._control.fileno(), bool(self._queue))
+
+    def _writable(self) -> None:
+        self._write()
+
+    def _readable(self) -> None:
+        while self._control is not None:
+            try:
+                packed = self._control.recv(MESSAGE_SIZE)
+            except BlockingIOError:
+                return
+            except OSError:
+                packed = b""
+            if not packed:
+                self._lost()
+                return
+            news, child_id, *facts = msgpack.unpackb(packed)
+            if news == "started":
+                self._pids[child_id] = facts[0]
+                self.on_started(child_id, facts[0])
+            elif news == "ended":
+                self._pids.pop(child_id, None)
+                self.on_ended(child_id, facts[0], facts[1])
+            elif news == "failed":
+                self.on_failed(child_id, facts[0])
+
+    def _lost(self) -> None:
+        process, self._process = self._process, None
+        self._release()
+        reason = "the launcher is gone"
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
+            if process.returncode is None:
+                process.kill()
+                process.wait()
+            reason = f"the launcher ended: {describe_return_code(process.returncode)}"
+        self._kill_groups()
+        self._pids.clear()
+        self.on_lost(reason)
+
+    def _kill_groups(self) -> None:
+        """Kill what a killed launcher could not: its children died, their groups may not have."""
+        for pid in self._pids.values():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def _release(self) -> None:
+        control, self._control = self._control, None
+        if control is not None:
+            self._loop.unwatch(control.fileno())
+            control.close()
+        for _, fds in self._queue:
+            for fd in fds:
+                os.close(fd)
+        self._queue.clear()
+
+
+def describe_return_code(code: int) -> str:
+    """Return how a process ended, in words: `killed by SIGSEGV`, `exit code 3`."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"killed by {name}"
+
+
+def describe_status(status: int) -> str:
+    """Return how a process with this wait status ended, in words."""
+    return describe_return_code(os.waitstatus_to_exitcode(status))
+
+
+def _usable_stderr() -> int | None:
+    """Return where the children of a launcher print: the terminal's standard output stays clean."""
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2

@@ -1,0 +1,83 @@
+"""What tasks share with the process that runs them, and must leave as it was."""
+
+from __future__ import annotations
+
+import _signal  # the C functions: the wrappers of `signal` look up an enum member per call
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+_SIGNALS = tuple(
+    int(getattr(_signal, name))
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "SIGPIPE", "SIGPROF")
+    if hasattr(_signal, name)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessState:
+    """Working directory, environment, umask and signals at one moment.
+
+    It is compared once per chunk; the whole comparison takes some microseconds.
+    """
+
+    folder: str
+    environment: dict[Any, Any]
+    umask: int
+    signals: tuple[Any, ...]
+
+    @classmethod
+    def now(cls) -> ProcessState:
+        """Return the state of this process."""
+        return cls(_folder(), _environment(), _umask(), _signals())
+
+    def after_import(self) -> ProcessState:
+        """Return the state with the environment as it is now: importing modules sets variables."""
+        return replace(self, environment=_environment())
+
+    def compare(self) -> str:
+        """Return what is different now, in words; empty when nothing is."""
+        changed = []
+        if _folder() != self.folder:
+            changed.append("the working directory")
+        if _environment() != self.environment:
+            changed.append("the environment")
+        if _umask() != self.umask:
+            changed.append("the umask")
+        if _signals() != self.signals:
+            changed.append("signal handlers")
+        if _signal.getitimer(_signal.ITIMER_REAL)[0]:
+            changed.append("a running alarm")
+        if _has_children():
+            changed.append("child processes")
+        return ", ".join(changed)
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - it is compared, not used
+    except OSError:
+        return "?"
+
+
+def _environment() -> dict[Any, Any]:
+    return dict(os.environ._data)  # type: ignore[attr-defined]  # noqa: SLF001 - a copy without decoding each
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _signals() -> tuple[Any, ...]:
+    return tuple(_signal.getsignal(number) for number in _SIGNALS)
+
+
+def _has_children() -> bool:
+    """Say whether there is any child; it is not reaped, its owner may still ask for it."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True

@@ -1,0 +1,608 @@
+"""The slave's core: leases in, results out; pure.
+
+    master                     core                                  worker
+      | CLASSES, LEASES ------> | fetch blobs, queue
+      |                         | PostChunk: tokens, entries --------> | claims a token per task
+      | <------------- RESULTS  | <--- results, end of the chunk ----- |
+      | RECALL, KILL ---------> | TakeTokens: what is left cannot start
+      | <--- RETURNED, STARTED  |
+      | RESULT_ACK -----------> | the result may be forgotten
+
+Events in, commands out, time as an argument; no socket, thread, clock, random or file. A
+worker runs its chunks in order and claims one token before each task, so whoever takes the
+tokens that are left knows that exactly the last tasks of the chunks will not start. After
+that the worker gets nothing new until it has reported the end of every chunk.
+
+A lease ends in exactly one way: a result, returned to the master, or killed by it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from concurro.execution.slave_records import (
+    Chunk,
+    Command,
+    Drained,
+    Entry,
+    Fetch,
+    Forget,
+    KillWorker,
+    PostChunk,
+    Release,
+    Run,
+    StartWorker,
+    StateChanged,
+    StopWorker,
+    TakeTokens,
+    TaskCode,
+    Tell,
+    WorkerRecord,
+    WorkerState,
+)
+from concurro.ids import Outcome
+from concurro.wire.messages import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+SICK_DEATHS = 5
+"""Deaths in a row of workers that did nothing, after which the slave is sick."""
+
+SICK_PAUSE = 10.0
+"""Seconds between two tries of a sick slave [s]."""
+
+WELL_AFTER = 1.0
+"""Seconds that a worker must live to show that workers can live here [s]."""
+
+STEAL_AFTER = 0.002
+"""Seconds without news after which an idle worker takes over what waits in another [s]."""
+
+KILL_GRACE = 0.02
+"""Seconds that a chunk of short tasks gets to end by itself when one of it is killed [s]."""
+
+_BACK_OFF = 0.05
+
+
+class SlaveCore:
+    """What a slave does with its leases and workers. Not thread-safe.
+
+    Args:
+        workers: How many workers to keep.
+        first_id: The id of the first worker.
+    """
+
+    def __init__(self, workers: int, first_id: int = 1) -> None:
+        self.sick = ""
+        self.draining = False
+        self.results: dict[int, Entry] = {}
+        self._wanted = workers
+        self._running = False
+        self._ids = itertools.count(first_id)
+        self._workers: dict[int, WorkerRecord] = {}
+        self._codes: dict[tuple[int, int], TaskCode] = {}
+        self._ready: deque[Run] = deque()
+        self._ready_count = 0
+        self._fetching: dict[int, tuple[Entry, set[Hashable]]] = {}
+        self._commands: list[Command] = []
+        self._reports: list[Entry] = []
+        self._returned: list[int] = []
+        self._started: list[int] = []
+        self._deaths = 0
+        self._restart_at = 0.0
+        self._drained = False
+
+    # What happens
+
+    def start(self) -> None:
+        """Start the workers."""
+        self._running = True
+
+    def update_pool(self, workers: int) -> None:
+        """Keep another number of workers; running tasks are not disturbed."""
+        self._wanted = workers
+        living = [worker for worker in self._workers.values() if worker.state in _LIVING]
+        spare = sorted(living, key=lambda worker: len(worker.chunks))[: max(0, len(living) - workers)]
+        for worker in spare:
+            worker.state = WorkerState.RETIRING
+            if worker.chunks:
+                self._take_tokens(worker)
+        self._commands.append(StateChanged())
+
+    def classes(self, announcements: Iterable[list[Any]]) -> None:
+        """Take CLASSES."""
+        for announcement in announcements:
+            code = TaskCode(announcement)
+            if code.key in self._codes:
+                continue
+            self._codes[code.key] = code
+            if not code.here:
+                self._commands.append(Fetch(("class", *code.key), code.announcement[4]))
+
+    def leases(self, entries: Iterable[Entry]) -> None:
+        """Take LEASES."""
+        run = self._ready[-1] if self._ready else None
+        for entry in entries:
+            key = (entry[1], entry[2])
+            if run is not None and run.code.key == key and not entry[6]:
+                run.entries.append(entry)
+                self._ready_count += 1
+                continue
+            code = self._codes.get(key)
+            if self.draining or self.sick:
+                self._returned.append(entry[0])
+            elif code is None or code.fault:
+                self._fail(entry, code.fault if code else f"class {key[1]} of system {key[0]} is unknown here")
+            elif entry[6] or not code.here:
+                self._fetch(entry, code)
+            else:
+                run = Run(code, deque([entry]))
+                self._ready.append(run)
+                self._ready_count += 1
+
+    def fetched(self, owner: Hashable, fault: str | None) -> None:
+        """Take the end of a `Fetch`; `fault` says why it failed."""
+        if isinstance(owner, tuple) and owner[0] == "class":
+            code = self._codes.get((owner[1], owner[2]))
+            if code is not None:
+                code.here, code.fault = fault is None, fault or ""
+            waiting = [lease for lease, (_, missing) in self._fetching.items() if owner in missing]
+        else:
+            waiting = [owner[1]] if isinstance(owner, tuple) and owner[1] in self._fetching else []
+        for lease in waiting:
+            entry, missing = self._fetching[lease]
+            missing.discard(owner)
+            if fault is not None:
+                del self._fetching[lease]
+                self._fail(entry, fault)
+            elif not missing:
+                del self._fetching[lease]
+                self._queue(self._codes[entry[1], entry[2]], entry)
+
+    def recall(self, leases: Iterable[int]) -> None:
+        """Take RECALL: what has not started is returned, of the rest the master is told."""
+        wanted = set(leases)
+        for lease in self._remove_queued(wanted):
+            self._returned.append(lease)
+        for worker in self._holders(wanted):
+            worker.recalled |= wanted & {entry[0] for entry in worker.outstanding()}
+            self._take_tokens(worker)
+
+    def kill(self, leases: Iterable[int], now: float) -> None:
+        """Take KILL: nobody wants these any more."""
+        wanted = set(leases)
+        self._remove_queued(wanted)
+        for lease in wanted & self.results.keys():
+            self._forget_result(lease)
+        self._reports = [report for report in self._reports if not self._is_unwanted(report, wanted)]
+        for worker in self._holders(wanted):
+            worker.killed |= wanted & {entry[0] for entry in worker.outstanding()}
+            worker.progress = now
+            self._take_tokens(worker)
+
+    def acknowledge(self, leases: Iterable[int]) -> None:
+        """Take RESULT_ACK."""
+        for lease in leases:
+            self._forget_result(lease)
+
+    def forget(self, system: int) -> None:
+        """Take FORGET: a system is over."""
+        for key in [key for key in self._codes if key[0] == system]:
+            code = self._codes.pop(key)
+            if code.announcement[4]:
+                self._commands.append(Release(("class", *key)))
+        self._remove_queued({lease for lease, (entry, _) in self._fetching.items() if entry[1] == system})
+        self._remove_queued({entry[0] for run in self._ready if run.code.key[0] == system for entry in run.entries})
+        for worker in self._workers.values():
+            worker.known = {key for key in worker.known if key[0] != system}
+        self._commands.append(Forget(system))
+
+    def drain(self) -> None:
+        """Take nothing new, return what has not started, let the rest end."""
+        if self.draining:
+            return
+        self.draining = True
+        self._return_queued()
+        for worker in self._workers.values():
+            if worker.chunks:
+                self._take_tokens(worker)
+
+    def abandon(self) -> None:
+        """Drop everything: the master that gave the leases is gone."""
+        self._remove_queued({entry[0] for run in self._ready for entry in run.entries} | set(self._fetching))
+        for lease in list(self.results):
+            self._forget_result(lease)
+        self._reports, self._returned, self._started = [], [], []
+        for worker in self._workers.values():
+            if worker.chunks:
+                worker.killed.update(entry[0] for entry in worker.outstanding())
+                self._kill(worker)
+
+    def inventory(self) -> list[int]:
+        """Return every lease that is held and has no result."""
+        queued = [entry[0] for run in self._ready for entry in run.entries]
+        posted = [entry[0] for worker in self._workers.values() for entry in worker.outstanding()]
+        return [*posted, *queued, *self._fetching]
+
+    def worker_ready(self, worker_id: int, now: float) -> None:
+        """Notice that a worker can be posted to."""
+        worker = self._workers.get(worker_id)
+        if worker is not None and worker.state is WorkerState.STARTING:
+            worker.state = WorkerState.READY
+            worker.progress = worker.started_at = now
+            self._commands.append(StateChanged())
+
+    def worker_results(self, worker_id: int, results: list[Entry], ended: bool, now: float) -> None:  # noqa: FBT001 - as it stands in the message
+        """Take results of a worker's oldest chunk, in its order; `ended`: the chunk's last."""
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            return
+        worker.progress = now
+        chunk = worker.chunks[0] if worker.chunks else None
+        if results:
+            if chunk is None or not _matches(chunk.entries, results):
+                self._kill(worker)  # it answered what it was not asked: a forged or mangled message
+                return
+            entries = chunk.entries
+            for _ in results:
+                entry = entries.popleft()
+                if entry[6]:
+                    self._commands.append(Release(("lease", entry[0])))
+            chunk.code.measure([result[4] for result in results])
+            if worker.killed:
+                results = [result for result in results if not self._is_unwanted(result, worker.killed)]
+            self._reports += results
+            worker.worked = True
+            worker.deadline = None
+        if ended and chunk is not None:
+            worker.chunks.popleft()
+            if not worker.chunks:
+                self._became_idle(worker)
+
+    def worker_recycles(self, worker_id: int) -> None:
+        """Notice that a worker ends because a task changed its process."""
+        worker = self._workers.get(worker_id)
+        if worker is not None:
+            worker.state = WorkerState.ENDING
+            worker.worked = True
+
+    def tokens_taken(self, worker_id: int, count: int, now: float) -> None:
+        """Take the answer to `TakeTokens`: the last `count` tasks will not start."""
+        worker = self._workers.get(worker_id)
+        if worker is None or not worker.taking:
+            return
+        worker.taking = False
+        worker.taken = bool(worker.chunks)
+        self._give_back(worker, worker.take_last(count))
+        started = [entry[0] for entry in worker.outstanding()]
+        told = [lease for lease in started if lease in worker.recalled]
+        self._started += told
+        worker.recalled.clear()
+        if started and started[-1] in worker.killed:
+            # Of several started ones, those before the last have ended and their results are on the way.
+            if len(started) > 1:
+                worker.deadline = now + KILL_GRACE
+            else:
+                self._kill(worker)
+
+    def worker_ended(self, worker_id: int, cause: str, tokens: int, now: float, output: str = "") -> None:  # noqa: PLR0913 - the facts of a death
+        """Notice a worker's death, after its last message.
+
+        Args:
+            worker_id: Which.
+            cause: How it ended, in words.
+            tokens: Tokens that were left: the last so many tasks had not started.
+            now: Monotonic time [s].
+            output: The last lines that it printed.
+        """
+        worker = self._workers.pop(worker_id, None)
+        if worker is None:
+            return
+        expected = worker.state in (WorkerState.ENDING, WorkerState.RETIRING)
+        self._give_back(worker, worker.take_last(tokens))
+        started = worker.outstanding()
+        for entry in started[:-1]:
+            self._lose(worker, entry, Outcome.SLAVE_LOST, f"its worker died before the result left: {cause}")
+        for entry in started[-1:]:
+            if worker.timed_out == entry[0]:
+                code = self._codes.get((entry[1], entry[2]))
+                limit = code.timeout if code is not None else None
+                self._lose(worker, entry, Outcome.TIMEOUT, f"it ran longer than its timeout of {limit:g} s")
+            else:
+                self._lose(worker, entry, Outcome.LOST, f"the worker died: {cause}{_quoted(output)}")
+        if worker.worked or started or expected:
+            self._deaths = 0
+        else:
+            self._count_death(cause + _quoted(output), now)
+        self._commands.append(StateChanged())
+
+    def tick(self, now: float) -> None:
+        """Let time pass: deadlines, restarts, tasks that wait behind a long one."""
+        for worker in self._workers.values():
+            if worker.deadline is not None and worker.deadline <= now and worker.chunks:
+                worker.deadline = None
+                lease = worker.chunks[0].entries[0][0] if worker.chunks[0].entries else 0
+                if lease not in worker.killed:
+                    worker.timed_out = lease
+                self._kill(worker)
+            if self.sick and worker.state is WorkerState.READY and now - worker.started_at >= WELL_AFTER:
+                self.sick = ""
+                self._deaths = 0
+                self._commands.append(StateChanged())
+        if not self._ready and not self.draining:
+            self._steal(now)
+
+    def next_time(self) -> float | None:
+        """Return when `tick` should be called at the latest [s]; None: no need."""
+        times = [worker.deadline for worker in self._workers.values() if worker.deadline is not None]
+        if self._running and self._living() < self._slots_now() and not self.draining:
+            times.append(self._restart_at)
+        if self.sick:
+            times += [w.started_at + WELL_AFTER for w in self._workers.values() if w.state is WorkerState.READY]
+        if not self._ready and any(self._may_post(worker) for worker in self._workers.values()):
+            times += [w.progress + STEAL_AFTER for w in self._workers.values() if _has_waiting(w)]
+        return min(times, default=None)
+
+    # What is to be done
+
+    def take_commands(self, now: float) -> list[Command]:
+        """Decide, and return what is to be done, in this order."""
+        if self._running:
+            self._fill(now)
+            if self._ready:
+                self._assign(now)
+            self._end_idle()
+        if self._reports:
+            for report in self._reports:
+                self.results[report[0]] = report
+            self._commands.append(Tell(Kind.RESULTS, self._reports))
+            self._reports = []
+        if self._returned:
+            reason = "draining" if self.draining else self.sick or "recalled"
+            self._commands.append(Tell(Kind.RETURNED, [self._returned, reason]))
+            self._returned = []
+        if self._started:
+            self._commands.append(Tell(Kind.STARTED, [self._started]))
+            self._started = []
+        if self.draining and not self._drained and not self.results and not self.inventory():
+            self._drained = True
+            self._commands.append(Drained())
+        commands, self._commands = self._commands, []
+        return commands
+
+    def assert_quiet(self) -> None:
+        """Raise AssertionError when something is to be done or told."""
+        left = [*self._commands, *self._reports, *self._returned, *self._started]
+        if left:
+            message = f"not quiet: {left}"
+            raise AssertionError(message)
+
+    def worker_count(self) -> int:
+        """Return how many workers can run tasks now."""
+        return sum(worker.state is WorkerState.READY for worker in self._workers.values())
+
+    @property
+    def slots(self) -> int:
+        """How many tasks can run at once."""
+        return self._wanted
+
+    def current_lease(self, worker_id: int) -> int:
+        """Return the lease that a worker runs, as far as is known; 0 for none."""
+        worker = self._workers.get(worker_id)
+        if worker is None or not worker.chunks or not worker.chunks[0].entries:
+            return 0
+        lease: int = worker.chunks[0].entries[0][0]
+        return lease
+
+    # How
+
+    def _queue(self, code: TaskCode, entry: Entry) -> None:
+        if self._ready and self._ready[-1].code is code:
+            self._ready[-1].entries.append(entry)
+        else:
+            self._ready.append(Run(code, deque([entry])))
+        self._ready_count += 1
+
+    def _fetch(self, entry: Entry, code: TaskCode) -> None:
+        missing: set[Hashable] = set()
+        if not code.here:
+            missing.add(("class", *code.key))
+        if entry[6]:
+            missing.add(("lease", entry[0]))
+            self._commands.append(Fetch(("lease", entry[0]), entry[6]))
+        self._fetching[entry[0]] = (entry, missing)
+
+    def _assign(self, now: float) -> None:
+        """Post chunks, the first ready task first: to idle workers, then behind short tasks."""
+        idle = [worker for worker in self._workers.values() if self._may_post(worker)]
+        while self._ready and idle:
+            self._post(idle.pop(0), now)
+        if not self._ready or not self._ready[0].code.may_prefetch():
+            return
+        for worker in self._workers.values():
+            if not self._ready or not self._ready[0].code.may_prefetch():
+                return
+            if (
+                len(worker.chunks) == 1
+                and worker.state is WorkerState.READY
+                and not worker.taken
+                and not worker.taking
+                and worker.chunks[0].code.may_prefetch()
+            ):
+                self._post(worker, now)
+
+    def _may_post(self, worker: WorkerRecord) -> bool:
+        return not worker.chunks and worker.state is WorkerState.READY and not worker.taken and not worker.taking
+
+    def _post(self, worker: WorkerRecord, now: float) -> None:
+        run = self._ready[0]
+        code, waiting = run.code, run.entries
+        share = -(-self._ready_count // max(1, self._wanted))
+        size = min(code.chunk_size(), len(waiting), share)
+        entries = [waiting.popleft() for _ in range(size)]
+        self._ready_count -= size
+        if not waiting:
+            self._ready.popleft()
+        announced: tuple[TaskCode, ...] = ()
+        if code.key not in worker.known:
+            worker.known.add(code.key)
+            announced = (code,)
+        if not worker.chunks:
+            worker.progress = now
+        worker.chunks.append(Chunk(code, deque(entries)))
+        if code.timeout is not None:
+            worker.deadline = now + code.timeout
+        self._commands.append(PostChunk(worker.id, announced, entries))
+
+    def _became_idle(self, worker: WorkerRecord) -> None:
+        worker.taken = False
+        worker.killed.clear()
+        worker.recalled.clear()
+        worker.deadline = None
+
+    def _take_tokens(self, worker: WorkerRecord) -> None:
+        if not worker.taking:
+            worker.taking = True
+            self._commands.append(TakeTokens(worker.id))
+
+    def _give_back(self, worker: WorkerRecord, removed: list[tuple[TaskCode, Entry]]) -> None:
+        """Queue what did not start again, in front, but for what the master wants back."""
+        for code, entry in reversed(removed):
+            lease = entry[0]
+            if lease in worker.killed:
+                worker.killed.discard(lease)
+                self._release(entry)
+            elif lease in worker.recalled or self.draining or self.sick:
+                self._returned.append(lease)
+                self._release(entry)
+            else:
+                if self._ready and self._ready[0].code is code:
+                    self._ready[0].entries.appendleft(entry)
+                else:
+                    self._ready.appendleft(Run(code, deque([entry])))
+                self._ready_count += 1
+
+    def _steal(self, now: float) -> None:
+        if not any(self._may_post(worker) for worker in self._workers.values()):
+            return
+        late = [w for w in self._workers.values() if _has_waiting(w) and w.progress + STEAL_AFTER <= now]
+        if late:
+            self._take_tokens(max(late, key=lambda worker: len(worker.outstanding())))
+
+    def _is_unwanted(self, result: Entry, killed: set[int]) -> bool:
+        if result[0] not in killed:
+            return False
+        if result[3]:
+            self._commands.append(Release(("result", result[0])))
+        return True
+
+    def _kill(self, worker: WorkerRecord) -> None:
+        if worker.state is not WorkerState.ENDING:
+            worker.state = WorkerState.ENDING
+        self._commands.append(KillWorker(worker.id))
+
+    def _lose(self, worker: WorkerRecord, entry: Entry, outcome: Outcome, message: str) -> None:
+        self._release(entry)
+        if entry[0] in worker.killed:
+            return
+        name = {Outcome.TIMEOUT: "TaskTimeout"}.get(outcome, "WorkerLost")
+        self._reports.append([entry[0], int(outcome), [name, message, "", None], None, 0])
+
+    def _fail(self, entry: Entry, message: str) -> None:
+        self._release(entry)
+        self._reports.append([entry[0], int(Outcome.NOT_LOADED), ["SystemLoadError", message, "", None], None, 0])
+
+    def _release(self, entry: Entry) -> None:
+        if entry[6]:
+            self._commands.append(Release(("lease", entry[0])))
+
+    def _forget_result(self, lease: int) -> None:
+        result = self.results.pop(lease, None)
+        if result is not None and result[3]:
+            self._commands.append(Release(("result", lease)))
+
+    def _remove_queued(self, wanted: set[int]) -> list[int]:
+        """Remove leases that no worker has; return which."""
+        removed = []
+        for lease in wanted & self._fetching.keys():
+            self._release(self._fetching.pop(lease)[0])
+            removed.append(lease)
+        runs: deque[Run] = deque()
+        for run in self._ready:
+            gone = [entry for entry in run.entries if entry[0] in wanted]
+            if gone:
+                removed += [entry[0] for entry in gone]
+                for entry in gone:
+                    self._release(entry)
+                run.entries = deque(entry for entry in run.entries if entry[0] not in wanted)
+            if run.entries:
+                runs.append(run)
+        self._ready = runs
+        self._ready_count = sum(len(run.entries) for run in runs)
+        return removed
+
+    def _return_queued(self) -> None:
+        queued = {entry[0] for run in self._ready for entry in run.entries} | set(self._fetching)
+        self._returned += self._remove_queued(queued)
+
+    def _holders(self, wanted: set[int]) -> list[WorkerRecord]:
+        return [
+            worker
+            for worker in self._workers.values()
+            if worker.chunks and any(entry[0] in wanted for entry in worker.outstanding())
+        ]
+
+    def _living(self) -> int:
+        return sum(worker.state in _LIVING for worker in self._workers.values())
+
+    def _slots_now(self) -> int:
+        """Return how many workers to keep: a sick slave tries with one."""
+        return min(1, self._wanted) if self.sick else self._wanted
+
+    def _fill(self, now: float) -> None:
+        if self.draining or now < self._restart_at:
+            return
+        for _ in range(self._slots_now() - self._living()):
+            worker = WorkerRecord(next(self._ids), now)
+            self._workers[worker.id] = worker
+            self._commands.append(StartWorker(worker.id))
+
+    def _end_idle(self) -> None:
+        for worker in self._workers.values():
+            if worker.state is WorkerState.RETIRING and not worker.chunks:
+                worker.state = WorkerState.ENDING
+                self._commands.append(StopWorker(worker.id))
+
+    def _count_death(self, cause: str, now: float) -> None:
+        self._deaths += 1
+        if self._deaths < SICK_DEATHS and not self.sick:
+            self._restart_at = now + _BACK_OFF * 2 ** (self._deaths - 1)
+            return
+        self._restart_at = now + SICK_PAUSE
+        self.sick = f"{self._deaths} workers in a row ended before they did anything; the last: {cause}"
+        self._return_queued()
+
+
+_LIVING = (WorkerState.STARTING, WorkerState.READY)
+
+
+def _matches(entries: deque[Entry], results: list[Entry]) -> bool:
+    if len(results) > len(entries):
+        return False
+    return all(entry[0] == result[0] for entry, result in zip(entries, results, strict=False))
+
+
+def _has_waiting(worker: WorkerRecord) -> bool:
+    """Say whether a task waits behind another, and could be taken back."""
+    return (
+        sum(len(chunk.entries) for chunk in worker.chunks) > 1
+        and not worker.taken
+        and not worker.taking
+        and worker.state is WorkerState.READY
+    )
+
+
+def _quoted(output: str) -> str:
+    return f"; its last output:\n{output}" if output.strip() else ""

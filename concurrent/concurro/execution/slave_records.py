@@ -1,0 +1,248 @@
+"""Records of the slave core: its commands, classes of tasks, workers.
+
+Entries are the lists of the messages, untouched: a lease is `[lease, system, class, number,
+attempt, payload, blobs]`, a result `[lease, outcome, value, blobs, duration ns]`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from concurro.wire.messages import Kind
+
+Entry = list[Any]
+
+CHUNK_DURATION = 1_000_000
+"""What a chunk lasts at most, by measurement [ns]."""
+
+CHUNK_TASKS = 256
+"""Most tasks of a chunk."""
+
+PREFETCH_DURATION = 10_000_000
+"""Tasks up to this long wait in the worker itself [ns]; for others the way is short enough."""
+
+_DECAY = 0.98
+
+
+class StartWorker(NamedTuple):
+    """Start a worker."""
+
+    worker: int
+
+
+class StopWorker(NamedTuple):
+    """Let an idle worker end."""
+
+    worker: int
+
+
+class KillWorker(NamedTuple):
+    """Kill a worker and its group."""
+
+    worker: int
+
+
+class PostChunk(NamedTuple):
+    """Post as many tokens as there are entries, and send the chunk."""
+
+    worker: int
+    task_classes: tuple[TaskCode, ...]
+    entries: list[Entry]
+
+
+class TakeTokens(NamedTuple):
+    """Take every token back that is left, then call `tokens_taken`."""
+
+    worker: int
+
+
+class Forget(NamedTuple):
+    """Tell every worker that a system is over."""
+
+    system: int
+
+
+class Fetch(NamedTuple):
+    """Get blobs for `owner`, then call `fetched`."""
+
+    owner: Hashable
+    blobs: list[Any]
+
+
+class Release(NamedTuple):
+    """Let the blobs of `owner` go."""
+
+    owner: Hashable
+
+
+class Tell(NamedTuple):
+    """Send a message to the master."""
+
+    kind: Kind
+    body: list[Any]
+
+
+class StateChanged(NamedTuple):
+    """Report slots, workers and sickness to the master."""
+
+
+class Drained(NamedTuple):
+    """Nothing is left to do or to acknowledge."""
+
+
+Command = (
+    StartWorker
+    | StopWorker
+    | KillWorker
+    | PostChunk
+    | TakeTokens
+    | Forget
+    | Fetch
+    | Release
+    | Tell
+    | StateChanged
+    | Drained
+)
+
+
+class TaskCode:
+    """A class of tasks in one system, as a slave knows it.
+
+    Attributes:
+        key: (system, class).
+        name: For people.
+        timeout: Seconds an attempt may take [s]; None for no limit.
+        announcement: `[system, class, name, code payload, blobs, system id]`, what a worker gets.
+        duration: Decaying maximum of the measured durations [ns]; None before the first.
+        here: Whether its blobs are here.
+        fault: Why it can never be loaded; empty when it may.
+    """
+
+    __slots__ = ("announcement", "duration", "fault", "here", "key", "name", "timeout")
+
+    def __init__(self, announcement: list[Any]) -> None:
+        system, number, name, timeout, _, payload, blobs = announcement[:7]
+        self.key = (system, number)
+        self.name = name
+        self.timeout: float | None = timeout
+        system_id = announcement[7] if len(announcement) > 7 else ""  # noqa: PLR2004 - a later field
+        self.announcement = [system, number, name, payload, blobs, system_id]
+        self.duration: float | None = None
+        self.here = not blobs
+        self.fault = ""
+
+    def measure(self, durations: list[int]) -> None:
+        """Learn how long some attempts took [ns]."""
+        longest = max(durations)
+        known = self.duration
+        if known is None or longest >= known:
+            self.duration = float(max(longest, 1))
+        else:
+            self.duration = max(float(longest), known * _DECAY ** len(durations), 1.0)
+
+    def chunk_size(self) -> int:
+        """Return how many tasks make a chunk."""
+        if self.duration is None or self.timeout is not None:
+            return 1
+        return min(CHUNK_TASKS, max(1, int(CHUNK_DURATION / self.duration)))
+
+    def may_prefetch(self) -> bool:
+        """Say whether a task may wait behind another in a worker."""
+        return self.duration is not None and self.duration <= PREFETCH_DURATION and self.timeout is None
+
+
+class Run:
+    """Ready tasks of one class, one after the other."""
+
+    __slots__ = ("code", "entries")
+
+    def __init__(self, code: TaskCode, entries: deque[Entry]) -> None:
+        self.code = code
+        self.entries = entries
+
+
+class Chunk:
+    """What was posted to a worker in one message; entries leave as results arrive."""
+
+    __slots__ = ("code", "entries")
+
+    def __init__(self, code: TaskCode, entries: deque[Entry]) -> None:
+        self.code = code
+        self.entries = entries
+
+
+class WorkerState(Enum):
+    """Where a worker stands."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RETIRING = "retiring"  # ends when it is idle
+    ENDING = "ending"  # was told to end, said so itself, or was killed
+
+
+class WorkerRecord:
+    """A worker as the core knows it.
+
+    Attributes:
+        id: Never reused.
+        state: Where it stands.
+        chunks: Posted and not ended, oldest first.
+        known: Keys of the classes that it was sent.
+        taking: Tokens are being taken back.
+        taken: Tokens were taken back; nothing new until it is idle.
+        recalled: Leases that go back to the master when they have not started.
+        killed: Leases whose result nobody wants.
+        deadline: When the running task must have ended [s]; None for no limit.
+        timed_out: The lease whose deadline passed; 0 for none.
+        worked: Whether it started any task.
+        progress: When it was last posted to or heard of [s].
+    """
+
+    __slots__ = (
+        "chunks",
+        "deadline",
+        "id",
+        "killed",
+        "known",
+        "progress",
+        "recalled",
+        "started_at",
+        "state",
+        "taken",
+        "taking",
+        "timed_out",
+        "worked",
+    )
+
+    def __init__(self, worker_id: int, now: float) -> None:
+        self.id = worker_id
+        self.state = WorkerState.STARTING
+        self.chunks: deque[Chunk] = deque()
+        self.known: set[tuple[int, int]] = set()
+        self.taking = False
+        self.taken = False
+        self.recalled: set[int] = set()
+        self.killed: set[int] = set()
+        self.deadline: float | None = None
+        self.timed_out = 0
+        self.worked = False
+        self.progress = now
+        self.started_at = now
+
+    def outstanding(self) -> list[Entry]:
+        """Return what was posted and has no result, oldest first."""
+        return [entry for chunk in self.chunks for entry in chunk.entries]
+
+    def take_last(self, count: int) -> list[tuple[TaskCode, Entry]]:
+        """Remove the last `count` entries: they will not start. In order."""
+        removed: list[tuple[TaskCode, Entry]] = []
+        for chunk in reversed(self.chunks):
+            while chunk.entries and len(removed) < count:
+                removed.append((chunk.code, chunk.entries.pop()))
+        removed.reverse()
+        return removed

@@ -1,0 +1,139 @@
+"""Runs one attempt: load, call, clean up, dump. Nothing that a task does escapes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import NotPicklableError
+from concurro.ids import Failure, Outcome, format_task_id
+from concurro.task import Task
+from concurro.wire.blobs import BlobStore
+from concurro.wire.failures import describe, explain_import
+from concurro.wire.payload import Packer
+from concurro.wire.travelling import Travelling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_DONE = int(Outcome.DONE)
+
+Answer = tuple[int, Any, Any]
+
+
+class TaskRunner:
+    """Keeps the classes of tasks, and runs their tasks.
+
+    Attributes:
+        slave_id: What tasks see as theirs.
+        blobs: What the tasks need and give.
+        loaded: How many classes were loaded so far.
+    """
+
+    def __init__(self, slave_id: str = "", blobs: BlobStore | None = None) -> None:
+        self.slave_id = slave_id
+        self.blobs = blobs or BlobStore()
+        self.loaded = 0
+        self.on_loaded: Callable[[Task], None] = lambda task: None  # noqa: ARG005
+        self._packer = Packer(self.blobs, Travelling())
+        self._announced: dict[tuple[int, int], list[Any]] = {}
+        self._classes: dict[tuple[int, int], tuple[type[Task], str, bool]] = {}
+
+    def announce(self, announcement: list[Any]) -> None:
+        """Learn `[system, class, name, code payload, blobs, system id]`; it is loaded at first use."""
+        self._announced[announcement[0], announcement[1]] = announcement
+
+    def forget(self, system: int) -> None:
+        """Drop the classes of a system."""
+        for known in (self._announced, self._classes):
+            for key in [key for key in known if key[0] == system]:
+                del known[key]  # type: ignore[attr-defined]
+
+    def run(self, entry: list[Any]) -> Answer:
+        """Run the task of a lease.
+
+        Args:
+            entry: `[lease, system, class, number, attempt, payload, blobs]`, the blobs are here.
+
+        Returns:
+            outcome, value, blobs: as in a result.
+        """
+        try:
+            known = self._classes.get((entry[1], entry[2])) or self._load_class(entry[1], entry[2])
+            task_class, system_id, cleans = known
+            task = self._packer.load_task(task_class, entry[5], entry[6])
+            task.task_id = format_task_id(system_id, entry[3])
+            task.system_id = system_id
+            task.slave_id = self.slave_id
+            task.attempt = entry[4]
+        except BaseException as error:  # noqa: BLE001 - loading runs code of users, which may do anything
+            return self._not_loaded(error)
+        try:
+            result = task()
+        except BaseException as error:  # noqa: BLE001 - a task may raise anything; SystemExit is a failure too
+            answer = self._raised(error, 1)
+            self._clean_up(task)
+            return answer
+        if cleans:
+            answer_of_cleaning = self._clean_up(task)
+            if answer_of_cleaning is not None:
+                return answer_of_cleaning
+        try:
+            payload, blobs = self._packer.dumps(result, None, "result")
+        except BaseException as error:  # noqa: BLE001 - pickling runs code of users, which may do anything
+            return self._not_picklable(error)
+        return _DONE, payload, blobs
+
+    def _load_class(self, system: int, number: int) -> tuple[type[Task], str, bool]:
+        announcement = self._announced[system, number]
+        task_class = self._packer.load_task_class(announcement[3], announcement[4])
+        self.loaded += 1
+        cleans = task_class.clean_up is not Task.clean_up
+        known = (task_class, announcement[5] or str(system), cleans)
+        self._classes[system, number] = known
+        return known
+
+    def _clean_up(self, task: Task) -> Answer | None:
+        try:
+            task.clean_up()
+        except BaseException as error:  # noqa: BLE001 - code of users, which may raise anything
+            return self._raised(error, 1)
+        return None
+
+    def _raised(self, error: BaseException, trim: int) -> Answer:
+        if isinstance(error, ImportError):
+            explained = explain_import(error, self.slave_id).with_traceback(error.__traceback__)
+            error = explained
+        packer = self._packer
+        failure = describe(error, trim=trim, dumps=packer.dumps_whole, loads=packer.loads_whole)
+        return int(Outcome.RAISED), list(failure), None
+
+    def _not_loaded(self, error: BaseException) -> Answer:
+        outcome, failure, _ = self._raised(error, 0)
+        del outcome
+        return int(Outcome.NOT_LOADED), failure, None
+
+    @staticmethod
+    def _not_picklable(error: BaseException) -> Answer:
+        text = str(error) if isinstance(error, NotPicklableError) else describe(error).message
+        if not isinstance(error, NotPicklableError):
+            text = f"pickling the result raised {type(error).__name__}: {text}"
+        return int(Outcome.NOT_PICKLABLE), list(Failure("ResultNotPicklable", text)), None
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may use: affinity and cgroup limit."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:
+        count = os.cpu_count() or 1
+    return max(1, min(count, _cgroup_limit() or count))
+
+
+def _cgroup_limit() -> int | None:
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:  # noqa: PTH123 - one read
+            quota, period = file.read().split()[:2]
+        return None if quota == "max" else max(1, round(int(quota) / int(period)))
+    except (OSError, ValueError):
+        return None

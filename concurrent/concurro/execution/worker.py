@@ -1,0 +1,248 @@
+"""The worker: a process that runs tasks, one after the other.
+
+    agent                          worker
+      | tokens (eventfd)  -------> | one is claimed before each task
+      | CHUNK, BLOB, FORGET -----> | load, call, clean up, dump
+      | <---- RESULTS, BLOB, GET   | at the end of a chunk, or 1 ms after the first
+      | <-------------- RECYCLE    | a task changed the process: it ends, another takes over
+
+It is forked by the launcher with what it needs imported. It only reads and answers: one
+thread, one blocking channel. Messages between agent and worker are private to this machine
+and version: frame 0 is a msgpack array that starts with a `Note`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import io
+import os
+import resource
+import socket
+import sys
+import time
+from collections import deque
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgpack
+
+from concurro.execution.process_state import ProcessState
+from concurro.execution.task_runner import TaskRunner
+from concurro.transport.stream import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_CHANNEL_LOST = 70
+"""Exit code of a worker whose channel broke: a task closed it."""
+
+BLOB_PIECE = 4 * 1024 * 1024
+"""Bytes of a blob in one message between agent and worker [B]."""
+
+FLUSH_AFTER = 1_000_000
+"""Results wait at most so long for those of the next tasks [ns]."""
+
+_ARRIVED = "arrived"  # the owner of blobs until the end of their chunk
+
+
+class Note(IntEnum):
+    """The kinds of messages between an agent and its worker."""
+
+    READY = 0  # []
+    IDENTITY = 1  # [slave id]
+    CHUNK = 2  # [classes, entries]
+    RESULTS = 3  # [ended, results]
+    BLOB = 4  # [digest, size, offset], and the bytes as frame 1
+    GET = 5  # [digest, ...]
+    FORGET = 6  # [system]
+    RECYCLE = 7  # [reason]
+
+
+class Worker:
+    """Serves one channel until it ends.
+
+    Args:
+        channel: The stream to the agent.
+        tokens: An eventfd semaphore: one token per posted task.
+    """
+
+    def __init__(self, channel: Channel, tokens: int) -> None:
+        self._channel = channel
+        self._tokens = tokens
+        self._inode = os.fstat(channel.fileno()).st_ino
+        self._later: deque[list[bytes]] = deque()
+        self._parts: dict[bytes, bytearray] = {}
+        self._forked = False
+        self._at_agent: set[bytes] = set()
+        self._runner = TaskRunner()
+        os.register_at_fork(after_in_child=self._leave_to_parent)
+        self._state = ProcessState.now()
+
+    def run(self) -> NoReturn:
+        """Serve until the channel ends."""
+        self._send([Note.READY])
+        while True:
+            frames = self._later.popleft() if self._later else self._receive()
+            self._handle(frames)
+
+    def _handle(self, frames: list[bytes]) -> None:
+        note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
+        if note == Note.CHUNK:
+            self._run_chunk(*body)
+        elif note == Note.BLOB:
+            self._take_blob(*body, frames[1] if len(frames) > 1 else b"")
+        elif note == Note.FORGET:
+            self._runner.forget(body[0])
+            self._at_agent.clear()
+        elif note == Note.IDENTITY:
+            self._runner.slave_id = body[0]
+
+    def _run_chunk(self, announcements: list[Any], entries: list[Any]) -> None:
+        for announcement in announcements:
+            self._runner.announce(announcement)
+            self._at_agent.update(digest for _, digest, _ in announcement[4] or ())
+        self._get_blobs([blob for each in announcements for blob in each[4] or ()])
+        claim, tokens, run, clock = os.eventfd_read, self._tokens, self._runner.run, time.perf_counter_ns
+        results: list[Any] = []
+        loaded = self._runner.loaded
+        start = first = clock()
+        for entry in entries:
+            try:
+                claim(tokens)
+            except BlockingIOError:
+                break  # the rest was taken back
+            except OSError:
+                os._exit(EXIT_CHANNEL_LOST)
+            if entry[6]:
+                self._get_blobs(entry[6])
+            outcome, value, blobs = run(entry)
+            if self._forked:
+                # A copy of this process that a task made: it must not answer for us.
+                _end(0)
+            now = clock()
+            if not results:
+                first = start
+            results.append((entry[0], outcome, value, blobs, now - start))
+            start = now
+            if blobs:
+                self._send_blobs(blobs, entry[6])
+            if now - first > FLUSH_AFTER and len(entries) > 1:
+                self._send([Note.RESULTS, False, results])
+                results = []
+        self._flush_prints()
+        self._send([Note.RESULTS, True, results])
+        self._runner.blobs.release(_ARRIVED)
+        if self._runner.loaded != loaded:
+            # What a module's import leaves behind belongs to the worker, not to the task.
+            self._state = self._state.after_import()
+        changed = self._state.compare()
+        if changed:
+            self._send([Note.RECYCLE, changed])
+            _end(0)
+
+    def _get_blobs(self, blobs: Sequence[Any]) -> None:
+        """Wait for blobs; what else arrives meanwhile is served later."""
+        missing = self._runner.blobs.missing(list(blobs))
+        if not missing:
+            return
+        self._send([Note.GET, [ref.digest for ref in missing]])
+        while any(ref.digest not in self._runner.blobs for ref in missing):
+            frames = self._receive()
+            note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
+            if note == Note.BLOB:
+                self._take_blob(*body, frames[1] if len(frames) > 1 else b"")
+            else:
+                self._later.append(frames)
+
+    def _take_blob(self, digest: bytes, size: int, offset: int, piece: bytes) -> None:
+        if offset == 0 and len(piece) == size:
+            self._runner.blobs.put(piece, _ARRIVED, digest)
+            return
+        part = self._parts.setdefault(digest, bytearray())
+        part += piece
+        if len(part) == size:
+            del self._parts[digest]
+            self._runner.blobs.put(memoryview(part).toreadonly(), _ARRIVED, digest)
+
+    def _send_blobs(self, blobs: list[Any], given: list[Any] | None) -> None:
+        """Send the blobs of a result, but for those that the agent has: the task's own, and code."""
+        there = self._at_agent.union(digest for _, digest, _ in given or ())
+        for _, digest, size in blobs:
+            if digest in there:
+                continue
+            view = self._runner.blobs.get(digest)
+            for offset in range(0, max(size, 1), BLOB_PIECE):
+                self._send([Note.BLOB, digest, size, offset], view[offset : offset + BLOB_PIECE])
+
+    def _send(self, body: list[Any], *frames: Any) -> None:
+        try:
+            # Somebody may have closed the descriptor, and opened a file of his own under its number.
+            if self._forked or os.fstat(self._channel.fileno()).st_ino != self._inode:
+                _end(EXIT_CHANNEL_LOST)
+            self._channel.send([msgpack.packb(body), *frames])
+        except OSError:
+            _end(EXIT_CHANNEL_LOST)
+
+    def _receive(self) -> list[bytes]:
+        try:
+            frames = self._channel.receive()
+        except OSError:
+            _end(EXIT_CHANNEL_LOST)
+        if frames is None:
+            _end(0)
+        return frames
+
+    def _leave_to_parent(self) -> None:
+        """Run in a process that a task forked: the channel is not its own."""
+        self._forked = True
+        for fd in (self._channel.fileno(), self._tokens):
+            try:
+                os.close(fd)
+            except OSError:
+                continue
+
+    @staticmethod
+    def _flush_prints() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError, AttributeError):
+                continue  # a task closed or replaced it
+
+
+def run_worker(stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int) -> NoReturn:
+    """Be a worker, in a process that was just forked for it."""
+    os.dup2(output_fd, 1)
+    os.dup2(errors_fd, 2)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    if null > 2:  # noqa: PLR2004 - the three standard descriptors
+        os.close(null)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115 - it lives as long as the process
+    sys.stdout = _text_stream(1)
+    sys.stderr = _text_stream(2)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]  # as at start-up
+    stream_high, tokens_high = _raised(stream_fd), _raised(tokens_fd)
+    for fd in (stream_fd, tokens_fd, output_fd, errors_fd):
+        os.close(fd)
+    gc.freeze()
+    Worker(Channel(socket.socket(fileno=stream_high)), tokens_high).run()
+
+
+def _text_stream(fd: int) -> io.TextIOWrapper:
+    raw = open(fd, "wb", closefd=False)  # noqa: PTH123, SIM115 - it lives as long as the process
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _raised(fd: int) -> int:
+    """Return a duplicate with a high number, out of the way of what tasks open and close."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = max(3, min(soft, 4096) - 16)
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once: threads that a task left must not keep the process alive."""
+    Worker._flush_prints()  # noqa: SLF001 - of this module
+    os._exit(code)
