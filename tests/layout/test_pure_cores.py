@@ -10,6 +10,7 @@ import pytest
 from tests.layout.source_tree import CORE, Module, imports_of, modules_below
 
 PURE = (
+    "concurro.wire.session",
     "concurro.scheduling.*",
     "concurro.execution.slave_core",
     "concurro.nodes.host_core",
