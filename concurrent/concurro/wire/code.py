@@ -96,14 +96,14 @@ class CodeTable:
             return True
         return not is_interface(value) and not reducers._should_pickle_by_reference(value)  # noqa: SLF001 - cloudpickle's own test of what can be imported
 
-    def reference(self, value: Any) -> tuple[Unit, int]:
+    def reference(self, value: Any) -> Known:
         """Return where `value` is defined, making its unit when there is none."""
         known = self.known(value)
         if known is None:
             with self._lock:
                 self._define(value)
                 known = self._known[id(value)]
-        return known.unit, known.index
+        return known
 
     def known(self, value: Any) -> Known | None:
         """Return where `value` is defined, if that is known and still so."""

@@ -40,6 +40,7 @@ Blobs = list[list[Any]]
 _WHOLE = b"\x01"  # a task that pickles itself, not its state alone
 _CODE = b"\x02"  # a pickle that needs our loader
 _PLAIN_START = 0x80
+_STACK_GLOBAL = b"\x93"  # the opcode of every class and function; most states have none, and no scan
 _CODE_START = 0x02
 _ARRAY_START = 0x93  # msgpack's array of three
 
@@ -86,7 +87,7 @@ class Packer:
             pickled = _plain_dumps(value, 5, buffer_callback=buffers.append)
         except Exception:  # noqa: BLE001 - whatever fails plainly is tried by value
             return self._dumps_by_value(value, owner, name)
-        if self._mentioned(pickled):
+        if _STACK_GLOBAL in pickled and self._mentioned(pickled):
             return self._dumps_by_value(value, owner, name)
         if not buffers and len(pickled) <= INLINE_LIMIT:
             return pickled, None
@@ -179,7 +180,7 @@ class Packer:
             payload = _plain_dumps(state, 5)
         except Exception:  # noqa: BLE001 - whatever fails plainly is tried by value
             return self._dump_state(task, state, owner)
-        if len(payload) > INLINE_LIMIT or self._mentioned(payload):
+        if len(payload) > INLINE_LIMIT or (_STACK_GLOBAL in payload and self._mentioned(payload)):
             return self._dump_state(task, state, owner)
         return payload, None
 

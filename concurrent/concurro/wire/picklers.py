@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from concurro.wire.code import CodeTable
-    from concurro.wire.units import Unit
+    from concurro.wire.units import Known
 
-_INLINE_CODE = 4096  # a function that may be used once rides in the payload up to this size [B]
+_code_unit = rebuild.code_unit
 _BASICS = ("__name__", "__package__", "__file__")
 
 
@@ -46,6 +46,8 @@ class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ha
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce what travels by value; leave the rest to cloudpickle."""
+        if obj is _code_unit:
+            return NotImplemented
         if isinstance(obj, (type, FunctionType, ModuleType)) or is_interface(obj):
             if not self._table.goes_by_value(obj):
                 return super().reducer_override(obj)
@@ -59,16 +61,15 @@ class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ha
         if isinstance(value, ModuleType):
             message = f"module {value.__name__} travels with the code that uses it, not as a value"
             raise pickle.PicklingError(message)
-        unit, index = self._table.reference(value)
-        known = self._table.known(value)
-        if known is not None and not known.inlined and _may_ride_inline(value, unit):
-            known.inlined = True
-            return rebuild.code_unit, (unit.ref.digest, index, bytes(unit.code))
-        return self._refer(unit, index)
+        known = self._table.reference(value)
+        if known.rides_inline:
+            known.rides_inline = False
+            return _code_unit, (known.unit.ref.digest, known.index, bytes(known.unit.code))
+        return self._refer(known)
 
-    def _refer(self, unit: Unit, index: int) -> Any:
-        self.needs.update(unit.needs)
-        return rebuild.code_unit, (unit.ref.digest, index)
+    def _refer(self, known: Known) -> Any:
+        self.needs.update(known.unit.needs)
+        return _code_unit, (known.unit.ref.digest, known.index)
 
     def _from_source(self, source: tuple[bytes, str, str]) -> Any:
         self._need(source[0])
@@ -135,14 +136,12 @@ class UnitPickler(ValuePickler):
             return self._by_value(value)
         known = self._table.known(value)
         if isinstance(value, FunctionType):
-            return (
-                self._refer(known.unit, known.index) if known is not None and known.arrived else self._function(value)
-            )
+            return self._refer(known) if known is not None and known.arrived else self._function(value)
         if known is not None:
             self.uses.extend(known.unit.uses)
-            return self._refer(known.unit, known.index)
+            return self._refer(known)
         self.open[id(value)] = value
-        return rebuild.code_unit, (b"", 0)
+        return _code_unit, (b"", 0)
 
     def _by_value(self, value: Any) -> Any:
         if isinstance(value, FunctionType):
@@ -200,9 +199,3 @@ class UnitPickler(ValuePickler):
         if known is None:
             known = self._namespaces[id(namespace)] = _Namespace(len(self._namespaces), namespace)
         return known
-
-
-def _may_ride_inline(value: Any, unit: Unit) -> bool:
-    # A lambda is often used once: a blob of its own would cost a round trip for each.
-    is_local = isinstance(value, FunctionType) and "<" in value.__qualname__
-    return is_local and len(unit.needs) == 1 and len(unit.code) <= _INLINE_CODE

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from concurro.ids import BlobRef
 
 _MISSING = object()
+_INLINE_CODE = 4096  # a function that may be used once rides inline up to this size [B]
 
 
 class Unit:
@@ -56,13 +57,27 @@ class Use:
 
 
 class Known:
-    """Where a class or function is defined: the unit and the place in it."""
+    """Where a class or function is defined: the unit and the place in it.
 
-    __slots__ = ("arrived", "index", "inlined", "member", "unit")
+    Attributes:
+        member: The class or function.
+        unit: Its unit.
+        index: Its place in the unit.
+        arrived: Whether it was rebuilt here; such a unit is never made again.
+        rides_inline: Whether the code rides in the payload at its next use. A lambda is often
+            used once, and a blob of its own would cost a round trip.
+    """
+
+    __slots__ = ("arrived", "index", "member", "rides_inline", "unit")
 
     def __init__(self, member: weakref.ref[Any], unit: Unit, index: int, *, arrived: bool) -> None:
         self.member = member
         self.unit = unit
         self.index = index
         self.arrived = arrived
-        self.inlined = False
+        self.rides_inline = not arrived and _may_ride_inline(member(), unit)
+
+
+def _may_ride_inline(value: Any, unit: Unit) -> bool:
+    is_local = isinstance(value, FunctionType) and "<" in value.__qualname__
+    return is_local and len(unit.needs) == 1 and len(unit.code) <= _INLINE_CODE
