@@ -33,11 +33,22 @@ def build(factory: type[Any], environment: Environment) -> object:
     return component
 
 
-def _takes_environment(factory: type[Any]) -> bool:
+def constructor_parameters(factory: type[Any]) -> list[inspect.Parameter]:
+    """Return the parameters that a caller of a class may give.
+
+    A `__new__` that takes anything says less than the `__init__` beside it.
+    """
+    method = inspect.getattr_static(factory, "__init__")
+    constructor: Any = factory if method is object.__init__ else method
     try:
-        parameters = inspect.signature(factory).parameters.values()
+        parameters = list(inspect.signature(constructor).parameters.values())
     except (TypeError, ValueError):
-        return False
+        return []  # implemented in C without a signature
+    return parameters if constructor is factory else parameters[1:]
+
+
+def _takes_environment(factory: type[Any]) -> bool:
+    parameters = constructor_parameters(factory)
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if issubclass(factory, Component):
         return bool(positional) or any(p.kind is p.VAR_POSITIONAL for p in parameters)

@@ -34,7 +34,7 @@ from concurro.interfaces import ILifecycle, ITaskSystem
 from concurro.kernel.components import ExtensionPoint, Selected, dependencies_of
 from concurro.kernel.construction import build
 from concurro.kernel.contracts import class_faults, refuse, verify
-from concurro.kernel.inventory import Inventory, constructor_parameters
+from concurro.kernel.inventory import Inventory, keys_of_system
 from concurro.kernel.kinds import KINDS
 from concurro.kernel.lifecycle import Lifecycle
 from concurro.kernel.offers import Declaration, Offer, OfferState
@@ -179,7 +179,7 @@ class Environment:
             ConfigError: The table has a key that is no parameter.
         """
         factory = self.task_system(name)
-        self.config.check({**dict.fromkeys(self.config.tables), name: constructor_parameters(factory)})
+        self.config.check({**dict.fromkeys(self.config.tables), name: keys_of_system(factory)})
         return self.config.table(name)
 
     # Listing

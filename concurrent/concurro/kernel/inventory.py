@@ -7,16 +7,16 @@ when `[components]` has rules, or when everything is listed.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
 from concurro.config.core_options import CORE_TABLES
 from concurro.config.options import options_of
-from concurro.errors import BrokenPluginError, ComponentError, DuplicateComponentError
+from concurro.errors import BrokenPluginError, DuplicateComponentError
 from concurro.interfaces import ITaskSystem
 from concurro.kernel.catalog import Catalog
 from concurro.kernel.components import Selected, dependencies_of
+from concurro.kernel.construction import constructor_parameters
 from concurro.kernel.contracts import place_of
 from concurro.kernel.discovery import (
     Found,
@@ -191,7 +191,7 @@ def _keys_read(declaration: Declaration) -> dict[str, set[str] | None]:
     except BrokenPluginError:
         return {declaration.name: None}
     if declaration.interface is ITaskSystem:
-        return {declaration.name: constructor_parameters(factory)}
+        return {declaration.name: keys_of_system(factory)}
     keys: dict[str, set[str] | None] = {declaration.name: set(options_of(factory))}
     for dependency in dependencies_of(factory):
         if isinstance(dependency, Selected):
@@ -201,13 +201,9 @@ def _keys_read(declaration: Declaration) -> dict[str, set[str] | None]:
     return keys
 
 
-def constructor_parameters(factory: type[Any]) -> set[str] | None:
-    """Return the names of a constructor's parameters; None when any name will do."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError) as error:
-        message = f"{factory.__name__} has no readable constructor: {error}"
-        raise ComponentError(message) from error
+def keys_of_system(factory: type[Any]) -> set[str] | None:
+    """Return the names of a task system's parameters; None when any name will do."""
+    parameters = constructor_parameters(factory)
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
