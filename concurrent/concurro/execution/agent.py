@@ -33,7 +33,7 @@ from concurro.execution.slave_records import (
     TakeTokens,
     Tell,
 )
-from concurro.execution.task_runner import usable_processors
+from concurro.execution.processors import usable_processors
 from concurro.execution.worker import Note
 from concurro.execution.worker_link import WorkerLink
 from concurro.wire.blobs import BlobStore
@@ -83,7 +83,7 @@ class SlaveAgent:
         first_child_id: int = 1,
     ) -> None:
         self.slave_id = name
-        self.blobs = blobs or BlobStore()
+        self.blobs = blobs if blobs is not None else BlobStore()
         self.core = SlaveCore(workers or usable_processors(), first_child_id)
         self._loop = loop
         self._send = send
@@ -113,15 +113,15 @@ class SlaveAgent:
             self._launcher.on_lost = self.launcher_lost
             self._launcher.start()
         self.core.start()
-        self._loop.on_flush(self._flush)
-        self._flush()
+        self._loop.on_flush(self.flush)
+        self.flush()
 
     def stop(self) -> None:
         """End every worker at once; all are gone when it returns. Idempotent."""
         if not self._running:
             return
         self._running = False
-        self._loop.off_flush(self._flush)
+        self._loop.off_flush(self.flush)
         if self._timer is not None:
             self._timer.cancel()
         if self._owns_launcher:
@@ -158,6 +158,11 @@ class SlaveAgent:
         self._state = []
         self._tell_state()
 
+    def recall_all(self) -> None:
+        """Return every lease that has not started, before this returns; the workers stay."""
+        self.core.recall(self.core.inventory())
+        self.flush()
+
     def abandon(self) -> None:
         """Drop every lease and result: the master that gave them is gone."""
         self.core.abandon()
@@ -174,13 +179,13 @@ class SlaveAgent:
         if kind == Kind.LEASES:
             self.core.leases(body)
         elif kind == Kind.RESULT_ACK:
-            self.core.acknowledge(body[0] if body and isinstance(body[0], list) else body)
+            self.core.acknowledge(body[0])
         elif kind == Kind.CLASSES:
             self.core.classes(body)
         elif kind == Kind.RECALL:
-            self.core.recall(body[0] if body and isinstance(body[0], list) else body)
+            self.core.recall(body[0])
         elif kind == Kind.KILL:
-            self.core.kill(body[0] if body and isinstance(body[0], list) else body, self._loop.now())
+            self.core.kill(body[0], self._loop.now())
         elif kind == Kind.FORGET:
             self.core.forget(body[0])
         elif kind == Kind.DRAIN:
@@ -257,7 +262,7 @@ class SlaveAgent:
                     self._keep_blobs(link, result)
             self.core.worker_results(link.id, results, ended, self._loop.now())
         elif note == Note.BLOB:
-            self._take_blob(link, *body, frames[1] if len(frames) > 1 else b"")
+            self._take_blob(link, body, frames[1] if len(frames) > 1 else b"")
         elif note == Note.GET:
             for digest in body[0]:
                 if digest in self.blobs:
@@ -278,7 +283,8 @@ class SlaveAgent:
                 self.blobs.own(digest, ("result", result[0]))
         self.blobs.release(("worker", link.id))
 
-    def _take_blob(self, link: WorkerLink, digest: bytes, size: int, offset: int, piece: bytes) -> None:
+    def _take_blob(self, link: WorkerLink, place: list[Any], piece: bytes) -> None:
+        digest, size, offset = place
         if offset == 0 and len(piece) == size:
             self.blobs.put(piece, ("worker", link.id), digest)
             return
@@ -290,7 +296,8 @@ class SlaveAgent:
 
     # Once per turn
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Do what is due; the loop calls it once per turn."""
         if not self._running:
             return
         core = self.core

@@ -101,7 +101,7 @@ class Launcher:
         if order == "fork":
             self._fork_worker(arguments[0], fds)
         elif order == "execute":
-            self._execute_host(*arguments, fds)
+            self._execute_host(arguments[0], arguments[1], arguments[2], fds)
         elif order == "kill":
             self._kill(*arguments)
         elif order == "stop":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal  # the C functions: the wrappers of `signal` look up an enum member per call
+import _signal  # type: ignore[import-not-found]  # the C functions: the wrappers of `signal` look up an enum member per call
 import os
 from dataclasses import dataclass, replace
 from typing import Any

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from concurro.errors import NotPicklableError
 from concurro.ids import Failure, Outcome, format_task_id
@@ -12,9 +11,6 @@ from concurro.wire.blobs import BlobStore
 from concurro.wire.failures import describe, explain_import
 from concurro.wire.payload import Packer
 from concurro.wire.travelling import Travelling
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _DONE = int(Outcome.DONE)
 
@@ -32,9 +28,8 @@ class TaskRunner:
 
     def __init__(self, slave_id: str = "", blobs: BlobStore | None = None) -> None:
         self.slave_id = slave_id
-        self.blobs = blobs or BlobStore()
+        self.blobs = blobs if blobs is not None else BlobStore()
         self.loaded = 0
-        self.on_loaded: Callable[[Task], None] = lambda task: None  # noqa: ARG005
         self._packer = Packer(self.blobs, Travelling())
         self._announced: dict[tuple[int, int], list[Any]] = {}
         self._classes: dict[tuple[int, int], tuple[type[Task], str, bool]] = {}
@@ -45,9 +40,9 @@ class TaskRunner:
 
     def forget(self, system: int) -> None:
         """Drop the classes of a system."""
-        for known in (self._announced, self._classes):
-            for key in [key for key in known if key[0] == system]:
-                del known[key]  # type: ignore[attr-defined]
+        for key in [key for key in self._announced if key[0] == system]:
+            del self._announced[key]
+            self._classes.pop(key, None)
 
     def run(self, entry: list[Any]) -> Answer:
         """Run the task of a lease.
@@ -119,21 +114,3 @@ class TaskRunner:
         if not isinstance(error, NotPicklableError):
             text = f"pickling the result raised {type(error).__name__}: {text}"
         return int(Outcome.NOT_PICKLABLE), list(Failure("ResultNotPicklable", text)), None
-
-
-def usable_processors() -> int:
-    """Return how many processors this process may use: affinity and cgroup limit."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:
-        count = os.cpu_count() or 1
-    return max(1, min(count, _cgroup_limit() or count))
-
-
-def _cgroup_limit() -> int | None:
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:  # noqa: PTH123 - one read
-            quota, period = file.read().split()[:2]
-        return None if quota == "max" else max(1, round(int(quota) / int(period)))
-    except (OSError, ValueError):
-        return None

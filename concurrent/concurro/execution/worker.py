@@ -91,7 +91,7 @@ class Worker:
         if note == Note.CHUNK:
             self._run_chunk(*body)
         elif note == Note.BLOB:
-            self._take_blob(*body, frames[1] if len(frames) > 1 else b"")
+            self._take_blob(body, frames[1] if len(frames) > 1 else b"")
         elif note == Note.FORGET:
             self._runner.forget(body[0])
             self._at_agent.clear()
@@ -151,11 +151,12 @@ class Worker:
             frames = self._receive()
             note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
             if note == Note.BLOB:
-                self._take_blob(*body, frames[1] if len(frames) > 1 else b"")
+                self._take_blob(body, frames[1] if len(frames) > 1 else b"")
             else:
                 self._later.append(frames)
 
-    def _take_blob(self, digest: bytes, size: int, offset: int, piece: bytes) -> None:
+    def _take_blob(self, place: list[Any], piece: bytes) -> None:
+        digest, size, offset = place
         if offset == 0 and len(piece) == size:
             self._runner.blobs.put(piece, _ARRIVED, digest)
             return
