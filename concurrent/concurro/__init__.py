@@ -1,13 +1,43 @@
-"""Batch jobs that decide as they go: the public names.
+"""Concurrent: batch jobs that decide as they go.
 
-Each is imported from its module when it is first used, so that a worker or a slave
-pays for nothing that it does not need.
+Floor plan, from the ground up; imports point down only:
+
+    errors, interfaces, ids      the words that everybody uses
+    kernel/, config/             components and settings
+    task, system, wire/          a job as it is written, and as it travels
+    scheduling/, transport/      decisions (pure), links between processes
+    execution/                   workers: launcher, slave core, task managers
+    nodes/                       master, slave, application, system host, local cluster
+    executor, cli/, testing      what people touch
+
+Start with `interfaces.py`, then `nodes/master.py` and `scheduling/core.py`. The names below
+are the public API; nodes and the executor are imported when they are first asked for.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from concurro import errors as _errors
+from concurro.errors import *  # noqa: F403 - the error tree is public as a whole
+from concurro.interfaces import (
+    Attribute,
+    ICommandGroup,
+    ILifecycle,
+    IMaster,
+    IMasterService,
+    Interface,
+    ISchedulerHost,
+    ITaskManager,
+    ITaskScheduler,
+    ITaskScheduleStrategy,
+    ITaskSystem,
+    IWorkerService,
+    implementer,
+)
+from concurro.system import TaskSystem
+from concurro.task import Task
 
 if TYPE_CHECKING:
     from concurro.config import (
@@ -22,44 +52,51 @@ if TYPE_CHECKING:
         SizeOption,
         StrOption,
     )
-    from concurro.interfaces import (
-        Attribute,
-        ICommandGroup,
-        ILifecycle,
-        IMaster,
-        IMasterService,
-        Interface,
-        ISchedulerHost,
-        ITaskManager,
-        ITaskScheduler,
-        ITaskScheduleStrategy,
-        ITaskSystem,
-        IWorkerService,
-        implementer,
-    )
+    from concurro.executor import ClusterExecutor
     from concurro.kernel import Component, Environment, ExtensionPoint, Selected
-    from concurro.system import TaskSystem
-    from concurro.task import Task
+    from concurro.nodes.application import ApplicationNode
+    from concurro.nodes.cluster import LocalCluster
+    from concurro.nodes.handle import SystemHandle
+    from concurro.nodes.master import MasterNode
+    from concurro.nodes.slave import SlaveNode
 
-_MODULES = {
-    "concurro.interfaces": (
-        "Attribute ICommandGroup ILifecycle IMaster IMasterService ISchedulerHost ITaskManager ITaskScheduleStrategy "
-        "ITaskScheduler ITaskSystem IWorkerService Interface implementer"
-    ),
-    "concurro.config": (
-        "AddressOption BoolOption Config DurationOption FloatOption IntOption ListOption PathOption SizeOption StrOption"
-    ),
-    "concurro.kernel": "Component Environment ExtensionPoint Selected",
-    "concurro.system": "TaskSystem",
-    "concurro.task": "Task",
+__version__ = "0.1.0"
+
+_LATER = {
+    "AddressOption": "config",
+    "ApplicationNode": "nodes.application",
+    "BoolOption": "config",
+    "ClusterExecutor": "executor",
+    "Component": "kernel",
+    "Config": "config",
+    "DurationOption": "config",
+    "Environment": "kernel",
+    "ExtensionPoint": "kernel",
+    "FloatOption": "config",
+    "IntOption": "config",
+    "ListOption": "config",
+    "LocalCluster": "nodes.cluster",
+    "MasterNode": "nodes.master",
+    "PathOption": "config",
+    "Selected": "kernel",
+    "SizeOption": "config",
+    "SlaveNode": "nodes.slave",
+    "StrOption": "config",
+    "SystemHandle": "nodes.handle",
 }
 
-_WHERE = {name: module for module, names in _MODULES.items() for name in names.split()}
+_ERROR_NAMES = sorted(
+    name
+    for name, value in vars(_errors).items()
+    if isinstance(value, type) and issubclass(value, _errors.ConcurroError)
+)
 
-__all__ = [
+__all__ = [  # noqa: PLE0604 - the error names are strings too, taken from their module
     "AddressOption",
+    "ApplicationNode",
     "Attribute",
     "BoolOption",
+    "ClusterExecutor",
     "Component",
     "Config",
     "DurationOption",
@@ -79,21 +116,31 @@ __all__ = [
     "IntOption",
     "Interface",
     "ListOption",
+    "LocalCluster",
+    "MasterNode",
     "PathOption",
     "Selected",
     "SizeOption",
+    "SlaveNode",
     "StrOption",
+    "SystemHandle",
     "Task",
     "TaskSystem",
     "implementer",
+    *_ERROR_NAMES,
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
-    if name not in _WHERE:
+    """Import a public name when it is first asked for: a job's file needs little."""
+    if name not in _LATER:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    value = getattr(importlib.import_module(_WHERE[name]), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names too that were not imported yet."""
+    return sorted({*globals(), *__all__})

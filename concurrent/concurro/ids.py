@@ -260,6 +260,7 @@ class SystemRecord:
         open: Task number to TaskRecord, for every task that is not final.
         done, failed, cancelled: Counts of final tasks.
         leased: Count of open tasks that hold a lease.
+        open_bytes: Payload bytes of open tasks, blobs not counted [B].
     """
 
     __slots__ = (
@@ -273,6 +274,7 @@ class SystemRecord:
         "name",
         "number",
         "open",
+        "open_bytes",
         "speculate",
         "state",
         "system_id",
@@ -303,6 +305,7 @@ class SystemRecord:
         self.failed = 0
         self.cancelled = 0
         self.leased = 0
+        self.open_bytes = 0
 
 
 class SlaveRecord:

@@ -46,6 +46,8 @@ class SlaveTable:
     """A slave: its master, its workers and what it offers."""
 
     master = AddressOption("tcp://127.0.0.1:8081", "The master that the slave works for.")
+    connect_timeout = DurationOption(30.0, "How long to wait for the master at the start; 0 for ever [s].")
+    drain_timeout = DurationOption(30.0, "How long running tasks may go on after SIGTERM [s].")
     task_manager = StrOption("process-pool", "The ITaskManager that runs tasks.")
     workers = IntOption(0, "How many tasks run at once; 0 for one per usable processor.", minimum=0)
     resources = TableOption({}, "What tasks may require, by name, e.g. { gpu = 1 }.")
@@ -57,6 +59,7 @@ class ApplicationTable:
 
     master = AddressOption("", "The master to use; empty for an embedded local cluster.", optional=True)
     ship = ListOption([], "Modules or folders that travel with the code.")
+    connect_timeout = DurationOption(15.0, "How long to wait for a master to answer [s].")
 
 
 class SecurityTable:

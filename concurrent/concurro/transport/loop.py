@@ -51,6 +51,7 @@ class Loop:
         self._order = itertools.count()
         self._posted: deque[Callable[[], None]] = deque()
         self._flushes: list[Callable[[], None]] = []
+        self._requested: list[Callable[[], None]] = []
         self._running = False
         self._closed = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -115,6 +116,10 @@ class Loop:
         if callback in self._flushes:
             self._flushes.remove(callback)
 
+    def request_flush(self, callback: Callable[[], None]) -> None:
+        """Call once after this batch, behind the flush hooks."""
+        self._requested.append(callback)
+
     def run(self) -> None:
         """Turn until `stop`."""
         self._running = True
@@ -128,7 +133,7 @@ class Loop:
 
     def turn(self, timeout: float | None) -> None:
         """Wait at most `timeout` seconds for events [s], handle them, flush."""
-        if self._posted:
+        if self._posted or self._requested:
             timeout = 0.0
         elif self._timers:
             delay = max(0.0, self._timers[0][0] - time.monotonic())
@@ -147,6 +152,10 @@ class Loop:
             self._posted.popleft()()
         for flush in tuple(self._flushes):
             flush()
+        if self._requested:
+            requested, self._requested = self._requested, []
+            for flush in requested:
+                flush()
 
     def close(self) -> None:
         """Release the poller. Idempotent."""

@@ -53,9 +53,10 @@ class StreamLink:
         self._decoder = Decoder()
         self._queue: deque[Any] = deque()
         self._backlog = 0
+        self._received = 0
         self._writing = False
+        self._flush_requested = False
         loop.watch(self._fd, self._readable, self._writable)
-        loop.on_flush(self._flush)
 
     @property
     def closed(self) -> bool:
@@ -72,6 +73,9 @@ class StreamLink:
         """Queue a message; it leaves with the loop's next flush."""
         if self._stream is None:
             return
+        if not self._flush_requested:
+            self._flush_requested = True
+            self._loop.request_flush(self._flush)
         if len(frames) == 1:
             packed = pack_single(frames[0])
             self._queue.append(packed)
@@ -90,6 +94,13 @@ class StreamLink:
         """Return the bytes that were queued and not taken by the kernel yet [B]."""
         return self._backlog
 
+    def drain(self) -> None:
+        """Deliver what the kernel has for us now: the other end may be dead already."""
+        before = -1
+        while self._stream is not None and before != self._received:
+            before = self._received
+            self._readable()
+
     def close(self) -> None:
         """Send what fits at once, and close. Idempotent."""
         if self._stream is None:
@@ -98,6 +109,7 @@ class StreamLink:
         self._release()
 
     def _flush(self) -> None:
+        self._flush_requested = False
         if self._queue and not self._writing:
             self._write()
 
@@ -157,6 +169,7 @@ class StreamLink:
             if not chunk:
                 self._lost("the other end closed the connection")
                 return
+            self._received += len(chunk)
             try:
                 messages = self._decoder.feed(chunk)
             except ProtocolError as error:
@@ -175,7 +188,6 @@ class StreamLink:
     def _release(self) -> None:
         stream, self._stream = self._stream, None
         self._loop.unwatch(self._fd)
-        self._loop.off_flush(self._flush)
         self._queue.clear()
         self._backlog = 0
         if stream is not None:

@@ -1,7 +1,7 @@
 """Blobs on their way: fetch what is missing from a peer, serve what is here. Pure.
 
-    fetch(blobs) --> BLOB_GET, BLOB_GET ...   BLOB_CHUNK --> Assembly --> store --> done
-    BLOB_GET     --> BLOB_CHUNK or BLOB_MISSING
+fetch(blobs) --> BLOB_GET, BLOB_GET ...   BLOB_CHUNK --> Assembly --> store --> done
+BLOB_GET     --> BLOB_CHUNK or BLOB_MISSING
 """
 
 from __future__ import annotations

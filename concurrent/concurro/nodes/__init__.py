@@ -1,0 +1,1 @@
+"""The processes: master, slave, application, system host, local cluster."""

@@ -1,0 +1,442 @@
+"""An application: submits task systems and tasks to a master.
+
+    users' threads --- wishes, pushed tasks ---> loop thread --- messages ---> master
+                  <--- handles, futures ------              <---------------
+
+Wishes cross by `Loop.post`; pushed tasks go into the ledger under a lock, and one wake
+byte tells the loop about any number of them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import threading
+import uuid
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Self
+
+from concurro.errors import ClosedError, InvalidTaskError, MasterUnreachable
+from concurro.ids import ProgressRecord, Role
+from concurro.kernel import Environment
+from concurro.nodes.application_core import ApplicationCore
+from concurro.nodes.handle import Control, SystemHandle
+from concurro.nodes.peer import Dialer, Peer, keep_beating
+from concurro.nodes.waiting import wait_with_progress
+from concurro.system import TaskSystem
+from concurro.transport.loop import Loop
+from concurro.wire.blobs import BlobStore
+from concurro.wire.messages import Kind
+from concurro.wire.payload import Packer
+from concurro.wire.transfer import BlobTransfer
+from concurro.wire.travelling import Travelling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from concurro.errors import TaskError
+    from concurro.nodes.embedded import EmbeddedCluster
+    from concurro.task import Task
+
+ACCEPT_LIMIT = 60.0
+REQUEST_LIMIT = 30.0
+UNSENT_BYTES = 64 * 1024 * 1024
+"""Pushed bytes that may wait to be sent; beyond it `push_task` waits [B]."""
+
+
+class TaskFuture(Future[Any]):
+    """The future of a pushed task.
+
+    Attributes:
+        task_id: Id of the task.
+    """
+
+    def __init__(self, task_id: str, cancel: Callable[[str], None]) -> None:
+        super().__init__()
+        self.task_id = task_id
+        self._ask_cancel = cancel
+
+    def cancel(self) -> bool:
+        """Cancel the task, running or not; return False when it is final."""
+        if not super().cancel():
+            return False
+        self._ask_cancel(self.task_id)
+        return True
+
+
+class ApplicationNode(Control):
+    """Runs task systems and tasks on a master.
+
+    Use it directly, or subclass it and call `main()`. Thread-safe.
+
+    Args:
+        master: Address of the master. None: `[application] master`; when that is empty too, a
+            local cluster that lives as long as the application.
+        config: What `Config.load` takes.
+        main_file: The script whose neighbours travel with the code; None finds it.
+    """
+
+    def __init__(self, master: str | None = None, *, config: Any = None, main_file: str | None = None) -> None:
+        self._env = Environment(config, kind="application")
+        self.client_id = str(uuid.uuid4())
+        self._master = master or str(self._env.config["application.master"] or "")
+        ship = self._env.config["application.ship"]
+        travelling = Travelling(main_file, ship) if main_file is not None else Travelling.of_main(ship)
+        self._store = BlobStore()
+        self._packer = Packer(self._store, travelling)
+        self._core = ApplicationCore(self._packer, self._send, self.client_id)
+        self._transfer = BlobTransfer(self._store, self._send)
+        self._core.use_transfer(self._transfer)
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._state = "new"
+        self._start_lock = threading.Lock()
+        self._embedded: EmbeddedCluster | None = None
+        self._loop = Loop()
+        self._thread: threading.Thread | None = None
+        self._joined = threading.Event()
+        self._fault: Exception | None = None
+        self._peer: Peer | None = None
+        self._dialer: Dialer | None = None
+        self._plain_dirty = False
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._pid = os.getpid()
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    # Connection
+
+    @property
+    def master_url(self) -> str:
+        """Address of the master."""
+        return self._master
+
+    def connect(self) -> None:
+        """Connect to the master; wait until it answers. Idempotent.
+
+        Raises:
+            MasterUnreachable: No master answered within `[application] connect_timeout`.
+            RefusedError: The master does not want us.
+            ClosedError: The application was closed.
+        """
+        with self._start_lock:
+            if self._state == "new":
+                self._open()
+        self._joined.wait()
+        if self._fault is not None:
+            raise self._fault
+        if self._state == "closed":
+            message = "the application was closed"
+            raise ClosedError(message)
+
+    def close(self) -> None:
+        """Leave the master; what is unfinished and not detached ends. Idempotent."""
+        with self._start_lock:
+            if self._state in ("closed", "new"):
+                self._state = "closed"
+                self._loop.close()
+                return
+            self._state = "closed"
+        self._loop.post(self._leave)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        self._joined.set()
+        if self._embedded is not None:
+            self._embedded.stop()
+
+    # Systems
+
+    def submit(
+        self,
+        system: TaskSystem,
+        *,
+        detach: bool = False,
+        ttl: float = 86400.0,
+        weight: float = 1.0,
+        restarts: int = 0,
+    ) -> SystemHandle:
+        """Submit a task system; return once the master has accepted it.
+
+        Args:
+            system: The system; submitting it twice is one system.
+            detach: Whether it goes on when this application leaves.
+            ttl: How long the result of a detached system is kept [s].
+            weight: Its share against other systems.
+            restarts: How often its host may be started again after it died.
+
+        Raises:
+            NotPicklableError: It cannot travel; names the culprit.
+            MasterUnreachable: No master answered.
+        """
+        if not isinstance(system, TaskSystem):
+            hint = "; give an instance, not the class" if isinstance(system, type) else ""
+            message = f"expected a task system, got {type(system).__qualname__}{hint}"
+            raise InvalidTaskError(message)
+        if weight <= 0:
+            message = f"weight must be above 0, got {weight!r}"
+            raise ValueError(message)
+        name = type(system).__qualname__
+        handle = SystemHandle(system.system_id, name, self)
+        payload, blobs = self._packer.dumps(system, ("system", system.system_id), name)
+        options = {
+            "detach": detach,
+            "ttl": float(ttl),
+            "weight": float(weight),
+            "restarts": int(restarts),
+            "speculate": bool(system.speculate),
+        }
+        self.connect()
+        body = [system.system_id, name, payload, blobs, options]
+        self._post(lambda: self._core.submit(handle, body))
+        handle.wait_accepted(ACCEPT_LIMIT)
+        return handle
+
+    def attach(self, system_id: str) -> SystemHandle:
+        """Return a handle on a system that runs, or whose result is kept.
+
+        Raises:
+            UnknownSystemError: The master does not know it.
+        """
+        self.connect()
+        handle = SystemHandle(system_id, "attached", self)
+        self._post(lambda: self._core.attach(handle))
+        handle.wait_accepted(ACCEPT_LIMIT)
+        return handle
+
+    def run(
+        self,
+        system: TaskSystem,
+        timeout: float | None = None,
+        progress: bool | Callable[[ProgressRecord], None] = False,  # noqa: FBT001, FBT002 - the fixed public signature
+    ) -> Any:
+        """Run a task system to its result.
+
+        Args:
+            system: The system.
+            timeout: Cancels the system and raises after so long [s].
+            progress: False, True (a live bar, or lines), or a callable that takes a progress record.
+
+        Raises:
+            TimeoutError: After `timeout`.
+            Exception: What `gather_result` gave as its error, or what a callback raised.
+        """
+        return wait_with_progress(self.submit(system), timeout, progress)
+
+    def cancel_system(self, system_id: str) -> None:
+        """Ask the master to cancel a system."""
+        self._post(lambda: self._core.cancel_system(system_id))
+
+    # Tasks
+
+    def push_task(self, task: Task) -> TaskFuture:
+        """Push one task; return its future.
+
+        The future raises the original exception with the remote traceback as its cause.
+
+        Raises:
+            InvalidTaskError: It is no usable task.
+            NotPicklableError: It cannot travel; names the culprit.
+        """
+        self.connect()
+        return self._push(task)
+
+    def push_tasks(self, tasks: Iterable[Task]) -> list[TaskFuture]:
+        """Push tasks; return their futures in order."""
+        self.connect()
+        return [self._push(task) for task in tasks]
+
+    def executor(self) -> Any:
+        """Return a `ClusterExecutor` that shares this application."""
+        from concurro.executor import ClusterExecutor  # noqa: PLC0415 - it lies a layer above
+
+        return ClusterExecutor.sharing(self)
+
+    # Questions
+
+    def request(self, name: str, arguments: list[Any]) -> Future[Any]:
+        """Ask the master a question; the future has its answer as plain values."""
+        self.connect()
+        future: Future[Any] = Future()
+        self._post(lambda: self._core.request(future, name, arguments))
+        return future
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of the master: its slaves and systems."""
+        answer: dict[str, Any] = self.request("status", []).result(REQUEST_LIMIT)
+        return answer
+
+    # For subclasses
+
+    def main(self) -> None:
+        """Connect, run `get_task_system()` or `start_processing()`, and return when that is done."""
+        self._core.on_task = lambda task, result, error: self._inbox.put(("task", task, result, error))
+        with self:
+            system = self.get_task_system()
+            if system is None:
+                self.start_processing()
+            else:
+                handle = self.submit(system)
+                handle.add_done_callback(lambda done: self._inbox.put(("system", done)))
+            while True:
+                kind, *facts = self._inbox.get()
+                if kind == "shutdown":
+                    return
+                if kind == "task":
+                    self.task_finished(*facts)
+                    continue
+                self.work_finished(_outcome_of(facts[0]), facts[0].system_id)
+                return
+
+    def shutdown(self) -> None:
+        """Let `main` return. Thread-safe."""
+        self._inbox.put(("shutdown",))
+
+    def get_task_system(self) -> TaskSystem | None:
+        """Return the system to run; None to call `start_processing` instead."""
+        return None
+
+    def start_processing(self) -> None:
+        """Push tasks. Called by `main` when there is no task system."""
+
+    def work_finished(self, result: tuple[Any, Any], system_id: str) -> None:
+        """Take `(result, error)` of the system. Called by `main`."""
+
+    def task_finished(self, task: Task, result: Any, error: TaskError | None) -> None:
+        """Take a pushed task that is final. Called by `main`."""
+
+    # Loop
+
+    def _open(self) -> None:
+        if not self._master:
+            from concurro.nodes.embedded import EmbeddedCluster  # noqa: PLC0415 - only who embeds pays for it
+
+            self._embedded = EmbeddedCluster(self._env.config)
+            self._embedded.start()
+            self._master = self._embedded.url
+        self._state = "open"
+        self._thread = threading.Thread(target=self._main, name="concurro-application", daemon=True)
+        self._thread.start()
+
+    def _main(self) -> None:
+        self._loop.on_flush(self._flush)
+        stop_beating = keep_beating(self._loop, lambda: [self._peer] if self._peer is not None else [])
+        self._dial()
+        self._loop.run()
+        stop_beating()
+        self._loop.close()
+
+    def _dial(self) -> None:
+        name = platform.node()
+        facts = {"pid": os.getpid(), "client_id": self.client_id}
+        patience = float(self._env.config["application.connect_timeout"])
+        dialer = self._dialer = Dialer(self._loop, self._master, Role.APPLICATION, name, facts, patience=patience)
+        dialer.on_joined = self._join
+        dialer.on_failed = self._fail
+        dialer.start()
+
+    def _join(self, peer: Peer, welcome: list[Any]) -> None:
+        self._peer = peer
+        self._dialer = None
+        peer.on_message = self._core.handle
+        peer.on_closed = self._lost
+        self._transfer.restart()
+        self._core.joined(int(welcome[3]))
+        self._joined.set()
+
+    def _lost(self, reason: str) -> None:
+        self._peer = None
+        with self._lock:
+            self._core.lost(reason)
+            self._room.notify_all()
+        if "was stopped" in reason:
+            self._fail(MasterUnreachable(f"the master at {self._master} was stopped"))
+        else:
+            self._dial()
+
+    def _fail(self, error: Exception) -> None:
+        self._fault = error
+        self._dialer = None
+        self._core.close(error)
+        with self._lock:
+            self._room.notify_all()
+        self._joined.set()
+
+    def _leave(self) -> None:
+        if self._dialer is not None:
+            self._dialer.stop()
+        self._core.close(ClosedError("the application was closed before this ended"))
+        self._transfer.fail_all("the application was closed")
+        if self._peer is not None:
+            self._peer.close("the application left")
+        with self._lock:
+            self._room.notify_all()
+        self._loop.stop()
+
+    def _send(self, kind: Kind, body: list[Any], frames: tuple[Any, ...] = ()) -> None:
+        if self._peer is not None:
+            self._peer.send(kind, body, frames)
+
+    def _flush(self) -> None:
+        if self._plain_dirty or self._core.plain.answer_due:
+            with self._lock:
+                self._plain_dirty = False
+                self._core.flush_plain()
+                self._room.notify_all()
+
+    def _post(self, wish: Callable[[], None]) -> None:
+        if self._state == "closed":
+            message = "the application was closed"
+            raise ClosedError(message)
+        if self._fault is not None:
+            raise self._fault
+        self._loop.post(wish)
+
+    def _push(self, task: Task) -> TaskFuture:
+        with self._lock:
+            plain = self._core.plain
+            while plain.ledger.waiting_bytes > UNSENT_BYTES and self._fault is None and self._state == "open":
+                self._room.wait(1.0)
+                plain = self._core.plain
+            if self._fault is not None:
+                raise self._fault
+            if self._state != "open":
+                message = "the application was closed"
+                raise ClosedError(message)
+            task_id = plain.ledger.add(task)
+            future = TaskFuture(task_id, self._cancel_task)
+            plain.futures[plain.ledger.last] = future
+            wake = not self._plain_dirty
+            self._plain_dirty = True
+        if wake:
+            self._loop.wake()
+        return future
+
+    def _cancel_task(self, task_id: str) -> None:
+        with self._lock:
+            plain = self._core.plain
+            if task_id.startswith(plain.system_id) and (number := plain.ledger.number_of(task_id)) is not None:
+                plain.cancelled.append(number)
+                self._plain_dirty = True
+        self._loop.wake()
+
+
+def _outcome_of(handle: Any) -> tuple[Any, Any]:
+    if handle.gathered is not None:
+        gathered: tuple[Any, Any] = handle.gathered
+        return gathered
+    if handle.cancelled():
+        return None, "cancelled"
+    error = handle.exception()
+    return (handle.result(), None) if error is None else (None, error)

@@ -1,0 +1,375 @@
+"""An application's side of the protocol, pure: messages and wishes in, messages out.
+
+    submit, attach --> SUBMIT, ATTACH --> SUBMITTED, EVENT ..., ENDED --> handle
+    push           --> OPEN, OUT ------> IN (finished) --> OUT (consumed) --> future
+    request        --> REQUEST ---------> REPLY --> future
+
+Handles and futures are resolved from here. After a lost connection, what was not
+acknowledged is submitted again, and the rest is attached to.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import MasterUnreachable, TaskError, UnknownSystemError
+from concurro.ids import ProgressRecord
+from concurro.nodes.handle import SystemHandle
+from concurro.nodes.ledger import TaskLedger
+from concurro.wire.failures import original
+from concurro.wire.messages import Kind, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from concurro.task import Task
+    from concurro.wire.payload import Packer
+    from concurro.wire.transfer import BlobTransfer
+
+    Sender = Callable[[Kind, list[Any]], None]
+    TaskTaker = Callable[[Task, Any, TaskError | None], None]
+
+EMISSION_LIMIT = 4096
+
+
+class _Submission:
+    __slots__ = ("acknowledged", "body", "handle", "number")
+
+    def __init__(self, handle: SystemHandle, body: list[Any] | None) -> None:
+        self.handle = handle
+        self.body = body  # what follows the token in SUBMIT; None for an attached system
+        self.acknowledged = False
+        self.number: int | None = None
+
+
+class PlainTasks:
+    """The implicit system of an application: tasks that were pushed one by one.
+
+    `add` runs in users' threads, everything else in the loop's; the owner holds `lock`.
+    """
+
+    def __init__(self, packer: Packer, client_id: str) -> None:
+        self.system_id = str(uuid.uuid4())
+        self.ledger = TaskLedger(packer, self.system_id, client_id)
+        self.futures: dict[int, Future[Any]] = {}
+        self.number: int | None = None
+        self.opening = False
+        self.consumed = 0
+        self.cancelled: list[int] = []
+        self.answer_due = False
+        self.sent = 0
+
+
+class ApplicationCore:
+    """Everything an application waits for.
+
+    Args:
+        packer: Loads results.
+        send: Sends to the master; only called while connected.
+        client_id: Of the application.
+    """
+
+    def __init__(self, packer: Packer, send: Sender, client_id: str) -> None:
+        self.on_task: TaskTaker | None = None
+        self.plain = PlainTasks(packer, client_id)
+        self.connected = False
+        self.credit = 1
+        self._client_id = client_id
+        self._packer = packer
+        self._send = send
+        self._transfer: BlobTransfer | None = None
+        self._token = 0
+        self._submissions: dict[str, _Submission] = {}
+        self._by_token: dict[int, _Submission] = {}
+        self._by_number: dict[int, _Submission] = {}
+        self._requests: dict[int, tuple[Future[Any], str, list[Any]]] = {}
+        self._inputs: deque[list[Any]] = deque()
+
+    def use_transfer(self, transfer: BlobTransfer) -> None:
+        """Learn who fetches blobs."""
+        self._transfer = transfer
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is unfinished."""
+        return bool(self._submissions or self.plain.ledger.open)
+
+    # Wishes
+
+    def submit(self, handle: SystemHandle, body: list[Any]) -> None:
+        """Submit a system; `body` is what follows the token in SUBMIT."""
+        known = self._submissions.get(handle.system_id)
+        if known is not None:
+            known.handle.add_done_callback(lambda first: _copy_end(first, handle))
+            return
+        self._begin(_Submission(handle, body))
+
+    def attach(self, handle: SystemHandle) -> None:
+        """Follow a system that is running or kept."""
+        known = self._submissions.get(handle.system_id)
+        if known is not None:
+            known.handle.add_done_callback(lambda first: _copy_end(first, handle))
+            return
+        self._begin(_Submission(handle, None))
+
+    def cancel_system(self, system_id: str) -> None:
+        """Ask the master to cancel a system."""
+        submission = self._submissions.get(system_id)
+        if submission is None:
+            return
+        if self.connected and submission.acknowledged:
+            self._send(Kind.CANCEL_SYSTEM, [system_id])
+        else:
+            self._drop(submission)
+            submission.handle.end_cancelled()
+
+    def request(self, future: Future[Any], name: str, arguments: list[Any]) -> None:
+        """Ask the master a question."""
+        self._token += 1
+        self._requests[self._token] = (future, name, arguments)
+        if self.connected:
+            self._send(Kind.REQUEST, [self._token, name, arguments])
+
+    def flush_plain(self) -> None:
+        """Send pushed tasks, as far as credit goes, and what was consumed."""
+        plain = self.plain
+        if not self.connected:
+            return
+        if plain.number is None:
+            if plain.ledger.waiting and not plain.opening:
+                plain.opening = True
+                self._token += 1
+                self._send(Kind.OPEN, [self._token, plain.system_id, "tasks"])
+            return
+        while True:
+            room = max(0, self.credit - plain.sent)
+            first, classes, tasks = plain.ledger.take(min(EMISSION_LIMIT, room))
+            if not (tasks or plain.cancelled or plain.answer_due):
+                return
+            cancelled, plain.cancelled = plain.cancelled, []
+            plain.answer_due = False
+            plain.sent += len(tasks)
+            body = [plain.number, plain.consumed, first, classes, tasks, cancelled, [], None, None, {}]
+            self._send(Kind.OUT, body)
+
+    # The connection
+
+    def joined(self, credit: int) -> None:
+        """Go on after a connection was made."""
+        self.connected = True
+        self.credit = credit
+        for submission in list(self._submissions.values()):
+            self._ask(submission)
+        for token, (_, name, arguments) in self._requests.items():
+            self._send(Kind.REQUEST, [token, name, arguments])
+        self.flush_plain()
+
+    def lost(self, reason: str) -> None:
+        """Note a lost connection: tasks that were sent are lost with it, systems are not."""
+        self.connected = False
+        self._by_token.clear()
+        self._by_number.clear()
+        if self.plain.number is not None or self.plain.opening:
+            error = MasterUnreachable(f"the connection to the master was lost while tasks ran: {reason}")
+            self._fail_plain(error)
+
+    def close(self, error: Exception) -> None:
+        """End everything with an error."""
+        self.connected = False
+        for submission in list(self._submissions.values()):
+            submission.handle.end_failed(error)
+        self._submissions.clear()
+        for future, _, _ in self._requests.values():
+            _fail(future, error)
+        self._requests.clear()
+        self._fail_plain(error)
+
+    def handle(self, message: Message) -> None:
+        """Take a message of the master."""
+        kind, body = message.kind, message.body
+        if kind == Kind.IN:
+            self._inputs.append(body)
+            if len(self._inputs) == 1:
+                self._next_input()
+        elif kind == Kind.SUBMITTED:
+            self._submitted(*body[:5])
+        elif kind == Kind.EVENT:
+            blobs = [blob for _, part in body[1] for blob in part or ()]
+            owner = ("event", body[0])
+            self._fetch(blobs, owner, lambda error: self._event(body, error))
+        elif kind == Kind.ENDED:
+            blobs = (body[2] or [None, None, None])[2] if (body[2] or [1])[0] == 0 else None
+            self._fetch(blobs, ("system", body[3]), lambda error: self._system_ended(body, error))
+        elif kind == Kind.REPLY:
+            self._replied(*body[:3])
+        elif self._transfer is not None:
+            self._transfer.handle(message)
+
+    # Systems
+
+    def _begin(self, submission: _Submission) -> None:
+        self._submissions[submission.handle.system_id] = submission
+        if self.connected:
+            self._ask(submission)
+
+    def _ask(self, submission: _Submission) -> None:
+        self._token += 1
+        self._by_token[self._token] = submission
+        if submission.body is not None and not submission.acknowledged:
+            self._send(Kind.SUBMIT, [self._token, *submission.body])
+        else:
+            self._send(Kind.ATTACH, [self._token, submission.handle.system_id])
+
+    def _submitted(self, token: int, number: int, system_id: str, error: str | None, code: str | None) -> None:
+        if system_id == self.plain.system_id:
+            self.plain.number = number
+            self.plain.opening = False
+            self.flush_plain()
+            return
+        submission = self._by_token.pop(token, None)
+        if submission is None:
+            return
+        if error is not None:
+            self._drop(submission)
+            known = submission.acknowledged
+            text = f"the master forgot the system, it was probably restarted: {error}" if known else error
+            fault = UnknownSystemError(text) if code == "unknown" else MasterUnreachable(text)
+            submission.handle.end_failed(fault)
+            return
+        if system_id != submission.handle.system_id:
+            self._submissions[system_id] = self._submissions.pop(submission.handle.system_id)
+            submission.handle.system_id = system_id
+        submission.acknowledged = True
+        submission.number = number
+        self._by_number[number] = submission
+        submission.handle.acknowledge()
+
+    def _event(self, body: list[Any], error: str | None) -> None:
+        number, publications, progress, counts, elapsed = body[:5]
+        submission = self._by_number.get(number)
+        if submission is None:
+            return
+        if error is None:
+            for value, blobs in publications:
+                submission.handle.take_published(self._packer.loads(value, blobs))
+        self._packer.blobs.release(("event", number))
+        submission.handle.take_progress(progress_record(progress, counts or {}, elapsed))
+
+    def _system_ended(self, body: list[Any], error: str | None) -> None:
+        number, state, result, system_id = body[:4]
+        submission = self._by_number.pop(number, None) or self._submissions.get(system_id)
+        if submission is None:
+            return
+        self._drop(submission)
+        if error is not None:
+            submission.handle.end_failed(UnknownSystemError(f"the result did not arrive: {error}"))
+            return
+        submission.handle.take_end(state, result, self._packer)
+        if self.connected:
+            self._send(Kind.RELEASE, [system_id])
+
+    def _drop(self, submission: _Submission) -> None:
+        self._submissions.pop(submission.handle.system_id, None)
+        if submission.number is not None:
+            self._by_number.pop(submission.number, None)
+        self._packer.blobs.release(("system", submission.handle.system_id))
+
+    # Plain tasks
+
+    def _next_input(self) -> None:
+        """Fetch what the oldest input needs; inputs are consumed in order."""
+        body = self._inputs[0]
+        blobs = [blob for entry in body[3] if entry[1] == 0 for blob in entry[3] or ()]
+        self._fetch(blobs, ("input", body[1]), lambda error: self._input_ready())  # noqa: ARG005 - a missing part shows when its value is loaded, as that task's own error
+
+    def _input_ready(self) -> None:
+        if self._inputs:
+            self._finished(self._inputs.popleft())
+        if self._inputs:
+            self._next_input()
+
+    def _finished(self, body: list[Any]) -> None:
+        plain = self.plain
+        if body[0] != plain.number:
+            return
+        for entry in body[3]:
+            settled = plain.ledger.settle(entry)
+            if settled is None:
+                continue
+            task, result, fault = settled
+            plain.sent -= 1
+            future = plain.futures.pop(entry[0], None)
+            task.finished(result, fault)
+            if self.on_task is not None:
+                self.on_task(task, result, fault)
+            if future is not None:
+                resolve(future, result, fault)
+        plain.consumed = body[1]
+        plain.answer_due = True
+        self._packer.blobs.release(("input", body[1]))
+        self.flush_plain()
+
+    def _fail_plain(self, error: Exception) -> None:
+        plain = self.plain
+        futures, plain.futures = plain.futures, {}
+        lost = [plain.ledger.open[number] for number in sorted(plain.ledger.open)]
+        self.plain = PlainTasks(self._packer, self._client_id)
+        self._inputs.clear()
+        for future in futures.values():
+            _fail(future, error)
+        if self.on_task is not None:
+            for task in lost:
+                self.on_task(task, None, TaskError(task.task_id, type(error).__name__, str(error)))
+
+    # Small steps
+
+    def _fetch(self, blobs: list[Any] | None, owner: Hashable, done: Callable[[str | None], None]) -> None:
+        if not blobs or self._transfer is None:
+            done(None)
+        else:
+            self._transfer.fetch(blobs, owner, done)
+
+    def _replied(self, token: int, ok: bool, value: Any) -> None:  # noqa: FBT001 - a field of REPLY
+        waiting = self._requests.pop(token, None)
+        if waiting is None:
+            return
+        if ok:
+            waiting[0].set_result(value)
+        else:
+            _fail(waiting[0], LookupError(value))
+
+
+def progress_record(progress: list[Any] | None, counts: dict[str, int], elapsed: float) -> ProgressRecord:
+    """Return the record of an EVENT."""
+    finished = sum(counts.get(name, 0) for name in ("done", "failed"))
+    done, total, message = progress or (finished, None, "")
+    return ProgressRecord(done, total, message, counts, elapsed)
+
+
+def resolve(future: Future[Any], result: Any, error: TaskError | None) -> None:
+    """Resolve the future of a task, unless its owner cancelled it."""
+    if future.cancelled():
+        return
+    if not future.running() and not future.set_running_or_notify_cancel():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(original(error))
+
+
+def _fail(future: Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _copy_end(first: Future[Any], second: SystemHandle) -> None:
+    if first.cancelled():
+        second.end_cancelled()
+    elif (error := first.exception()) is not None:
+        second.end_failed(error)
+    else:
+        second.set_result(first.result())

@@ -1,0 +1,187 @@
+"""A cluster on this machine, for as long as a `with` block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from concurro.errors import ClosedError, ConfigError
+from concurro.kernel import Environment
+from concurro.nodes.application import ApplicationNode, TaskFuture
+from concurro.nodes.embedded import EmbeddedCluster
+from concurro.nodes.inline import InlineApplication
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
+
+    from concurro.ids import ProgressRecord
+    from concurro.nodes.handle import SystemHandle
+    from concurro.system import TaskSystem
+    from concurro.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSlave:
+    """A slave of a local cluster.
+
+    Attributes:
+        id: Its id.
+        pid: Process id of its agent; of the master when it runs inside.
+        workers: Process ids of its workers.
+    """
+
+    id: str
+    pid: int
+    workers: tuple[int, ...]
+
+
+class LocalCluster:
+    """A master and slaves as processes of this machine, none left behind. Thread-safe.
+
+    Args:
+        workers: Workers per slave; None for one per usable processor, shared by the slaves.
+        slaves: How many slaves; a single one runs inside the master's process.
+        config: What `Config.load` takes.
+        plugins: Files and folders with components.
+        inline: Do everything in this process and thread: for debuggers.
+        main_file: The script whose neighbours travel with the code; None finds it.
+    """
+
+    def __init__(  # noqa: PLR0913 - the fixed public signature
+        self,
+        workers: int | None = None,
+        slaves: int = 1,
+        *,
+        config: Any = None,
+        plugins: Sequence[Any] = (),
+        inline: bool = False,
+        main_file: str | None = None,
+    ) -> None:
+        if workers is not None and workers < 1:
+            message = f"workers must be 1 or more, got {workers}"
+            raise ConfigError(message)
+        if slaves < 1:
+            message = f"slaves must be 1 or more, got {slaves}"
+            raise ConfigError(message)
+        self._env = Environment(config, kind="application", plugins=plugins)
+        self._processes: EmbeddedCluster | None = None
+        self._application: ApplicationNode | InlineApplication
+        if inline:
+            self._application = InlineApplication(self._env)
+            return
+        processes = self._processes = EmbeddedCluster(
+            self._env.config, workers=workers, slaves=slaves, plugins=self._env.plugins
+        )
+        processes.start()
+        try:
+            self._application = ApplicationNode(processes.url, config=self._env.config, main_file=main_file)
+            self._application.connect()
+        except BaseException:
+            processes.stop()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the cluster; it works since it was constructed."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def master_url(self) -> str:
+        """The address that others dial; empty for an inline cluster."""
+        return self._processes.url if self._processes is not None else ""
+
+    @property
+    def master_pid(self) -> int | None:
+        """Process id of the master; None for an inline cluster."""
+        return self._processes.master_pid if self._processes is not None else None
+
+    @property
+    def slaves(self) -> tuple[LocalSlave, ...]:
+        """The slaves that are connected now."""
+        return tuple(
+            LocalSlave(slave["id"], slave["pid"], tuple(slave["worker_pids"])) for slave in self.status()["slaves"]
+        )
+
+    def close(self) -> None:
+        """End everything; nothing is left when it returns. Idempotent."""
+        self._application.close()
+        if self._processes is not None:
+            self._processes.stop()
+
+    def add_slave(self, workers: int = 1) -> str:
+        """Start one more slave; return its id once it joined.
+
+        Raises:
+            ConfigError: Fewer than one worker.
+            ClosedError: The cluster was closed, or is inline.
+        """
+        if workers < 1:
+            message = f"workers must be 1 or more, got {workers}"
+            raise ConfigError(message)
+        return self._real().add_slave(workers)
+
+    def remove_slave(self, slave_id: str) -> None:
+        """End a slave that `add_slave` made; its tasks run elsewhere.
+
+        Raises:
+            LookupError: There is no such slave, or it lives inside the master.
+        """
+        process = self._real().take_slave(slave_id)
+        if process is None:
+            known = ", ".join(sorted(slave.id for slave in self.slaves))
+            message = f"no slave {slave_id!r} that could be removed; connected: {known}"
+            raise LookupError(message)
+        process.stop()
+
+    def run(
+        self,
+        system: TaskSystem,
+        timeout: float | None = None,
+        progress: bool | Callable[[ProgressRecord], None] = False,  # noqa: FBT001, FBT002 - the fixed public signature
+    ) -> Any:
+        """Run a task system to its result; see `ApplicationNode.run`."""
+        return self._application.run(system, timeout, progress)
+
+    def submit(
+        self,
+        system: TaskSystem,
+        *,
+        detach: bool = False,
+        ttl: float = 86400.0,
+        weight: float = 1.0,
+        restarts: int = 0,
+    ) -> SystemHandle:
+        """Submit a task system; see `ApplicationNode.submit`."""
+        return self._application.submit(system, detach=detach, ttl=ttl, weight=weight, restarts=restarts)
+
+    def attach(self, system_id: str) -> SystemHandle:
+        """Return a handle on a submitted system; see `ApplicationNode.attach`."""
+        return self._application.attach(system_id)
+
+    def push_task(self, task: Task) -> TaskFuture:
+        """Push one task; see `ApplicationNode.push_task`."""
+        return self._application.push_task(task)
+
+    def push_tasks(self, tasks: Iterable[Task]) -> list[TaskFuture]:
+        """Push tasks; see `ApplicationNode.push_tasks`."""
+        return self._application.push_tasks(tasks)
+
+    def executor(self) -> Any:
+        """Return a `ClusterExecutor` that shares this cluster."""
+        return self._application.executor()
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of the master: its slaves and systems."""
+        return self._application.status()
+
+    def _real(self) -> EmbeddedCluster:
+        if self._processes is None:
+            message = "an inline cluster has no slaves"
+            raise ClosedError(message)
+        return self._processes

@@ -1,0 +1,218 @@
+"""Node processes of one local cluster: a master and slaves, started and ended here.
+
+    this process == stream == master (standalone or not) -- slaves
+    a private folder (0700) holds the socket; whoever ends last removes it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+import concurro
+from concurro.config import Config
+from concurro.errors import ConcurroError, NodeStartError
+from concurro.transport.stream import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = logging.getLogger(__name__)
+
+START_LIMIT = 60.0
+STOP_LIMIT = 15.0
+FOLDER_PREFIX = "concurro-"
+
+_PROGRAM = "import sys; sys.path.append({root!r}); from concurro.nodes.boot import main; main()"
+
+
+class NodeProcess:
+    """One node in a process of its own, ended by closing its channel."""
+
+    def __init__(self, role: str, config: Config, plugins: Sequence[str], folder: str = "") -> None:
+        """Start it; `wait_ready` waits for it."""
+        ours, theirs = socket.socketpair()
+        root = str(Path(concurro.__file__).parent.parent)
+        command = [sys.executable, "-P", "-c", _PROGRAM.format(root=root), str(theirs.fileno())]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=_standard_error(),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            message = f"the {role} did not start: {sys.executable}: {error.strerror}"
+            raise NodeStartError(message) from error
+        finally:
+            theirs.close()
+        self._role = role
+        self._channel = Channel(ours)
+        self._stream = ours
+        self._channel.send([msgpack.packb([role, pickle.dumps(config), list(plugins), folder])])
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def wait_ready(self) -> str:
+        """Wait until it works; return its url (master) or id (slave).
+
+        Raises:
+            ConcurroError: What kept it from starting.
+        """
+        self._stream.settimeout(START_LIMIT)
+        try:
+            frames = self._channel.receive()
+        except TimeoutError:
+            frames = None
+        finally:
+            self._stream.settimeout(None)
+        if frames is None:
+            self.stop()
+            message = f"the {self._role} ended at its start with exit code {self._process.returncode}"
+            raise NodeStartError(message)
+        news, *facts = msgpack.unpackb(frames[0])
+        if news == "ready":
+            return str(facts[0])
+        self.stop()
+        error = None
+        with contextlib.suppress(Exception):
+            error = pickle.loads(facts[0])  # noqa: S301 - from our own child
+        if isinstance(error, ConcurroError):
+            raise error
+        message = f"the {self._role} did not start: {facts[1]}"
+        raise NodeStartError(message) from error
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Close the channel and wait for the end; kill what does not end. Idempotent."""
+        self._channel.close()
+        try:
+            self._process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            log.warning("the %s (process %d) did not end in %.0f s and is killed", self._role, self.pid, STOP_LIMIT)
+            self._process.kill()
+            self._process.wait()
+
+
+class EmbeddedCluster:
+    """A master with slaves on this machine. Thread-safe.
+
+    Args:
+        config: Settings of all its nodes.
+        workers: Workers per slave; None for the settings'.
+        slaves: How many; one runs inside the master's process.
+        plugins: Files and folders with components.
+    """
+
+    def __init__(
+        self, config: Config, *, workers: int | None = None, slaves: int = 1, plugins: Sequence[str] = ()
+    ) -> None:
+        self._config = config
+        self._workers = workers
+        self._count = slaves
+        self._plugins = [str(Path(plugin).absolute()) for plugin in plugins]
+        self._folder = ""
+        self._master: NodeProcess | None = None
+        self._slaves: dict[str, NodeProcess] = {}
+        self._lock = threading.Lock()
+        self.url = ""
+
+    @property
+    def master_pid(self) -> int | None:
+        """Process id of the master."""
+        return self._master.pid if self._master is not None else None
+
+    def start(self) -> None:
+        """Start every node; return once they work.
+
+        Raises:
+            ConcurroError: What kept a node from starting; nothing is left then.
+        """
+        self._folder = make_private_folder()
+        try:
+            listen = f"ipc://{self._folder}/master"
+            own: dict[str, object] = {"master.listen": listen, "master.standalone": self._count == 1}
+            if self._workers is not None:
+                own["slave.workers"] = self._workers
+            config = Config.load(self._config, overrides=own)
+            self._master = NodeProcess("master", config, self._plugins, self._folder)
+            self.url = self._master.wait_ready()
+            if self._count > 1:
+                starting = [self._start_slave(self._workers) for _ in range(self._count)]
+                for process in starting:
+                    self._slaves[process.wait_ready()] = process
+        except BaseException:
+            self.stop()
+            raise
+
+    def add_slave(self, workers: int) -> str:
+        """Start one more slave; return its id once it joined."""
+        process = self._start_slave(workers)
+        slave_id = process.wait_ready()
+        with self._lock:
+            self._slaves[slave_id] = process
+        return slave_id
+
+    def take_slave(self, slave_id: str) -> NodeProcess | None:
+        """Return the process of a slave and forget it."""
+        with self._lock:
+            return self._slaves.pop(slave_id, None)
+
+    def stop(self) -> None:
+        """End every node; nothing is left when it returns. Idempotent."""
+        with self._lock:
+            slaves, self._slaves = list(self._slaves.values()), {}
+        master, self._master = self._master, None
+        if master is not None:
+            master.stop()
+        for process in slaves:
+            process.stop()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start_slave(self, workers: int | None) -> NodeProcess:
+        own: dict[str, object] = {"slave.master": self.url}
+        if workers is not None:
+            own["slave.workers"] = workers
+        return NodeProcess("slave", Config.load(self._config, overrides=own), self._plugins)
+
+
+def make_private_folder() -> str:
+    """Return a new folder of ours alone, with a path short enough for sockets."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime and len(runtime) < 60 and os.access(runtime, os.W_OK | os.X_OK):  # noqa: PLR2004 - room for the rest
+        return tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=runtime)
+    chosen = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    if len(chosen) > 80:  # noqa: PLR2004 - room for the name of a socket
+        shutil.rmtree(chosen, ignore_errors=True)
+        return tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir="/tmp")  # noqa: S108 - mkdtemp makes it ours alone
+    return chosen
+
+
+def _standard_error() -> int:
+    """Return where nodes print: standard output belongs to the application's results."""
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2

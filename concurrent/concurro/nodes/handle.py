@@ -1,0 +1,212 @@
+"""A handle on a submitted system: a future, its progress, its partial results."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import HostLost, RemoteTraceback, SystemFailedError
+from concurro.ids import Outcome, ProgressRecord, SystemState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from concurro.wire.payload import Packer
+
+
+class SystemHandle(Future[Any]):
+    """A running task system. Thread-safe.
+
+    `result(timeout)` gives what `gather_result` gave as its result; its error, if not None, is
+    raised (an exception as it is, else `SystemFailedError`).
+
+    Attributes:
+        system_id: Id of the system; `attach(system_id)` makes another handle.
+    """
+
+    def __init__(self, system_id: str, name: str, control: Control) -> None:
+        super().__init__()
+        self.system_id = system_id
+        self._name = name
+        self._control = control
+        self._progress = ProgressRecord()
+        self._published: deque[Any] = deque()
+        self._news = threading.Condition()
+        self._watchers: list[Callable[[ProgressRecord], None]] = []
+        self._gathered: tuple[Any, Any] | None = None
+        self._ended = False
+        self._acknowledged = threading.Event()
+        self._refusal: BaseException | None = None
+
+    def __repr__(self) -> str:
+        return f"<SystemHandle {self._name} {self.system_id} {self.state}>"
+
+    @property
+    def progress(self) -> ProgressRecord:
+        """How far the system is, as last heard."""
+        return self._progress
+
+    @property
+    def state(self) -> str:
+        """`running`, `complete`, `failed` or `cancelled`."""
+        if not self.done():
+            return SystemState.RUNNING.value
+        if self.cancelled():
+            return SystemState.CANCELLED.value
+        return SystemState.COMPLETE.value if self.exception() is None else SystemState.FAILED.value
+
+    @property
+    def gathered(self) -> tuple[Any, Any] | None:
+        """What `gather_result` gave, also after a cancel; None when it was not asked."""
+        return self._gathered
+
+    def partial_results(self) -> Iterator[Any]:
+        """Yield what the system publishes until it ends; each value goes to one iterator."""
+        while True:
+            with self._news:
+                while not self._published and not self._ended:
+                    self._news.wait()
+                if not self._published:
+                    return
+                value = self._published.popleft()
+            yield value
+
+    def cancel(self) -> bool:
+        """Ask for the end of the system, running or not; return whether it was still open.
+
+        `result` raises `CancelledError` once the master has confirmed.
+        """
+        if self.done():
+            return self.cancelled()
+        self._control.cancel_system(self.system_id)
+        return True
+
+    def running(self) -> bool:
+        """Whether the system has not ended."""
+        return not self.done()
+
+    def explain(self) -> str:
+        """Return one sentence: why the system is where it is."""
+        if self.done():
+            return f"System {self.system_id} ({self._name}) ended: {self.state}."
+        return str(self._control.request("explain", [self.system_id]).result())
+
+    def watch(self, watcher: Callable[[ProgressRecord], None]) -> None:
+        """Call `watcher(progress)` with every news, in the thread that takes them."""
+        self._watchers.append(watcher)
+
+    def wait_accepted(self, timeout: float | None = None) -> None:
+        """Wait until the master has the system.
+
+        Raises:
+            TimeoutError: It did not answer in time.
+            ConcurroError: It refused, or cannot be reached.
+        """
+        if not self._acknowledged.wait(timeout):
+            message = f"the master did not accept system {self.system_id} within {timeout:g} s"
+            raise TimeoutError(message)
+        if self._refusal is not None:
+            raise self._refusal
+
+    # News, from the application's loop
+
+    def acknowledge(self) -> None:
+        """Take that the master has the system."""
+        self._acknowledged.set()
+
+    def take_progress(self, progress: ProgressRecord) -> None:
+        """Take how far the system is."""
+        self._progress = progress
+        for watcher in list(self._watchers):
+            watcher(progress)
+
+    def take_published(self, value: Any) -> None:
+        """Take a partial result."""
+        with self._news:
+            self._published.append(value)
+            self._news.notify_all()
+
+    def take_end(self, state: str, result: list[Any] | None, packer: Packer) -> None:
+        """Take the end of the system."""
+        if self.done():
+            return
+        error: BaseException | None = None
+        value: Any = None
+        try:
+            if result is not None and result[0] == Outcome.DONE:
+                self._gathered = packer.loads(result[1], result[2])
+                value, gathered_error = self._gathered  # type: ignore[misc]
+                if gathered_error is not None:
+                    error = as_exception(gathered_error)
+            elif result is not None:
+                error = rebuild_failure(result[1], packer)
+        except BaseException as fault:  # noqa: BLE001 - loading a result runs user code, which may do anything
+            error = SystemFailedError(f"the result arrived but could not be rebuilt: {type(fault).__name__}: {fault}")
+        if state == SystemState.CANCELLED.value:
+            self.end_cancelled()
+        elif error is not None:
+            self.end_failed(error)
+        else:
+            self._close_news()
+            self.set_result(value)
+
+    def end_failed(self, error: BaseException) -> None:
+        """End with an error."""
+        if not self.done():
+            if not self._acknowledged.is_set():
+                self._refusal = error
+                self._acknowledged.set()
+            self._close_news()
+            self.set_exception(error)
+
+    def end_cancelled(self) -> None:
+        """End as cancelled."""
+        if not self.done():
+            self._acknowledged.set()
+            self._close_news()
+            super().cancel()
+            self.set_running_or_notify_cancel()
+
+    def _close_news(self) -> None:
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+
+class Control:
+    """What a handle needs of its application."""
+
+    def cancel_system(self, system_id: str) -> None:
+        """Ask the master to cancel a system."""
+        raise NotImplementedError
+
+    def request(self, name: str, arguments: list[Any]) -> Future[Any]:
+        """Ask the master a question."""
+        raise NotImplementedError
+
+
+def as_exception(error: Any) -> BaseException:
+    """Return the error of `gather_result` as what `result` raises."""
+    return error if isinstance(error, Exception) else SystemFailedError(error)
+
+
+def rebuild_failure(failure: list[Any], packer: Packer) -> BaseException:
+    """Return what a failed system raises: the original exception with the remote traceback, if it can be."""
+    type_name, message, traceback, pickled = failure[:4]
+    where = failure[4] if len(failure) > 4 else ""  # noqa: PLR2004 - the callback, when one raised
+    if type_name == HostLost.__name__:
+        return HostLost(message)
+    if pickled is not None:
+        try:
+            error = packer.loads_whole(pickled)
+        except BaseException:  # noqa: BLE001 - loading runs user code, which may do anything, exit included
+            error = None
+        if isinstance(error, Exception):
+            error.__cause__ = RemoteTraceback(traceback)
+            if where:
+                error.add_note(f"raised by {where} of the task system")
+            return error
+    text = f"{type_name}: {message}" + (f" (raised by {where} of the task system)" if where else "")
+    return SystemFailedError(text, traceback)

@@ -1,0 +1,152 @@
+"""A system host: the process in which one task system runs.
+
+    master == AF_UNIX stream == host
+
+    START, IN n, BLOB_GET, BLOB_CHUNK --> loop --> HostCore --> OUT n, BLOB_GET, BLOB_CHUNK
+
+Inputs wait in order until the blobs they need are here. The process ends with its master:
+EOF on the stream is the order to go.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import SystemLoadError
+from concurro.ids import Outcome, SystemState
+from concurro.nodes.host_core import HostCore
+from concurro.system import TaskSystem
+from concurro.transport.loop import Loop
+from concurro.transport.stream import StreamLink
+from concurro.wire.blobs import BlobStore
+from concurro.wire.failures import describe, explain_import
+from concurro.wire.messages import Kind, Message, pack_message, unpack_message
+from concurro.wire.payload import Packer
+from concurro.wire.transfer import BlobTransfer
+from concurro.wire.travelling import Travelling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PIECE_BYTES = 8 * 1024 * 1024
+"""Payload bytes of tasks in one OUT message; more go ahead in pieces [B]."""
+
+log = logging.getLogger(__name__)
+
+
+class Host:
+    """Ties a HostCore to its stream."""
+
+    def __init__(self, loop: Loop, stream: socket.socket) -> None:
+        self._loop = loop
+        self._link = StreamLink(loop, stream, "master")
+        self._link.on_message = self._message
+        self._link.on_closed = self._closed
+        self._store = BlobStore()
+        self._packer = Packer(self._store, Travelling())
+        self._transfer = BlobTransfer(self._store, self._send)
+        self._core: HostCore | None = None
+        self._inputs: deque[Message] = deque()
+        self._fetching = False
+
+    def _send(self, kind: Kind, body: list[Any], frames: tuple[Any, ...] = ()) -> None:
+        self._link.send([pack_message(kind, body), *frames])
+
+    def _closed(self, reason: str) -> None:
+        log.debug("host ends: %s", reason)
+        self._loop.stop()
+
+    def _message(self, frames: list[Any]) -> None:
+        message = unpack_message(frames)
+        if message.kind in (Kind.START, Kind.IN):
+            self._inputs.append(message)
+            self._next_input()
+        elif message.kind == Kind.GOODBYE:
+            self._loop.stop()
+        else:
+            self._transfer.handle(message)
+
+    def _next_input(self) -> None:
+        """Apply inputs in order, each once its blobs are here."""
+        while self._inputs and not self._fetching:
+            self._fetching = True
+            message = self._inputs[0]
+            if message.kind == Kind.START:
+                self._transfer.fetch(message.body[3], "system", self._ready)
+            else:
+                blobs = [blob for entry in message.body[3] if entry[1] == 0 for blob in entry[3] or ()]
+                self._transfer.fetch(blobs, ("input", message.body[1]), self._ready)
+
+    def _ready(self, error: str | None) -> None:
+        """Apply the first input; a blob that did not arrive shows when its value is loaded."""
+        if error is not None:
+            log.warning("a part of an input did not arrive: %s", error)
+        self._fetching = False
+        message = self._inputs.popleft()
+        if message.kind == Kind.START:
+            self._start(message.body)
+        elif self._core is not None:
+            self._put_out(self._core.take_input(message.body))
+            self._store.release(("input", message.body[1]))
+        if error is not None:
+            self._next_input()
+
+    def _start(self, body: list[Any]) -> None:
+        number, system_id, payload, blobs, seed, facts = body[:6]
+        try:
+            system = self._packer.loads(payload, blobs)
+            if not isinstance(system, TaskSystem):
+                message = f"what was submitted is no task system but a {type(system).__qualname__}"
+                raise SystemLoadError(message)  # noqa: TRY301 - one way out for every fault of loading
+        except BaseException as fault:  # noqa: BLE001 - loading runs user code, which may do anything
+            if isinstance(fault, ImportError) and not isinstance(fault, SystemLoadError):
+                fault = explain_import(fault, None)  # noqa: PLW2901
+            failure = describe(fault, dumps=self._packer.dumps_whole, loads=self._packer.loads_whole)
+            end = [SystemState.FAILED.value, [int(Outcome.RAISED), [*failure, "loading"], None]]
+            self._send(Kind.OUT, [number, 0, 0, [], [], [], [], None, end, {}])
+            return
+        system.system_id = system_id
+        self._core = HostCore(number, system, system_id, self._packer, seed=seed, view=facts.get("view"))
+        self._put_out(self._core.start(facts.get("time", 0.0)))
+
+    def _put_out(self, body: list[Any]) -> None:
+        for piece in _pieces(body):
+            self._send(Kind.OUT, piece)
+
+
+def _pieces(body: list[Any]) -> Iterator[list[Any]]:
+    """Split an OUT that is too large for one message; all but the last say `more`."""
+    number, n, first, classes, tasks = body[:5]
+    piece: list[Any] = []
+    size = 0
+    for entry in tasks:
+        piece.append(entry)
+        size += len(entry[1])
+        if size > PIECE_BYTES:
+            yield [number, n, first, classes, piece, [], [], None, None, {"more": True}]
+            first, classes, piece, size = first + len(piece), [], [], 0
+    yield [number, n, first, classes, piece, *body[5:]]
+
+
+def main() -> None:
+    """Run a host on the descriptor named on the command line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    stream = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(stream.fileno(), False)  # noqa: FBT003 - the standard library's signature
+    loop = Loop()
+    Host(loop, stream)
+    loop.run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""A system's host, pure: a function of numbered inputs.
+
+    START --> init_system --> OUT 0
+    IN n  --> finished: task.finished, task_finished, is_complete --+
+          --> pull: the generator, round by round ------------------+--> OUT n
+          --> cancel: gather_result --------------------------------+
+
+Time, randomness and the view of the cluster come from inputs and a recorded seed, nothing
+else; only a pull advances a generator. So the same inputs give the same outputs again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import InvalidTaskError, StalledSystemError
+from concurro.ids import Outcome, SlaveView, SystemState
+from concurro.interfaces import IMaster, implementer
+from concurro.nodes.ledger import TaskLedger
+from concurro.wire.failures import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from concurro.system import TaskSystem
+    from concurro.task import Task
+    from concurro.wire.payload import Packer
+
+EMISSION_BYTES = 8 * 1024 * 1024
+"""Payload bytes after which a pull stops, to be continued by the next one [B]."""
+
+
+class _Ended(Exception):  # noqa: N818 - it carries the end upwards, it is no error
+    """The system has ended: nothing more of this input is looked at."""
+
+
+@implementer(IMaster)
+class MasterView:
+    """What the system sees of the master."""
+
+    def __init__(self, core: HostCore, system_id: str, name: str, seed: int) -> None:
+        self.system_id = system_id
+        self.log = logging.getLogger(f"concurro.system.{name}")
+        self.random = random.Random(seed)  # noqa: S311 - reproducible on purpose
+        self.slaves: tuple[SlaveView, ...] = ()
+        self._core = core
+        self._wall = 0.0
+
+    @property
+    def num_workers(self) -> int:
+        """Workers of all slaves."""
+        return sum(slave.workers for slave in self.slaves)
+
+    def push_task(self, task: Task) -> str:
+        """Emit one more task; return its task id."""
+        return self._core.push(task)
+
+    def push_tasks(self, tasks: Iterable[Task]) -> list[str]:
+        """Emit more tasks; return their ids."""
+        return [self._core.push(task) for task in tasks]
+
+    def cancel_task(self, task_id: str) -> None:
+        """Cancel an open task of this system; a final one is left alone."""
+        self._core.cancel(task_id)
+
+    def report_progress(self, done: int, total: int | None = None, message: str = "") -> None:
+        """Tell the application how far the system is."""
+        self._core.progress = [int(done), None if total is None else int(total), str(message)]
+
+    def publish(self, value: Any) -> None:
+        """Stream a partial result to the application."""
+        self._core.publish(value)
+
+    def now(self) -> float:
+        """Return the time of the current input, seconds since the epoch [s]."""
+        return self._wall
+
+    def update(self, wall: float, view: list[list[Any]] | None) -> None:
+        """Take the time and, when there is a new one, the view of the cluster."""
+        self._wall = wall
+        if view is not None:
+            self.slaves = tuple(SlaveView(*entry) for entry in view)
+
+
+class HostCore:
+    """Runs one task system.
+
+    Args:
+        number: The master's short number for it.
+        system: The system.
+        packer: Pickles what goes out, loads what comes in.
+        seed: Of the system's randomness.
+        view: The first view of the cluster.
+    """
+
+    def __init__(  # noqa: PLR0913 - what START carries
+        self,
+        number: int,
+        system: TaskSystem,
+        system_id: str,
+        packer: Packer,
+        *,
+        seed: int = 0,
+        view: list[list[Any]] | None = None,
+    ) -> None:
+        self.number = number
+        self.ended = False
+        self.progress: list[Any] | None = None
+        self.callback = ""
+        self._system = system
+        self._packer = packer
+        self._ledger = TaskLedger(packer, system_id)
+        self._master = MasterView(self, system_id, type(system).__name__, seed)
+        self._master.update(0.0, view)
+        self._iterator: Iterator[Task] | None = None
+        self._round = 0
+        self._round_start = 0
+        self._added = 0
+        self._pulled = False
+        self._cancelled: list[int] = []
+        self._publications: list[list[Any]] = []
+        self._end: list[Any] | None = None
+
+    # Inputs
+
+    def start(self, wall: float) -> list[Any]:
+        """Run `init_system`; return OUT 0."""
+        self._master.update(wall, None)
+        self._guarded(self._call_init)
+        return self._output(0)
+
+    def take_input(self, body: list[Any]) -> list[Any]:
+        """Apply IN n; return OUT n."""
+        _, n, wall, entries, pull, budget, cancel, view = body[:8]
+        self._master.update(wall, view)
+        if not self.ended:
+            if cancel is not None:
+                self._guarded(lambda: self._gather(SystemState.CANCELLED))
+            else:
+                self._guarded(lambda: self._advance(entries, pull, min(budget, EMISSION_BYTES)))
+        return self._output(n)
+
+    # What the system asks of its master
+
+    def push(self, task: Task) -> str:
+        """Take a task that a callback pushed."""
+        self._added += 1
+        return self._ledger.add(task)
+
+    def cancel(self, task_id: str) -> None:
+        """Ask the master to cancel an open task."""
+        number = self._ledger.number_of(task_id)
+        if number is not None:
+            self._cancelled.append(number)
+
+    def publish(self, value: Any) -> None:
+        """Queue a partial result."""
+        payload, blobs = self._packer.dumps(value)
+        self._publications.append([payload, blobs])
+
+    # The life of the system
+
+    def _advance(self, entries: list[list[Any]], pull: int, budget: int) -> None:
+        for entry in entries:
+            self._finish(entry)
+        if pull:
+            self._pull(pull, budget)
+
+    def _call_init(self) -> None:
+        self.callback = "init_system"
+        self._system.init_system(self._master)
+
+    def _finish(self, entry: list[Any]) -> None:
+        settled = self._ledger.settle(entry)
+        if settled is None:
+            return
+        task, result, error = settled
+        self.callback = f"{type(task).__qualname__}.finished"
+        task.finished(result, error)
+        self.callback = "task_finished"
+        self._system.task_finished(self._master, task, result, error)
+        if self._pulled:
+            self._ask_complete()
+
+    def _ask_complete(self) -> None:
+        self.callback = "is_complete"
+        if self._system.is_complete(self._master):
+            self._gather(SystemState.COMPLETE)
+
+    def _pull(self, pull: int, budget: int) -> None:
+        ledger = self._ledger
+        pulled = 0
+        while pulled < pull and ledger.waiting_bytes < budget:
+            if self._iterator is None:
+                if self._round and not self._begin_next_round():
+                    return
+                if not self._round:
+                    self._begin_round()
+            self.callback = "generate_tasks"
+            task = next(self._iterator, _EXHAUSTED)  # type: ignore[call-overload]
+            if task is _EXHAUSTED:
+                self._iterator = None
+                self._pulled = True
+                if ledger.open:
+                    return
+                continue
+            self._added += 1
+            ledger.add(task)
+            pulled += 1
+            self._pulled = True
+
+    def _begin_round(self) -> None:
+        self._round += 1
+        self._round_start = self._added
+        self.callback = "generate_tasks"
+        tasks = self._system.generate_tasks(self._master)
+        if tasks is None:
+            tasks = ()
+        try:
+            self._iterator = iter(tasks)
+        except TypeError:
+            kind = type(tasks).__qualname__
+            message = f"generate_tasks must return an iterable of tasks or None, got {kind}"
+            raise InvalidTaskError(message) from None
+
+    def _begin_next_round(self) -> bool:
+        """Begin another round when nothing is outstanding; say whether one began."""
+        if self._ledger.open:
+            return False
+        self._ask_complete()
+        if self._added == self._round_start:
+            name = type(self._system).__qualname__
+            message = (
+                f"system {name} is not complete, but round {self._round} of generate_tasks yielded no task "
+                f"and none is outstanding; is_complete must become true, or more tasks must come"
+            )
+            raise StalledSystemError(message)
+        self._begin_round()
+        return True
+
+    def _gather(self, state: SystemState) -> None:
+        self.callback = "gather_result"
+        gathered = self._system.gather_result(self._master)
+        try:
+            result, error = gathered
+        except (TypeError, ValueError):
+            message = f"gather_result must return a tuple (result, error), got {type(gathered).__qualname__}"
+            raise TypeError(message) from None
+        payload, blobs = self._packer.dumps((result, error))
+        self._finish_with(state, [int(Outcome.DONE), payload, blobs])
+        raise _Ended
+
+    # The way out
+
+    def _guarded(self, step: Any) -> None:
+        """Run a step; whatever a callback raises ends the system with that error."""
+        try:
+            step()
+        except _Ended:
+            return
+        except BaseException as fault:  # noqa: BLE001 - a system's callbacks may raise anything, exits included
+            failure = describe(fault, dumps=self._packer.dumps_whole, loads=self._packer.loads_whole)
+            where = f"{type(self._system).__qualname__}.{self.callback}" if "." not in self.callback else self.callback
+            self._finish_with(SystemState.FAILED, [int(Outcome.RAISED), [*failure, where], None])
+        finally:
+            self.callback = ""
+
+    def _finish_with(self, state: SystemState, result: list[Any]) -> None:
+        self.ended = True
+        self._end = [state.value, result]
+        self._ledger.open.clear()
+
+    def _output(self, n: int) -> list[Any]:
+        first, classes, tasks = self._ledger.take()
+        if self.ended:
+            classes, tasks = [], []
+        cancelled, self._cancelled = self._cancelled, []
+        publications, self._publications = self._publications, []
+        progress, self.progress = self.progress, None
+        end, self._end = self._end, None
+        facts = {"exhausted": self._iterator is None and self._round > 0, "round": self._round}
+        return [self.number, n, first, classes, tasks, cancelled, publications, progress, end, facts]
+
+
+_EXHAUSTED = object()

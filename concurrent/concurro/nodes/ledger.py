@@ -1,0 +1,148 @@
+"""The tasks of one system that were emitted and are not final. Pure.
+
+Used by whoever makes tasks: the host of a system, and an application for its plain tasks.
+
+    add(task) --> number, class, pickled state --> take() --> OUT
+    IN --> settle(entry) --> the same task object, its result or its error
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import TaskError
+from concurro.ids import Failure, Outcome, format_task_id, parse_task_id
+from concurro.task import check_task, task_class_key
+from concurro.wire.failures import describe, rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from concurro.task import Task
+    from concurro.wire.payload import Packer
+
+
+class TaskLedger:
+    """Emitted tasks by number.
+
+    Args:
+        packer: Pickles tasks, loads results.
+        system_id: The system of the tasks.
+        client_id: The application that pushed them; None in a host.
+
+    Attributes:
+        open: Number to task, for every task that is not final.
+    """
+
+    def __init__(self, packer: Packer, system_id: str, client_id: str | None = None) -> None:
+        self.open: dict[int, Task] = {}
+        self.system_id = system_id
+        self._packer = packer
+        self._client_id = client_id
+        self._next = 0
+        self._first = 0
+        self._class_numbers: dict[Hashable, int] = {}
+        self._new_classes: list[list[Any]] = []
+        self._entries: list[list[Any]] = []
+        self._with_blobs: set[int] = set()
+        self.waiting_bytes = 0
+
+    def add(self, value: Any) -> str:
+        """Take a task and return its id.
+
+        Raises:
+            InvalidTaskError: It is no usable task.
+            NotPicklableError: It cannot travel.
+        """
+        task = check_task(value)
+        key = task_class_key(task)
+        class_number = self._class_numbers.get(key)
+        if class_number is None:
+            class_number = self._announce(key, task)
+        number = self._next
+        payload, blobs = self._packer.dump_task(task, (self.system_id, number))
+        task.task_id = task_id = format_task_id(self.system_id, number)
+        task.system_id = self.system_id
+        if self._client_id is not None:
+            task.client_id = self._client_id
+        if blobs:
+            self._with_blobs.add(number)
+            self._entries.append([class_number, payload, blobs])
+            self.waiting_bytes += len(payload) + sum(blob[2] for blob in blobs)
+        else:
+            self._entries.append([class_number, payload])
+            self.waiting_bytes += len(payload)
+        self.open[number] = task
+        self._next += 1
+        return task_id
+
+    @property
+    def last(self) -> int:
+        """The number of the task that was added last."""
+        return self._next - 1
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks were added and not taken."""
+        return len(self._entries)
+
+    def take(self, limit: int | None = None) -> tuple[int, list[list[Any]], list[list[Any]]]:
+        """Return `(first number, classes, entries)` of what was added, as OUT lists them."""
+        first, classes = self._first, self._new_classes
+        self._new_classes = []
+        if limit is None or len(self._entries) <= limit:
+            entries, self._entries = self._entries, []
+            self.waiting_bytes = 0
+        else:
+            entries, self._entries = self._entries[:limit], self._entries[limit:]
+            self.waiting_bytes -= sum(len(entry[1]) for entry in entries)
+        self._first += len(entries)
+        return first, classes, entries
+
+    def number_of(self, task_id: str) -> int | None:
+        """Return the number of an open task of this system, else None.
+
+        Raises:
+            ValueError: `task_id` is none, or of another system.
+        """
+        system_id, number = parse_task_id(task_id)
+        if system_id != self.system_id:
+            message = f"task {task_id} belongs to another system than {self.system_id}"
+            raise ValueError(message)
+        return number if number in self.open else None
+
+    def settle(self, entry: list[Any]) -> tuple[Task, Any, TaskError | None] | None:
+        """Take a final task out; return it with its result or error. None: it is not open."""
+        number, outcome, value, blobs, slave_id, attempt, nanoseconds = entry[:7]
+        task = self.open.pop(number, None)
+        if task is None:
+            return None
+        task.slave_id = slave_id
+        task.attempt = attempt
+        task.duration = nanoseconds * 1e-9
+        if number in self._with_blobs:
+            self._with_blobs.discard(number)
+            self._packer.blobs.release((self.system_id, number))
+        if outcome == 0:
+            try:
+                return task, self._packer.loads(value, blobs), None
+            except BaseException as fault:  # noqa: BLE001 - loading a result runs user code, which may do anything
+                return task, None, self._unloadable(task, fault)
+        return task, None, rebuild(task.task_id, outcome, value, slave_id, attempt, self._packer.loads_whole)
+
+    def _announce(self, key: Hashable, task: Task) -> int:
+        payload, blobs = self._packer.dump_task_class(type(task), (self.system_id, "classes"))
+        number = self._class_numbers[key] = len(self._class_numbers)
+        cls = type(task)
+        requires = {name: float(amount) for name, amount in (task.requires or {}).items()}
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        self._new_classes.append(
+            [number, name, task.priority, task.timeout, task.max_retries, requires, payload, blobs]
+        )
+        return number
+
+    def _unloadable(self, task: Task, fault: BaseException) -> TaskError:
+        failure = describe(fault)
+        message = f"the result arrived but could not be rebuilt: {failure.message}"
+        broken = Failure(failure.type_name, message, failure.traceback)
+        return rebuild(task.task_id, Outcome.RAISED, broken, task.slave_id, task.attempt)

@@ -1,0 +1,459 @@
+"""The master: one loop that ties peers, hosts and the pure cores together.
+
+    application --SUBMIT, OUT--> +--------------------------------+ --LEASES, RECALL--> slave
+    application <--ENDED, IN---- |  SystemTable <-> SchedulerCore  | <-----RESULTS------ slave
+    host ==OUT, IN============== |          BlobRelay              |
+                                 +--------------------------------+
+    drain every ready link, let the cores decide once, flush
+
+It never unpickles anything and runs no user code but the chosen scheduler and strategy.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from concurro.execution.agent import SlaveAgent
+from concurro.execution.launching import Launcher
+from concurro.ids import Role, SlaveRecord
+from concurro.interfaces import ITaskScheduler
+from concurro.kernel import Environment
+from concurro.nodes.answers import describe_status, explain
+from concurro.nodes.hosts import HOST_CHILD, HostProcesses
+from concurro.nodes.node import Node
+from concurro.nodes.peer import Peer, keep_beating, python_version
+from concurro.nodes.relay import BlobRelay
+from concurro.scheduling.core import SchedulerCore, SlaveOrders
+from concurro.scheduling.systems import (
+    Acknowledge,
+    DropBlobs,
+    OfferBlobs,
+    Send,
+    Spool,
+    StartHost,
+    StopHost,
+    SystemTable,
+)
+from concurro.transport.addresses import Listener
+from concurro.wire.blobs import BlobStore
+from concurro.wire.messages import PROTOCOL, Kind, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from concurro.transport.loop import Timer
+
+log = logging.getLogger("concurro.master")
+
+TASK_CREDIT = 200_000
+BYTE_CREDIT = 64 * 1024 * 1024
+LEASE_BYTES = 1024 * 1024
+CHECK_PERIOD = 0.25
+OWN_STALL = 3.0
+EPOCH_MASK = (1 << 22) - 1
+SETTLE_ROUNDS = 8
+
+_BLOB_KINDS = (Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING)
+
+
+class MasterNode(Node):
+    """Schedules tasks of applications and hosts on slaves.
+
+    Args:
+        config: What `Config.load` takes.
+
+    `start` listens and returns, `run` blocks until a signal or `stop`, both once. As a
+    context manager it starts and stops. Thread-safe: `start`, `stop`, `url`.
+    """
+
+    kind = "master"
+
+    def __init__(self, config: Any = None, *, plugins: Sequence[Any] = ()) -> None:
+        super().__init__(config, plugins=plugins)
+        self._url = ""
+        self._cleanup_folder: str | None = None
+
+    @property
+    def url(self) -> str:
+        """The address that slaves and applications dial; known once started."""
+        return self._url
+
+    def clean_up_folder(self, folder: str) -> None:
+        """Let the launcher remove a folder when the node ends, however it ends."""
+        self._cleanup_folder = folder
+
+    # Life
+
+    def _open(self) -> None:
+        config = self.env.config
+        scheduler = self.env.selected(ITaskScheduler, "master.scheduler")
+        self.env.start()
+        self._core = SchedulerCore(scheduler, epoch=int(time.time()) & EPOCH_MASK, seed=time.time_ns())
+        self._table = SystemTable(self._core, grace=float(config["master.grace"]))
+        self._spool = BlobStore()
+        self._relay = BlobRelay(self._spool, self._send_to)
+        self._peers: dict[Hashable, Peer] = {}
+        self._strangers: set[Peer] = set()
+        self._pids: dict[str, tuple[int, list[int]]] = {}
+        self._counter = 0
+        self._started_at = self.loop.now()
+        self._last_check = self.loop.now()
+        self._timer: Timer | None = None
+        self._wake: Timer | None = None
+        self._agent: SlaveAgent | None = None
+        self._agent_inbox: list[tuple[Kind, list[Any], Sequence[Any]]] = []
+        self.loop.on_flush(self._settle)
+        self._listener = Listener(self.loop, str(config["master.listen"]), self._welcome)
+        self._url = self._listener.url
+        self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder)
+        self._hosts = HostProcesses(
+            self.loop, self._launcher, self._host_message, self._host_started, self._host_lost
+        )
+        self._launcher.on_started = self._child_started
+        self._launcher.on_ended = self._child_ended
+        self._launcher.on_failed = self._child_failed
+        self._launcher.on_lost = self._launcher_lost
+        self._launcher.start()
+        if config["master.standalone"]:
+            self._start_agent()
+        self._stop_beating = keep_beating(self.loop, lambda: list(self._peers.values()))
+        self._check()
+
+    def _close(self) -> None:
+        self._stop_beating()
+        for timer in (self._timer, self._wake):
+            if timer is not None:
+                timer.cancel()
+        for peer in [*self._peers.values(), *self._strangers]:
+            peer.close("the master was stopped")
+        self._listener.close()
+        if self._agent is not None:
+            self._agent.stop()
+        self._launcher.stop()
+        self.env.stop()
+
+    # Peers
+
+    def _welcome(self, link: Any) -> None:
+        peer = Peer(self.loop, link)
+        self._strangers.add(peer)
+        peer.on_message = lambda message: self._hello(peer, message)
+        peer.on_closed = lambda reason: self._strangers.discard(peer)  # noqa: ARG005
+
+    def _hello(self, peer: Peer, message: Message) -> None:
+        if message.kind != Kind.HELLO:
+            self._refuse(peer, "hello", "the first message must be HELLO; say it again on a new connection")
+            return
+        protocol, python, role_name, _, _, _, name, facts = message.body[:8]
+        if protocol != PROTOCOL:
+            text = f"protocol {protocol} of {name} does not match protocol {PROTOCOL} of the master"
+            self._refuse(peer, "protocol", text)
+            return
+        role = Role(role_name)
+        if role in (Role.SLAVE, Role.APPLICATION) and python != python_version():
+            text = (
+                f"Python {python} of the {role.value} on {name} does not match Python {python_version()} "
+                f"of the master; tasks travel only between equal versions"
+            )
+            self._refuse(peer, "python", text)
+            return
+        self._strangers.discard(peer)
+        self._counter += 1
+        if role is Role.SLAVE:
+            peer.id = ("slave", self._slave_name(name))
+            peer.on_message = lambda message: self._slave_message(peer.id[1], message)
+        else:
+            peer.id = (role.value, self._counter)
+            peer.on_message = lambda message: self._application_message(peer, message)
+        peer.on_closed = lambda reason: self._peer_left(peer, reason)
+        self._peers[peer.id] = peer
+        shown = peer.id[1] if role is Role.SLAVE else f"{role.value}-{self._counter}"
+        peer.send(Kind.WELCOME, [self._core.epoch, shown, 0, TASK_CREDIT, BYTE_CREDIT, {}])
+        if role is Role.SLAVE:
+            self._slave_joined(peer.id[1], name, facts)
+
+    def _refuse(self, peer: Peer, code: str, text: str) -> None:
+        log.warning("refused a peer: %s", text)
+        peer.send(Kind.REFUSED, [code, text])
+        self._strangers.discard(peer)
+        peer.on_message = lambda message: None  # noqa: ARG005
+        self.loop.after(0.5, peer.close)
+
+    def _peer_left(self, peer: Peer, reason: str) -> None:
+        self._peers.pop(peer.id, None)
+        if peer.id[0] == "slave":
+            self._slave_left(peer.id[1], reason)
+        else:
+            self._table.peer_left(peer.id, self.loop.now())
+        self._relay.peer_left(peer.id)
+
+    def _send_to(self, peer_id: Hashable, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
+        peer = self._peers.get(peer_id)
+        if peer is not None:
+            peer.send(kind, body, frames)
+        elif isinstance(peer_id, tuple) and peer_id[0] == "host":
+            self._hosts.send(peer_id[1], kind, body, frames)
+        elif self._agent is not None and peer_id == ("slave", self._agent_id):
+            self._agent.handle(Message(kind, 0, 0, body, tuple(frames)))
+
+    # Slaves
+
+    def _slave_name(self, host: str) -> str:
+        return f"{host}-{self._counter}"
+
+    def _slave_joined(self, slave_id: str, host: str, facts: dict[str, Any]) -> None:
+        self._pids[slave_id] = (int(facts.get("pid", 0)), list(facts.get("worker_pids", ())))
+        self._core.begin(self.loop.now())
+        slave = SlaveRecord(slave_id, host, int(facts["workers"]), facts.get("resources"))
+        self._core.slave_joined(slave)
+        self._table.cluster_changed(self.loop.now())
+        log.info("slave %s joined with %d workers", slave_id, slave.workers)
+
+    def _slave_left(self, slave_id: str, reason: str) -> None:
+        log.info("slave %s left: %s", slave_id, reason)
+        self._pids.pop(slave_id, None)
+        self._core.begin(self.loop.now())
+        self._core.slave_left(slave_id, reason)
+        self._table.cluster_changed(self.loop.now())
+
+    def _slave_message(self, slave_id: str, message: Message) -> None:
+        kind, body = message.kind, message.body
+        self._core.begin(self.loop.now())
+        if kind == Kind.RESULTS:
+            self._core.results(slave_id, body)
+        elif kind == Kind.RETURNED:
+            self._core.returned(slave_id, body[0])
+        elif kind == Kind.STARTED:
+            self._core.started(slave_id, body[0])
+        elif kind == Kind.SLAVE_STATE:
+            self._slave_state(slave_id, body)
+        elif kind in _BLOB_KINDS:
+            self._relay.handle(("slave", slave_id), message)
+
+    def _slave_state(self, slave_id: str, body: list[Any]) -> None:
+        workers, pids, sick, resources = body[:4]
+        draining = bool(body[4]) if len(body) > 4 else False  # noqa: PLR2004 - a later field
+        known = self._core.slaves.get(slave_id)
+        if known is None:
+            return
+        if sick and sick != known.sick:
+            log.warning("slave %s is sick: %s", slave_id, sick)
+        self._pids[slave_id] = (self._pids.get(slave_id, (0, []))[0], list(pids))
+        if (workers, sick, resources, draining) != (known.workers, known.sick, known.resources, known.draining):
+            self._core.slave_changed(slave_id, workers, sick, resources, draining=draining)
+            self._table.cluster_changed(self.loop.now())
+
+    def _start_agent(self) -> None:
+        """Run tasks here as well: the unchanged slave agent, without a link in between."""
+        self._counter += 1
+        self._agent_id = self._slave_name(os.uname().nodename)
+        config = self.env.config
+        agent = self._agent = SlaveAgent(
+            self.loop,
+            send=self._from_agent,
+            workers=int(config["slave.workers"]),
+            name=self._agent_id,
+            resources=dict(config["slave.resources"]),
+            launcher=self._launcher,
+        )
+        agent.start()
+        facts = {"workers": agent.core.slots, "resources": config["slave.resources"], "pid": os.getpid()}
+        self._slave_joined(self._agent_id, os.uname().nodename, facts)
+
+    def _from_agent(self, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
+        self._agent_inbox.append((kind, body, frames))
+        self.loop.wake()
+
+    # Applications
+
+    def _application_message(self, peer: Peer, message: Message) -> None:
+        kind, body, now = message.kind, message.body, self.loop.now()
+        self._core.begin(now)
+        if kind == Kind.OUT:
+            self._table.output(peer.id, body, now)
+        elif kind in _BLOB_KINDS:
+            self._relay.handle(peer.id, message)
+        elif kind == Kind.REQUEST:
+            self._answer(peer, *body[:3])
+        elif kind == Kind.SUBMIT:
+            token, system_id, name, payload, blobs, options = body[:6]
+            seed = int.from_bytes(os.urandom(6), "big")
+            self._table.submit(peer.id, token, system_id, name, payload, blobs, options, now, seed)
+        elif kind == Kind.OPEN:
+            self._table.open(peer.id, *body[:3], now)
+        elif kind == Kind.ATTACH:
+            self._table.attach(peer.id, *body[:2])
+        elif kind == Kind.CANCEL_SYSTEM:
+            self._table.cancel(body[0], "cancelled by its application", now)
+        elif kind == Kind.RELEASE:
+            self._table.release(peer.id, body[0])
+
+    def _answer(self, peer: Peer, token: int, name: str, arguments: list[Any]) -> None:
+        now = self.loop.now()
+        try:
+            if name == "status":
+                facts = {"url": self._url, "pid": os.getpid(), "uptime": now - self._started_at}
+                answer: Any = describe_status(self._core, self._table, self._pids, now, facts)
+            elif name == "explain":
+                answer = explain(self._core, self._table, str(arguments[0]), now)
+            elif name == "cancel":
+                answer = self._table.cancel(str(arguments[0]), "cancelled by an operator", now)
+            elif name == "drain":
+                self._send_to(("slave", str(arguments[0])), Kind.DRAIN, [])
+                answer = str(arguments[0]) in self._core.slaves
+            else:
+                message = f"the master knows no request {name!r}"
+                raise LookupError(message)  # noqa: TRY301 - one way out for every refusal
+        except (LookupError, ValueError) as error:
+            peer.send(Kind.REPLY, [token, False, str(error)])
+            return
+        peer.send(Kind.REPLY, [token, True, answer])
+
+    # Hosts
+
+    def _host_message(self, number: int, message: Message) -> None:
+        now = self.loop.now()
+        self._core.begin(now)
+        if message.kind == Kind.OUT:
+            self._table.output(("host", number), message.body, now)
+        elif message.kind in _BLOB_KINDS:
+            self._relay.handle(("host", number), message)
+
+    def _host_started(self, number: int, pid: int) -> None:
+        self._core.begin(self.loop.now())
+        self._table.host_started(number, pid, self.loop.now(), time.time())
+
+    def _host_lost(self, number: int, reason: str) -> None:
+        self._core.begin(self.loop.now())
+        self._table.host_lost(number, reason, self.loop.now())
+        self._relay.peer_left(("host", number))
+
+    def _child_started(self, child_id: int, pid: int) -> None:
+        if child_id >= HOST_CHILD:
+            self._hosts.started(child_id, pid)
+        elif self._agent is not None:
+            self._agent.worker_started(child_id, pid)
+
+    def _child_ended(self, child_id: int, pid: int, status: int) -> None:
+        if child_id >= HOST_CHILD:
+            self._hosts.ended(child_id, status)
+        elif self._agent is not None:
+            self._agent.worker_ended(child_id, pid, status)
+
+    def _child_failed(self, child_id: int, text: str) -> None:
+        if child_id >= HOST_CHILD:
+            self._hosts.failed(child_id, text)
+        elif self._agent is not None:
+            self._agent.worker_failed(child_id, text)
+
+    def _launcher_lost(self, reason: str) -> None:
+        log.error("%s; the master stops", reason)
+        self.fail(f"the master's launcher was lost: {reason}")
+
+    # Deciding
+
+    def _settle(self) -> None:
+        """Let the cores decide for everything that arrived, and send what follows."""
+        now, wall = self.loop.now(), time.time()
+        self._core.begin(now)
+        for _ in range(SETTLE_ROUNDS):
+            self._take_agent_inbox()
+            self._core.tick(now)
+            busy = self._put_out_core()
+            self._table.advance(now, wall)
+            if not self._put_out_table() and not busy and not self._agent_inbox:
+                break
+        self._schedule_wake(now)
+
+    def _take_agent_inbox(self) -> None:
+        inbox, self._agent_inbox = self._agent_inbox, []
+        for kind, body, frames in inbox:
+            self._slave_message(self._agent_id, Message(kind, 0, 0, body, tuple(frames)))
+
+    def _put_out_core(self) -> bool:
+        commands = self._core.take_commands()
+        for number, entries in commands.finished.items():
+            self._table.finished(number, entries, commands.leases_of.get(number, []))
+        for slave_id, leases in commands.settled.items():
+            self._send_to(("slave", slave_id), Kind.RESULT_ACK, [leases])
+        for slave_id, orders in commands.orders.items():
+            self._send_orders(("slave", slave_id), orders)
+        return bool(commands)
+
+    def _send_orders(self, slave: Hashable, orders: SlaveOrders) -> None:
+        if orders.forgets:
+            for number in orders.forgets:
+                self._send_to(slave, Kind.FORGET, [number])
+        if orders.classes:
+            self._send_to(slave, Kind.CLASSES, orders.classes)
+        piece: list[list[Any]] = []
+        size = 0
+        for entry in orders.leases:
+            piece.append(entry)
+            size += len(entry[5])
+            if size > LEASE_BYTES:
+                self._send_to(slave, Kind.LEASES, piece)
+                piece, size = [], 0
+        if piece:
+            self._send_to(slave, Kind.LEASES, piece)
+        if orders.recalls:
+            self._send_to(slave, Kind.RECALL, [orders.recalls])
+        if orders.kills:
+            self._send_to(slave, Kind.KILL, [orders.kills])
+
+    def _put_out_table(self) -> bool:
+        commands = self._table.take_commands()
+        for command in commands:
+            if isinstance(command, Send):
+                self._send_to(command.peer, command.kind, command.body)
+            elif isinstance(command, Acknowledge):
+                self._send_to(("slave", command.slave_id), Kind.RESULT_ACK, [command.leases])
+            elif isinstance(command, OfferBlobs):
+                self._relay.offer(command.peer, command.blobs, command.owner)
+            elif isinstance(command, StartHost):
+                self._hosts.start(command.system)
+            elif isinstance(command, StopHost):
+                self._hosts.stop(command.system)
+                self._relay.peer_left(("host", command.system))
+            elif isinstance(command, Spool):
+                self._fetch(command)
+            elif isinstance(command, DropBlobs):
+                self._relay.drop(command.owner)
+        return bool(commands)
+
+    def _fetch(self, command: Spool) -> None:
+        self._relay.spool(
+            command.peer,
+            command.blobs,
+            command.owner,
+            lambda error: self._table.spooled(command.token, error, self.loop.now()),
+        )
+
+    def _schedule_wake(self, now: float) -> None:
+        due = self._core.wake_at
+        if self._wake is not None and (due is None or self._wake.when != due):
+            self._wake.cancel()
+            self._wake = None
+        if due is not None and self._wake is None:
+            self._wake = self.loop.at(max(due, now + 0.001), self._woken)
+
+    def _woken(self) -> None:
+        self._wake = None
+
+    def _check(self) -> None:
+        """Look after silent slaves; after a stall of our own nobody is blamed."""
+        now = self.loop.now()
+        stalled = now - self._last_check > OWN_STALL
+        self._last_check = now
+        for peer in list(self._peers.values()):
+            if peer.id[0] != "slave":
+                continue
+            if stalled:
+                peer.session.last_heard = now
+            elif peer.session.silent(now):
+                peer.close("silent for too long")
+                self._peer_left(peer, f"silent for {now - peer.session.last_heard:.0f} s")
+        self._timer = self.loop.after(CHECK_PERIOD, self._check)

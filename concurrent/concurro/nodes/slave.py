@@ -1,0 +1,156 @@
+"""A slave: the agent of this machine's workers, and its session to the master.
+
+    master <--- Peer ---> SlaveNode --- SlaveAgent == launcher == worker, worker, ...
+
+When the master is gone its leases mean nothing any more: they are dropped, and the slave
+dials again until a master answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from typing import TYPE_CHECKING, Any
+
+from concurro.execution.agent import SlaveAgent
+from concurro.ids import Role
+from concurro.nodes.node import Node
+from concurro.nodes.peer import Dialer, Peer, keep_beating
+from concurro.wire.session import SILENCE_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from concurro.transport.loop import Timer
+    from concurro.wire.messages import Kind, Message
+
+log = logging.getLogger("concurro.slave")
+
+CHECK_PERIOD = 1.0
+OWN_STALL = 3.0
+
+
+class SlaveNode(Node):
+    """Runs tasks for a master.
+
+    Args:
+        config: What `Config.load` takes.
+    """
+
+    kind = "slave"
+
+    def __init__(self, config: Any = None, *, plugins: Sequence[Any] = ()) -> None:
+        super().__init__(config, plugins=plugins)
+        self.on_joined: Callable[[str], None] = lambda slave_id: None  # noqa: ARG005
+        self.slave_id = ""
+        self._master = str(self.env.config["slave.master"])
+        self._agent: SlaveAgent | None = None
+        self._peer: Peer | None = None
+        self._dialer: Dialer | None = None
+        self._stopping = False
+        self._timer: Timer | None = None
+        self._last_check = 0.0
+
+    def _open(self) -> None:
+        config = self.env.config
+        self.env.start()
+        self._agent = SlaveAgent(
+            self.loop,
+            send=self._send,
+            workers=int(config["slave.workers"]),
+            resources=dict(config["slave.resources"]),
+        )
+        self._stop_beating = keep_beating(self.loop, lambda: [self._peer] if self._peer is not None else [])
+        self._agent.start()
+        patience = float(config["slave.connect_timeout"])
+        self._dial(patience or None)
+        self._check()
+
+    def _close(self) -> None:
+        self._stop_beating()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._dialer is not None:
+            self._dialer.stop()
+        if self._peer is not None:
+            self._peer.close("the slave was stopped")
+        if self._agent is not None:
+            self._agent.stop()
+        self.env.stop()
+
+    def _interrupted(self, number: int) -> None:
+        """Drain at the first signal, end at the second."""
+        if self._stopping or self._agent is None or self._peer is None:
+            self.loop.stop()
+            return
+        self._stopping = True
+        limit = float(self.env.config["slave.drain_timeout"])
+        log.warning("signal %d: finishing what runs, for at most %g s; once more to stop now", number, limit)
+        self._agent.drain(self._drained)
+        self.loop.after(limit, self.loop.stop)
+
+    def _drained(self) -> None:
+        # The last results leave with this turn's flush.
+        self.loop.after(0.05, self.loop.stop)
+
+    def _dial(self, patience: float | None) -> None:
+        assert self._agent is not None  # noqa: S101 - it is made before the first call
+        facts = {
+            "pid": os.getpid(),
+            "workers": self._agent.core.slots,
+            "resources": dict(self.env.config["slave.resources"]),
+            "worker_pids": self._agent.worker_pids(),
+        }
+        dialer = self._dialer = Dialer(self.loop, self._master, Role.SLAVE, platform.node(), facts, patience=patience)
+        dialer.on_joined = self._joined
+        dialer.on_failed = self._failed
+        dialer.start()
+
+    def _joined(self, peer: Peer, welcome: list[Any]) -> None:
+        assert self._agent is not None  # noqa: S101 - it is made before the first call
+        self._dialer = None
+        self._peer = peer
+        peer.on_message = self._take
+        peer.on_closed = self._lost
+        self.slave_id = str(welcome[1])
+        log.info("joined the master at %s as %s", self._master, self.slave_id)
+        self._agent.set_slave_id(self.slave_id)
+        self._agent.announce()
+        self.on_joined(self.slave_id)
+
+    def _take(self, message: Message) -> None:
+        if self._agent is not None:
+            self._agent.handle(message)
+
+    def _lost(self, reason: str) -> None:
+        self._peer = None
+        log.warning("the master at %s is gone (%s); its tasks are dropped", self._master, reason)
+        if self._stopping:
+            self.loop.stop()
+            return
+        if self._agent is not None:
+            self._agent.abandon()
+        self._dial(None)
+
+    def _failed(self, error: Exception) -> None:
+        self._fault = error
+        self.loop.stop()
+
+    def _send(self, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
+        if self._peer is not None:
+            self._peer.send(kind, body, frames)
+
+    def _check(self) -> None:
+        """Look after a silent master; after a stall of our own it is not blamed."""
+        now = self.loop.now()
+        stalled = now - self._last_check > OWN_STALL
+        self._last_check = now
+        peer = self._peer
+        if peer is not None:
+            if stalled:
+                peer.session.last_heard = now
+            elif peer.session.silent(now, 3 * SILENCE_LIMIT):
+                peer.close("silent for too long")
+                self._lost("silent for too long")
+        self._timer = self.loop.after(CHECK_PERIOD, self._check)

@@ -1,0 +1,388 @@
+"""The scheduler core: open tasks and leases, events in, commands out.
+
+    emit, cancel, end of a system  --+                        +--> leases, classes
+    results, returned leases       --+--> SchedulerCore ------+--> recalls, kills, forgets
+    slaves that come, change, go   --+    (asks the           +--> finished tasks,
+    tick(now)                      --+     ITaskScheduler)         per system
+
+The core owns what must be right whatever the policy: which tasks are open, who holds
+which lease, that a result counts only for the current lease, that every task ends once.
+Where a task runs and whether it is tried again is the scheduler's decision.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from concurro.ids import (
+    Failure,
+    Outcome,
+    SlaveRecord,
+    SystemRecord,
+    SystemState,
+    TaskClass,
+    TaskRecord,
+    format_task_id,
+    make_lease,
+)
+from concurro.interfaces import ISchedulerHost, implementer
+from concurro.scheduling.depth import decayed_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NANOSECOND = 1e-9
+_CANCELLED = Failure("TaskCancelled", "the task was cancelled")
+
+
+class SlaveOrders:
+    """What one slave is to be told."""
+
+    __slots__ = ("classes", "forgets", "kills", "leases", "recalls")
+
+    def __init__(self) -> None:
+        self.classes: list[list[Any]] = []
+        self.leases: list[list[Any]] = []
+        self.recalls: list[int] = []
+        self.kills: list[int] = []
+        self.forgets: list[int] = []
+
+
+class Commands:
+    """What follows from a batch of events.
+
+    Attributes:
+        orders: Slave id to what it is to be told.
+        finished: System number to entries of final tasks, as in an IN message.
+        leases_of: System number to (slave id, lease) of each result among them, to acknowledge.
+        settled: Slave id to leases whose results nobody wants; acknowledge them at once.
+    """
+
+    __slots__ = ("finished", "leases_of", "orders", "settled")
+
+    def __init__(self) -> None:
+        self.orders: dict[str, SlaveOrders] = {}
+        self.finished: dict[int, list[list[Any]]] = {}
+        self.leases_of: dict[int, list[tuple[str, int]]] = {}
+        self.settled: dict[str, list[int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.orders or self.finished or self.settled)
+
+
+@implementer(ISchedulerHost)
+class SchedulerCore:
+    """Tasks, leases and slaves of a master. Loop thread only."""
+
+    def __init__(self, scheduler: Any, epoch: int = 1, seed: int = 0) -> None:
+        self.scheduler = scheduler
+        self.epoch = epoch
+        self.slaves: dict[str, SlaveRecord] = {}
+        self.systems: dict[int, SystemRecord] = {}
+        self.random = random.Random(seed)  # noqa: S311 - scheduling is no secret
+        self.stale_results = 0
+        self._now = 0.0
+        self._counter = 0
+        self._commands = Commands()
+        self._known_classes: dict[str, set[tuple[int, int]]] = {}
+        self._settle_hook = getattr(scheduler, "leases_settled", None)
+        scheduler.setup(self)
+
+    # What a scheduler asks of its host
+
+    def now(self) -> float:
+        """Return the time of the current batch, monotonic [s]."""
+        return self._now
+
+    def lease(self, task: TaskRecord, slave_id: str) -> int:
+        """Give the slave the right to run the task."""
+        slave = self.slaves[slave_id]
+        self._counter += 1
+        lease = make_lease(self.epoch, self._counter)
+        system, task_class = task.system, task.task_class
+        task.lease = lease
+        task.attempt += 1
+        task.slave_id = slave_id
+        task.outcome = None
+        slave.leases[lease] = task
+        system.leased += 1
+        if task_class.requires:
+            _take(slave.free, task_class.requires)
+        orders = self._orders(slave_id)
+        key = (system.number, task_class.number)
+        if key not in self._known_classes[slave_id]:
+            self._known_classes[slave_id].add(key)
+            orders.classes.append(_class_entry(system, task_class))
+        orders.leases.append(
+            [lease, system.number, task_class.number, task.number, task.attempt, task.payload, task.blobs]
+        )
+        return lease
+
+    def take_back(self, leases: Iterable[int]) -> None:
+        """Ask for leases back; what has not started returns through `handle_task`."""
+        wanted = set(leases)
+        for slave in self.slaves.values():
+            mine = [lease for lease in wanted if lease in slave.leases]
+            if mine:
+                self._orders(slave.id).recalls.extend(mine)
+
+    def finish(self, task: TaskRecord, error: Failure | None) -> None:
+        """End a task for good."""
+        failure = error or task.failure or _CANCELLED
+        outcome = task.outcome if task.outcome is not None else Outcome.RAISED
+        self._end_task(task, outcome, list(failure), None, 0)
+        self.scheduler.task_finished(task, None, failure)
+
+    # Systems and their tasks
+
+    def start_system(self, system: SystemRecord) -> None:
+        """Take a new system."""
+        system.state = SystemState.RUNNING
+        self.systems[system.number] = system
+        self.scheduler.start_system(system)
+
+    def announce_classes(self, system: SystemRecord, entries: Iterable[list[Any]]) -> None:
+        """Learn task classes, as an OUT message lists them."""
+        for number, name, priority, timeout, max_retries, requires, payload, blobs in entries:
+            system.classes[number] = TaskClass(
+                number,
+                name,
+                priority=priority,
+                timeout=timeout,
+                max_retries=max_retries,
+                requires=requires,
+                code=(payload, blobs),
+            )
+
+    def emit(self, system: SystemRecord, first: int, entries: list[list[Any]]) -> None:
+        """Take new tasks, as an OUT message lists them, and queue them."""
+        classes, open_tasks = system.classes, system.open
+        tasks = []
+        number = first
+        for entry in entries:
+            blobs = entry[2] if len(entry) > 2 else None  # noqa: PLR2004 - [class, payload, blobs]
+            task = TaskRecord(system, number, classes[entry[0]], entry[1], blobs)
+            open_tasks[number] = task
+            system.open_bytes += len(entry[1])
+            tasks.append(task)
+            number += 1
+        if tasks:
+            self.scheduler.push_tasks(tasks)
+
+    def cancel_tasks(self, system: SystemRecord, numbers: Iterable[int]) -> None:
+        """Cancel open tasks: queued ones are forgotten, running ones killed."""
+        for number in numbers:
+            task = system.open.get(number)
+            if task is None:
+                continue
+            self._revoke(task)
+            task.outcome = Outcome.CANCELLED
+            self.scheduler.cancel(task.id)
+            self._end_task(task, Outcome.CANCELLED, list(_CANCELLED), None, 0)
+
+    def end_system(self, system: SystemRecord, state: SystemState) -> None:
+        """End a system: what is left of it is killed and forgotten, nothing is reported."""
+        for task in system.open.values():
+            self._revoke(task)
+            task.outcome = Outcome.CANCELLED
+            system.cancelled += 1
+        system.open.clear()
+        system.state = state
+        self.systems.pop(system.number, None)
+        self._commands.finished.pop(system.number, None)
+        for slave_id, lease in self._commands.leases_of.pop(system.number, ()):
+            self._commands.settled.setdefault(slave_id, []).append(lease)
+        for slave_id, known in self._known_classes.items():
+            mine = {key for key in known if key[0] == system.number}
+            if mine:
+                known -= mine
+                self._orders(slave_id).forgets.append(system.number)
+
+    # Slaves
+
+    def slave_joined(self, slave: SlaveRecord) -> None:
+        """Take a new slave."""
+        self.slaves[slave.id] = slave
+        self._known_classes[slave.id] = set()
+        self.scheduler.slave_joined(slave)
+
+    def slave_changed(
+        self, slave_id: str, workers: int, sick: str, resources: dict[str, float], *, draining: bool = False
+    ) -> None:
+        """Note a slave's new size or health."""
+        slave = self.slaves.get(slave_id)
+        if slave is None:
+            return
+        slave.workers, slave.sick, slave.draining = workers, sick, slave.draining or draining
+        if resources != slave.resources:
+            slave.resources = dict(resources)
+            slave.free = dict(resources)
+            for task in slave.leases.values():
+                _take(slave.free, task.requires)
+        self.scheduler.slave_joined(slave)
+
+    def slave_left(self, slave_id: str, reason: str) -> None:
+        """Forget a slave; its tasks are tried elsewhere, uncharged to their crash budget."""
+        slave = self.slaves.pop(slave_id, None)
+        if slave is None:
+            return
+        self._known_classes.pop(slave_id, None)
+        self._commands.orders.pop(slave_id, None)
+        self._commands.settled.pop(slave_id, None)
+        self.scheduler.slave_left(slave_id, reason)
+        lost = sorted(slave.leases.values(), key=lambda task: task.number, reverse=True)
+        slave.leases = {}
+        for task in lost:
+            task.lease = 0
+            task.system.leased -= 1
+            task.slave_losses += 1
+            task.outcome = Outcome.SLAVE_LOST
+            task.failure = Failure("WorkerLost", f"slave {slave_id} was lost: {reason}")
+            self.scheduler.handle_task(task)
+
+    def results(self, slave_id: str, entries: list[list[Any]]) -> None:
+        """Apply results; only those of current leases count."""
+        slave = self.slaves.get(slave_id)
+        if slave is None:
+            return
+        leases, durations = slave.leases, slave.durations
+        commands = self._commands
+        for lease, outcome, value, blobs, nanoseconds in entries:
+            task = leases.pop(lease, None)
+            if task is None:
+                self.stale_results += 1
+                commands.settled.setdefault(slave_id, []).append(lease)
+                continue
+            task.lease = 0
+            system, task_class = task.system, task.task_class
+            system.leased -= 1
+            slave.finished += 1
+            if task_class.requires:
+                _give(slave.free, task_class.requires)
+            if outcome == 0:
+                duration = nanoseconds * NANOSECOND
+                task_class.duration = decayed_duration(task_class.duration, duration)
+                mean = durations.get(task_class.name)
+                durations[task_class.name] = duration if mean is None else mean + (duration - mean) * 0.1
+                commands.leases_of.setdefault(system.number, []).append((slave_id, lease))
+                self._end_task(task, outcome, value, blobs, nanoseconds)
+                self.scheduler.task_finished(task, value, None)
+            else:
+                commands.settled.setdefault(slave_id, []).append(lease)
+                self._attempt_failed(task, Outcome(outcome), Failure(*value))
+
+    def returned(self, slave_id: str, leases: Iterable[int]) -> None:
+        """Take back leases that had not started; nothing is charged."""
+        slave = self.slaves.get(slave_id)
+        if slave is None:
+            return
+        back = [task for task in (slave.leases.pop(lease, None) for lease in leases) if task is not None]
+        back.sort(key=lambda task: task.number, reverse=True)
+        for task in back:
+            task.lease = 0
+            task.attempt -= 1
+            task.system.leased -= 1
+            task.outcome = None
+            if task.requires:
+                _give(slave.free, task.requires)
+            self.scheduler.handle_task(task)
+        if self._settle_hook is not None:
+            self._settle_hook(slave_id, leases)
+
+    def started(self, slave_id: str, leases: Iterable[int]) -> None:
+        """Note that leases asked back had started; they stay."""
+        if self._settle_hook is not None and slave_id in self.slaves:
+            self._settle_hook(slave_id, leases)
+
+    # Time and the way out
+
+    def begin(self, now: float) -> None:
+        """Set the time of the batch that follows."""
+        self._now = now
+
+    def tick(self, now: float) -> None:
+        """Let the scheduler decide."""
+        self._now = now
+        self.scheduler.tick(now)
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` is needed although nothing happened, monotonic [s]."""
+        return getattr(self.scheduler, "wake_at", None)
+
+    def take_commands(self) -> Commands:
+        """Return what follows from everything since the last call."""
+        taken, self._commands = self._commands, Commands()
+        return taken
+
+    def _orders(self, slave_id: str) -> SlaveOrders:
+        orders = self._commands.orders.get(slave_id)
+        if orders is None:
+            orders = self._commands.orders[slave_id] = SlaveOrders()
+        return orders
+
+    def _attempt_failed(self, task: TaskRecord, outcome: Outcome, failure: Failure) -> None:
+        if outcome is Outcome.LOST:
+            task.crashes += 1
+        task.outcome = outcome
+        task.failure = failure
+        self.scheduler.handle_task(task)
+
+    def _end_task(
+        self, task: TaskRecord, outcome: int, value: Any, blobs: list[Any] | None, nanoseconds: int
+    ) -> None:
+        """Take a task out of the open set and report it to its system, in one step."""
+        system = task.system
+        del system.open[task.number]
+        system.open_bytes -= len(task.payload)
+        if outcome == Outcome.DONE:
+            system.done += 1
+        elif outcome == Outcome.CANCELLED:
+            system.cancelled += 1
+        else:
+            system.failed += 1
+        finished = self._commands.finished.get(system.number)
+        if finished is None:
+            finished = self._commands.finished[system.number] = []
+        finished.append([task.number, int(outcome), value, blobs, task.slave_id, task.attempt, nanoseconds])
+
+    def _revoke(self, task: TaskRecord) -> None:
+        """Take the lease of a task that nobody wants any more."""
+        if not task.lease:
+            return
+        slave = self.slaves.get(task.slave_id or "")
+        if slave is not None and slave.leases.pop(task.lease, None) is not None:
+            self._orders(slave.id).kills.append(task.lease)
+            if task.requires:
+                _give(slave.free, task.requires)
+            self.scheduler.slave_joined(slave)
+        task.lease = 0
+        task.system.leased -= 1
+
+    def task_id(self, system: SystemRecord, number: int) -> str:
+        """Return a task's id as people see it."""
+        return format_task_id(system.system_id, number)
+
+
+def _class_entry(system: SystemRecord, task_class: TaskClass) -> list[Any]:
+    payload, blobs = task_class.code
+    return [
+        system.number,
+        task_class.number,
+        task_class.name,
+        task_class.timeout,
+        task_class.requires,
+        payload,
+        blobs,
+    ]
+
+
+def _take(free: dict[str, float], requires: dict[str, float]) -> None:
+    for name, amount in requires.items():
+        free[name] = free.get(name, 0.0) - amount
+
+
+def _give(free: dict[str, float], requires: dict[str, float]) -> None:
+    for name, amount in requires.items():
+        free[name] = free.get(name, 0.0) + amount

@@ -1,0 +1,114 @@
+"""The numbered inputs of one host, and how much goes into each.
+
+    finished tasks --+
+    room to pull   --+--> IN n ---> host ---> OUT n ---> acknowledge what IN n carried
+    cancel, view   --+
+
+At most two inputs are under way, so that the host never waits for the master, and what
+finishes meanwhile becomes the next batch. The size of a batch follows how long the host
+takes for one: callbacks of a millisecond get few tasks at once, quick ones thousands.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+INPUTS_UNDER_WAY = 2
+
+FIRST_UNITS = 64
+MOST_UNITS = 8192
+QUICK = 0.004
+SLOW = 0.02
+
+
+class InputFlow:
+    """What was sent to a host, and what waits to be sent."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.finished: deque[list[Any]] = deque()
+        self.cancel: str | None = None
+        self.exhausted = False
+        self.units = FIRST_UNITS
+        self._unacknowledged: deque[tuple[str, int]] = deque()
+        self._under_way: deque[_Input] = deque()
+
+    def add(self, entries: list[list[Any]], leases: list[tuple[str, int]]) -> None:
+        """Queue final tasks and the leases to acknowledge once they were consumed."""
+        self.finished.extend(entries)
+        self._unacknowledged.extend(leases)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the host has answered everything."""
+        return not self._under_way
+
+    def oldest(self) -> float | None:
+        """Return when the oldest unanswered input was sent [s]."""
+        return self._under_way[0].sent if self._under_way else None
+
+    def next_input(self, now: float, room: int, *, must_pull: bool) -> tuple[int, list[list[Any]], int] | None:
+        """Return `(n, finished entries, tasks to pull)` of the next input, if one is due.
+
+        Args:
+            now: Monotonic time [s].
+            room: Tasks that may still become open.
+            must_pull: Whether nothing is open, so that only a pull moves the system on.
+        """
+        if len(self._under_way) >= INPUTS_UNDER_WAY:
+            return None
+        pulling = any(sent.pull for sent in self._under_way)
+        pull = 0 if pulling else min(room, self.units)
+        wanted = pull > 0 and self.idle and (must_pull or not self.exhausted)
+        if not (self.finished or wanted or self.cancel is not None):
+            return None
+        if len(self.finished) <= self.units:
+            entries = list(self.finished)
+            self.finished.clear()
+        else:
+            entries = [self.finished.popleft() for _ in range(self.units)]
+        self.number += 1
+        self._under_way.append(_Input(self.number, now, pull, len(entries), self._count_leases(entries)))
+        return self.number, entries, pull
+
+    def started(self, now: float) -> None:
+        """Note that START, the input of number 0, is under way."""
+        self._under_way.append(_Input(0, now, 0, 0, 0))
+
+    def answered(self, number: int, emitted: int, now: float) -> list[tuple[str, int]]:
+        """Note OUT `number`; return the leases to acknowledge."""
+        acknowledged: list[tuple[str, int]] = []
+        while self._under_way and self._under_way[0].number <= number:
+            sent = self._under_way.popleft()
+            acknowledged.extend(self._unacknowledged.popleft() for _ in range(sent.leases))
+            if sent.number == number:
+                self._adapt(now - sent.sent, sent.entries + emitted)
+        return acknowledged
+
+    def rest(self) -> list[tuple[str, int]]:
+        """Return every lease that was not acknowledged: the system ended."""
+        left = list(self._unacknowledged)
+        self._unacknowledged.clear()
+        return left
+
+    def _count_leases(self, entries: list[list[Any]]) -> int:
+        """Count the entries that came with a lease: those that are done."""
+        return sum(1 for entry in entries if entry[1] == 0)
+
+    def _adapt(self, took: float, units: int) -> None:
+        if took < QUICK and units * 2 >= self.units:
+            self.units = min(MOST_UNITS, self.units * 2)
+        elif took > SLOW:
+            self.units = max(1, min(self.units, units) // 2)
+
+
+class _Input:
+    __slots__ = ("entries", "leases", "number", "pull", "sent")
+
+    def __init__(self, number: int, sent: float, pull: int, entries: int, leases: int) -> None:
+        self.number = number
+        self.sent = sent
+        self.pull = pull
+        self.entries = entries
+        self.leases = leases

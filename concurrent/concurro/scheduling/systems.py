@@ -1,0 +1,509 @@
+"""How task systems live: submitted, hosted, pulled, ended, fetched.
+
+    SUBMIT --> StartHost --> START --> OUT 0 --> IN n / OUT n ... --> end --> ENDED
+                                        |                              |
+              tasks, cancels -----------+---> SchedulerCore            +--> kept for `ttl`
+
+An application that pushes plain tasks is the host of an implicit system: OPEN instead of
+SUBMIT, the same OUT and IN, no process. Pure: events in, commands out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from concurro.ids import Failure, Outcome, SystemRecord, SystemState
+from concurro.scheduling.depth import lease_depth
+from concurro.scheduling.flow import InputFlow
+from concurro.wire.messages import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+    from concurro.scheduling.core import SchedulerCore
+
+CANCEL_PATIENCE = 5.0
+"""How long a host may take for `gather_result` after a cancel [s]."""
+
+EVENT_PERIOD = 0.25
+"""How often counts go to applications that follow a system [s]."""
+
+VIEW_PERIOD = 0.5
+"""How often a host is told how loaded the slaves are [s]."""
+
+LEAST_WINDOW = 64
+MOST_WINDOW = 32_768
+BYTE_WINDOW = 64 * 1024 * 1024
+
+DEFAULT_TTL = 86_400.0
+
+
+@dataclass(slots=True)
+class Send:
+    """Send a message to a peer."""
+
+    peer: Hashable
+    kind: Kind
+    body: list[Any]
+
+
+@dataclass(slots=True)
+class StartHost:
+    """Start the process that runs a system."""
+
+    system: int
+
+
+@dataclass(slots=True)
+class StopHost:
+    """End the process of a system; its peer is gone from now on."""
+
+    system: int
+
+
+@dataclass(slots=True)
+class Acknowledge:
+    """Tell a slave that results are safe."""
+
+    slave_id: str
+    leases: list[int]
+
+
+@dataclass(slots=True)
+class Spool:
+    """Fetch blobs into the master's spool, then call `SystemTable.spooled(token)`."""
+
+    peer: Hashable
+    blobs: list[Any]
+    token: Any
+    owner: Hashable
+
+
+@dataclass(slots=True)
+class OfferBlobs:
+    """Note who can serve blobs."""
+
+    peer: Hashable
+    blobs: list[Any]
+    owner: Hashable
+
+
+@dataclass(slots=True)
+class DropBlobs:
+    """Forget the blobs of an ended system."""
+
+    owner: Hashable
+
+
+@dataclass(slots=True)
+class SystemLife:
+    """A task system from its submission until its result is forgotten."""
+
+    record: SystemRecord
+    payload: bytes
+    blobs: list[Any] | None
+    options: dict[str, Any]
+    owner: Hashable | None
+    submitted_at: float
+    seed: int
+    implicit: bool = False
+    followers: set[Hashable] = field(default_factory=set)
+    flow: InputFlow = field(default_factory=InputFlow)
+    result: list[Any] | None = None
+    ended_at: float | None = None
+    orphan_since: float | None = None
+    cancel_by: float | None = None
+    progress: list[Any] | None = None
+    told: tuple[int, ...] = ()
+    view_at: float = -1e9
+    round: int = 0
+    host_pid: int | None = None
+
+    @property
+    def host(self) -> Hashable:
+        """The peer that runs the system."""
+        return self.owner if self.implicit else ("host", self.record.number)
+
+
+class SystemTable:
+    """Every system of a master. Loop thread only."""
+
+    def __init__(self, core: SchedulerCore, *, grace: float = 60.0) -> None:
+        self._core = core
+        self._grace = grace
+        self._by_number: dict[int, SystemLife] = {}
+        self._by_id: dict[str, SystemLife] = {}
+        self._counter = 0
+        self._commands: list[Any] = []
+        self._view_changed = 0.0
+        self._next_event = 0.0
+
+    # What people ask
+
+    def lives(self) -> Iterable[SystemLife]:
+        """Return every system that is known."""
+        return self._by_number.values()
+
+    def find(self, system_id: str) -> SystemLife | None:
+        """Return a system by its id, or by a unique beginning of it."""
+        life = self._by_id.get(system_id)
+        if life is None and len(system_id) >= 4:  # noqa: PLR2004 - shorter ones would match by accident
+            matches = [life for known, life in self._by_id.items() if known.startswith(system_id)]
+            life = matches[0] if len(matches) == 1 else None
+        return life
+
+    def take_commands(self) -> list[Any]:
+        """Return what follows from everything since the last call."""
+        taken, self._commands = self._commands, []
+        return taken
+
+    # Applications
+
+    def submit(  # noqa: PLR0913 - the fields of SUBMIT
+        self,
+        peer: Hashable,
+        token: int,
+        system_id: str,
+        name: str,
+        payload: bytes,
+        blobs: list[Any] | None,
+        options: dict[str, Any],
+        now: float,
+        seed: int,
+    ) -> None:
+        """Take a submission; the same one twice is one system."""
+        life = self._by_id.get(system_id)
+        if life is not None:
+            self._follow(life, peer, token, owner=not life.options.get("detach"))
+            return
+        life = self._create(peer, system_id, name, payload, blobs, options, now, seed)
+        life.followers.add(peer)
+        if blobs:
+            self._commands.append(Spool(peer, blobs, ("submit", life.record.number, token), life.record.number))
+        else:
+            self._accepted(life, token)
+
+    def open(self, peer: Hashable, token: int, system_id: str, name: str, now: float) -> None:
+        """Make the implicit system of an application."""
+        life = self._create(peer, system_id, name, b"", None, {}, now, 0)
+        life.implicit = True
+        self._core.start_system(life.record)
+        self._commands.append(Send(peer, Kind.SUBMITTED, [token, life.record.number, system_id, None, None]))
+
+    def attach(self, peer: Hashable, token: int, system_id: str) -> None:
+        """Let an application follow a system that it, or another, submitted."""
+        life = self.find(system_id)
+        if life is None or life.implicit:
+            text = f"no system {system_id}: it was never submitted here, or its result expired"
+            self._commands.append(Send(peer, Kind.SUBMITTED, [token, 0, system_id, text, "unknown"]))
+            return
+        self._follow(life, peer, token, owner=False)
+
+    def release(self, peer: Hashable, system_id: str) -> None:
+        """Note that an application has a result; forget it unless it is kept on purpose."""
+        life = self._by_id.get(system_id)
+        if life is None or life.ended_at is None:
+            return
+        life.followers.discard(peer)
+        if not life.options.get("detach") and not life.followers:
+            self._forget(life)
+
+    def cancel(self, system_id: str, reason: str, now: float) -> bool:
+        """Cancel a running system; return whether there was one."""
+        life = self.find(system_id)
+        if life is None or life.ended_at is not None:
+            return False
+        if life.implicit or life.record.state is SystemState.STARTING:
+            self._end(life, SystemState.CANCELLED, _failure_result("CancelledError", reason), now)
+        elif life.cancel_by is None:
+            life.flow.cancel = reason
+            life.cancel_by = now + CANCEL_PATIENCE
+            self._core.cancel_tasks(life.record, list(life.record.open))
+        return True
+
+    def peer_left(self, peer: Hashable, now: float) -> None:
+        """Note that an application is gone; what it did not detach ends after a grace."""
+        for life in list(self._by_number.values()):
+            life.followers.discard(peer)
+            if life.owner != peer or life.ended_at is not None:
+                continue
+            if life.implicit:
+                self._end(life, SystemState.CANCELLED, _failure_result("CancelledError", "its application left"), now)
+            elif not life.options.get("detach"):
+                life.owner = None
+                life.orphan_since = now
+
+    # Hosts
+
+    def spooled(self, token: Any, error: str | None, now: float) -> None:
+        """Go on after blobs arrived in the spool, or did not."""
+        purpose, number, rest = token
+        life = self._by_number.get(number)
+        if life is None:
+            return
+        if purpose == "submit":
+            if error is None:
+                self._accepted(life, rest)
+                return
+            body = [rest, 0, life.record.system_id, f"its parts did not arrive: {error}", "blobs"]
+            self._commands.append(Send(life.owner, Kind.SUBMITTED, body))
+            self._forget(life)
+        elif purpose == "event":
+            if error is None:
+                self._tell(life, now, publications=rest)
+        elif purpose == "end":
+            state, result = rest
+            if error is not None:
+                state, result = SystemState.FAILED, _failure_result("SystemFailedError", f"result lost: {error}")
+            self._finish_end(life, state, result, now)
+
+    def host_started(self, number: int, pid: int, now: float, wall: float) -> None:
+        """Give a new host its system."""
+        life = self._by_number.get(number)
+        if life is None or life.ended_at is not None:
+            self._commands.append(StopHost(number))
+            return
+        life.host_pid = pid
+        life.flow.started(now)
+        facts = {"name": life.record.name, "view": self._view(), "time": wall}
+        body = [number, life.record.system_id, life.payload, life.blobs, life.seed, facts]
+        self._commands.append(Send(life.host, Kind.START, body))
+        self._core.start_system(life.record)
+
+    def host_lost(self, number: int, reason: str, now: float) -> None:
+        """Fail the system of a host that died by itself."""
+        life = self._by_number.get(number)
+        if life is None or life.ended_at is not None or life.record.state.ended:
+            return
+        if life.cancel_by is not None:
+            self._end(life, SystemState.CANCELLED, _failure_result("CancelledError", "cancelled"), now)
+            return
+        text = f"the process that ran system {life.record.system_id} ({life.record.name}) died: {reason}"
+        self._end(life, SystemState.FAILED, _failure_result("HostLost", text), now)
+
+    def output(self, peer: Hashable, body: list[Any], now: float) -> None:
+        """Apply OUT n."""
+        number, n, first, classes, tasks, cancelled, publications, progress, end, facts = body[:10]
+        life = self._by_number.get(number)
+        if life is None or life.host != peer or life.ended_at is not None or life.record.state.ended:
+            return
+        record = life.record
+        if not facts.get("more"):
+            self._acknowledge(life.flow.answered(n, len(tasks), now))
+        life.flow.exhausted = bool(facts.get("exhausted"))
+        life.round = facts.get("round", life.round)
+        if classes:
+            self._offer(life, [blob for entry in classes for blob in entry[7] or ()])
+            self._core.announce_classes(record, classes)
+        if tasks and life.cancel_by is None:
+            self._offer(life, [blob for entry in tasks if len(entry) > 2 for blob in entry[2] or ()])  # noqa: PLR2004
+            self._core.emit(record, first, tasks)
+        if cancelled:
+            self._core.cancel_tasks(record, cancelled)
+        if progress is not None:
+            life.progress = progress
+        if publications or progress is not None:
+            self._publish(life, publications, now)
+        if end is not None:
+            state, result = end
+            if life.cancel_by is not None:
+                state = SystemState.CANCELLED.value
+            self._end(life, SystemState(state), result, now)
+
+    def finished(self, number: int, entries: list[list[Any]], leases: list[tuple[str, int]]) -> None:
+        """Queue final tasks for their host."""
+        life = self._by_number.get(number)
+        if life is None or life.ended_at is not None:
+            self._acknowledge(leases)
+            return
+        for entry in entries:
+            if entry[3]:
+                self._commands.append(OfferBlobs(("slave", entry[4]), entry[3], number))
+        life.flow.add(entries, leases)
+
+    def cluster_changed(self, now: float) -> None:
+        """Note that slaves came or went: hosts are told with their next input."""
+        self._view_changed = now
+
+    # Time
+
+    def advance(self, now: float, wall: float) -> None:
+        """Send the inputs that are due, end what waited too long, tell followers."""
+        for life in list(self._by_number.values()):
+            if life.ended_at is None:
+                self._feed(life, now, wall)
+        if now >= self._next_event:
+            self._next_event = now + EVENT_PERIOD
+            for life in list(self._by_number.values()):
+                self._check_deadlines(life, now)
+
+    def _feed(self, life: SystemLife, now: float, wall: float) -> None:
+        record, flow = life.record, life.flow
+        if record.state is not SystemState.RUNNING:
+            return
+        if life.implicit:
+            room, must_pull = 0, False
+        else:
+            room = max(0, self._window(record) - len(record.open))
+            must_pull = not record.open and not flow.finished
+            if room * 4 < self._window(record) and not must_pull:
+                room = 0
+            if life.cancel_by is not None:
+                room = 0
+        ready = flow.next_input(now, room, must_pull=must_pull)
+        if ready is None:
+            return
+        n, entries, pull = ready
+        view = None
+        if not life.implicit and (life.view_at <= self._view_changed or now - life.view_at > VIEW_PERIOD):
+            view, life.view_at = self._view(), now
+        budget = max(1, BYTE_WINDOW - record.open_bytes)
+        reason, flow.cancel = flow.cancel, None
+        body = [record.number, n, wall, entries, pull, budget, reason, view]
+        self._commands.append(Send(life.host, Kind.IN, body))
+
+    def _window(self, record: SystemRecord) -> int:
+        """Return how many tasks of a system may be open: enough to keep every worker busy."""
+        measured = [one.duration for one in record.classes.values() if one.duration is not None]
+        duration = min(measured) if measured else None
+        depth = sum(lease_depth(slave.workers, duration) for slave in self._core.slaves.values())
+        workers = sum(slave.workers for slave in self._core.slaves.values())
+        return max(LEAST_WINDOW, 4 * workers, min(MOST_WINDOW, 2 * depth))
+
+    def _check_deadlines(self, life: SystemLife, now: float) -> None:
+        if life.ended_at is not None:
+            kept = life.options.get("ttl", DEFAULT_TTL) if life.options.get("detach") else max(self._grace, 60.0)
+            if not life.followers and now - life.ended_at > kept:
+                self._forget(life)
+            return
+        if life.cancel_by is not None and now > life.cancel_by:
+            self._end(life, SystemState.CANCELLED, _failure_result("CancelledError", "cancelled"), now)
+            return
+        if life.orphan_since is not None and now - life.orphan_since > self._grace:
+            self.cancel(life.record.system_id, f"its application was gone for {self._grace:g} s", now)
+        counts = _counts(life.record)
+        if life.followers and tuple(counts.values()) != life.told:
+            self._tell(life, now)
+
+    # Ends
+
+    def _end(self, life: SystemLife, state: SystemState, result: list[Any], now: float) -> None:
+        if life.record.state.ended:
+            return
+        self._core.end_system(life.record, state)
+        self._acknowledge(life.flow.rest())
+        life.flow.finished.clear()
+        if result[2] and not life.implicit:
+            token = ("end", life.record.number, (state, result))
+            self._commands.append(Spool(life.host, result[2], token, life.record.number))
+        else:
+            self._finish_end(life, state, result, now)
+
+    def _finish_end(self, life: SystemLife, state: SystemState, result: list[Any], now: float) -> None:
+        life.record.state = state
+        life.result = result
+        life.ended_at = now
+        self._tell(life, now)
+        for peer in life.followers:
+            self._commands.append(Send(peer, Kind.ENDED, self._ended_body(life)))
+        if not life.implicit:
+            self._commands.append(StopHost(life.record.number))
+        else:
+            self._forget(life)
+
+    def _ended_body(self, life: SystemLife) -> list[Any]:
+        return [life.record.number, life.record.state.value, life.result, life.record.system_id]
+
+    def _forget(self, life: SystemLife) -> None:
+        self._by_number.pop(life.record.number, None)
+        self._by_id.pop(life.record.system_id, None)
+        self._commands.append(DropBlobs(life.record.number))
+
+    # Small steps
+
+    def _create(  # noqa: PLR0913 - the fields of SUBMIT
+        self,
+        peer: Hashable,
+        system_id: str,
+        name: str,
+        payload: bytes,
+        blobs: list[Any] | None,
+        options: dict[str, Any],
+        now: float,
+        seed: int,
+    ) -> SystemLife:
+        self._counter += 1
+        record = SystemRecord(
+            self._counter,
+            system_id,
+            name,
+            weight=float(options.get("weight", 1.0)),
+            application=str(peer),
+            speculate=bool(options.get("speculate", False)),
+        )
+        life = SystemLife(record, payload, blobs, options, peer, now, seed)
+        self._by_number[record.number] = life
+        self._by_id[system_id] = life
+        return life
+
+    def _accepted(self, life: SystemLife, token: int) -> None:
+        body = [token, life.record.number, life.record.system_id, None, None]
+        self._commands.append(Send(life.owner, Kind.SUBMITTED, body))
+        self._commands.append(StartHost(life.record.number))
+
+    def _follow(self, life: SystemLife, peer: Hashable, token: int, *, owner: bool) -> None:
+        life.followers.add(peer)
+        life.told = ()
+        if owner:
+            life.owner = peer
+            life.orphan_since = None
+        body = [token, life.record.number, life.record.system_id, None, None]
+        self._commands.append(Send(peer, Kind.SUBMITTED, body))
+        if life.ended_at is not None:
+            self._commands.append(Send(peer, Kind.ENDED, self._ended_body(life)))
+
+    def _offer(self, life: SystemLife, blobs: list[Any]) -> None:
+        if blobs:
+            self._commands.append(OfferBlobs(life.host, blobs, life.record.number))
+
+    def _publish(self, life: SystemLife, publications: list[Any], now: float) -> None:
+        large = [blob for _, blobs in publications for blob in blobs or ()]
+        if large and not life.implicit:
+            token = ("event", life.record.number, publications)
+            self._commands.append(Spool(life.host, large, token, life.record.number))
+        else:
+            self._tell(life, now, publications=publications)
+
+    def _tell(self, life: SystemLife, now: float, publications: list[Any] | None = None) -> None:
+        counts = _counts(life.record)
+        life.told = tuple(counts.values())
+        body = [life.record.number, publications or [], life.progress, counts, now - life.submitted_at]
+        for peer in life.followers:
+            self._commands.append(Send(peer, Kind.EVENT, body))
+
+    def _acknowledge(self, leases: list[tuple[str, int]]) -> None:
+        by_slave: dict[str, list[int]] = {}
+        for slave_id, lease in leases:
+            by_slave.setdefault(slave_id, []).append(lease)
+        self._commands.extend(Acknowledge(slave_id, mine) for slave_id, mine in by_slave.items())
+
+    def _view(self) -> list[list[Any]]:
+        return [
+            [slave.id, slave.host, slave.workers, slave.running, slave.queued, slave.rating, slave.resources]
+            for slave in self._core.slaves.values()
+        ]
+
+
+def _counts(record: SystemRecord) -> dict[str, int]:
+    return {
+        "queued": len(record.open) - record.leased,
+        "leased": record.leased,
+        "done": record.done,
+        "failed": record.failed,
+        "cancelled": record.cancelled,
+    }
+
+
+def _failure_result(type_name: str, message: str) -> list[Any]:
+    return [int(Outcome.RAISED), list(Failure(type_name, message)), None]
