@@ -58,6 +58,25 @@ def find_source(name: str, roots: Sequence[Path]) -> Source | None:
     return None
 
 
+def find_chain(name: str, roots: Sequence[Path]) -> list[Source]:
+    """Return the sources that an import of `name` runs, outermost package first; what of them there is."""
+    parts = name.split(".")
+    chain: list[Source] = []
+    real = 0
+    for depth in range(1, len(parts) + 1):
+        partial = ".".join(parts[:depth])
+        source = find_source(partial, roots)
+        if source is not None:
+            real = depth
+        elif any(root.joinpath(*parts[:depth]).is_dir() for root in roots):
+            # A folder without __init__.py is a package only if there is a module in it that is wanted.
+            source = Source(partial, is_package=True, file="", text="")
+        else:
+            break
+        chain.append(source)
+    return chain[:real]
+
+
 def collect_sources(texts: Iterable[tuple[str, str, bool]], roots: Sequence[Path]) -> list[Source]:
     """Return the sources below `roots` that are imported, directly or not, by `texts`.
 
@@ -69,17 +88,10 @@ def collect_sources(texts: Iterable[tuple[str, str, bool]], roots: Sequence[Path
     waiting = list(texts)
     while waiting:
         for name in _imported_names(*waiting.pop()):
-            # The body of a package runs before that of its modules.
-            parts = name.split(".")
-            for depth in range(1, len(parts) + 1):
-                partial = ".".join(parts[:depth])
-                if partial in found:
-                    continue
-                source = find_source(partial, roots)
-                if source is None:
-                    break
-                found[partial] = source
-                waiting.append((source.text, partial, source.is_package))
+            for source in find_chain(name, roots):
+                if source.name not in found:
+                    found[source.name] = source
+                    waiting.append((source.text, source.name, source.is_package))
     return [found[name] for name in sorted(found)]
 
 
@@ -160,7 +172,7 @@ class SourceBundle:
                 setattr(parent, own_name, module)
             try:
                 with _visible(self.modules):
-                    exec(compile(source.text, source.file, "exec"), module.__dict__)  # noqa: S102 - a module's body is code; it came with the job
+                    exec(compile(source.text, source.file or source.name, "exec"), module.__dict__)  # noqa: S102 - a module's body is code; it came with the job
             except BaseException:
                 del self.modules[name]
                 raise
@@ -210,14 +222,14 @@ def _absolute_name(name: str, namespace: Mapping[str, Any] | None, level: int) -
 
 def _new_module(source: Source) -> ModuleType:
     module = ModuleType(source.name)
-    module.__file__ = source.file
+    module.__file__ = source.file or None
     module.__package__ = source.name if source.is_package else source.name.rpartition(".")[0]
     if source.is_package:
         module.__path__ = []
     module.__spec__ = importlib.machinery.ModuleSpec(
         source.name, None, origin=source.file, is_package=source.is_package
     )
-    if not Path(source.file).exists():
+    if source.file and not Path(source.file).exists():
         # Tracebacks quote the source although this machine does not have the file.
         lines = source.text.splitlines(keepends=True)
         linecache.cache[source.file] = (len(source.text), None, lines, source.file)

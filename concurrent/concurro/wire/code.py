@@ -34,7 +34,7 @@ from concurro.wire.bundle import (
     Importer,
     SourceBundle,
     collect_sources,
-    find_source,
+    find_chain,
     pack_sources,
     unpack_sources,
 )
@@ -94,7 +94,9 @@ class CodeTable:
         module = getattr(value, "__module__", None)
         if isinstance(module, str) and self.travelling.covers(module):
             return True
-        return not is_interface(value) and not reducers._should_pickle_by_reference(value)  # noqa: SLF001 - cloudpickle's own test of what can be imported
+        if is_interface(value):
+            return getattr(sys.modules.get(value.__module__), value.__name__, None) is not value
+        return not reducers._should_pickle_by_reference(value)  # noqa: SLF001 - cloudpickle's own test of what can be imported
 
     def reference(self, value: Any) -> Known:
         """Return where `value` is defined, making its unit when there is none."""
@@ -137,7 +139,7 @@ class CodeTable:
         if self.travelling.covers(module_name):
             return True
         roots = self.travelling.roots()
-        return bool(roots) and find_source(module_name.partition(".")[0], roots) is not None
+        return bool(roots and find_chain(module_name, roots))
 
     def own_bundle(self) -> BlobRef | None:
         """Return the bundle of this process's neighbour modules; None when there are none."""

@@ -85,7 +85,9 @@ class Packer:
         buffers: list[pickle.PickleBuffer] = []
         try:
             pickled = _plain_dumps(value, 5, buffer_callback=buffers.append)
-        except Exception:  # noqa: BLE001 - whatever fails plainly is tried by value
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - __reduce__ is user code, and even an exit is tried again by value
             return self._dumps_by_value(value, owner, name)
         if _STACK_GLOBAL in pickled and self._mentioned(pickled):
             return self._dumps_by_value(value, owner, name)
@@ -178,7 +180,9 @@ class Packer:
         try:
             # Without a list for buffers: the usual task has none, and a large one is pickled again.
             payload = _plain_dumps(state, 5)
-        except Exception:  # noqa: BLE001 - whatever fails plainly is tried by value
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - __reduce__ is user code, and even an exit is tried again by value
             return self._dump_state(task, state, owner)
         if len(payload) > INLINE_LIMIT or (_STACK_GLOBAL in payload and self._mentioned(payload)):
             return self._dump_state(task, state, owner)

@@ -1,0 +1,189 @@
+"""Failures: what a task raised, however badly it behaves, as `task_finished` sees it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import sys
+
+import msgpack
+import pytest
+
+from concurro.errors import (
+    RemoteTraceback,
+    ResultNotPicklable,
+    TaskCancelled,
+    TaskError,
+    TaskMemoryExceeded,
+    TaskTimeout,
+    WorkerLost,
+)
+from concurro.ids import Failure, Outcome
+from concurro.wire.blobs import BlobStore
+from concurro.wire.failures import describe, explain_import, original, rebuild
+from concurro.wire.payload import Packer
+from concurro.wire.travelling import Travelling
+
+
+class TwoArguments(Exception):  # noqa: N818 - a user's name
+    def __init__(self, a, b):
+        super().__init__(f"{a} and {b}")
+
+
+class ExitsOnReduce(Exception):  # noqa: N818 - a user's name
+    def __reduce__(self):
+        sys.exit(0)
+
+
+class ExitsOnLoad(Exception):  # noqa: N818 - a user's name
+    def __reduce__(self):
+        return sys.exit, (0,)
+
+
+class Mute(Exception):  # noqa: N818 - a user's name
+    def __str__(self):
+        raise KeyboardInterrupt
+
+
+class Frozen(Exception):  # noqa: N818 - a user's name
+    def __setattr__(self, name, value):
+        message = "frozen"
+        raise AttributeError(message)
+
+
+def caught(make):
+    try:
+        make()
+    except BaseException as error:  # noqa: BLE001 - whatever is made
+        return error
+    raise AssertionError
+
+
+def raised(error):
+    def raise_it():
+        raise error
+
+    return caught(raise_it)
+
+
+def travelled(packer, error, outcome=Outcome.RAISED):
+    failure = describe(error, trim=1, dumps=packer.dumps_whole, loads=packer.loads_whole)
+    plain = msgpack.unpackb(msgpack.packb(list(failure)))
+    return rebuild("s:1", outcome, plain, "slave-1", 2, packer.loads_whole)
+
+
+def test_an_error_arrives_with_its_text_its_frames_and_itself(packer):
+    error = travelled(packer, raised(ValueError("bad n")))
+
+    assert (error.task_id, error.type_name, error.message) == ("s:1", "ValueError", "bad n")
+    assert (error.slave_id, error.attempt) == ("slave-1", 2)
+    assert "raise_it" in error.traceback
+    assert "in caught" not in error.traceback
+    assert type(error.cause) is ValueError
+    assert error.cause.args == ("bad n",)
+
+
+@pytest.mark.parametrize("make", [lambda: TwoArguments(1, 2), lambda: ExitsOnReduce("x"), lambda: ExitsOnLoad("x")])
+def test_an_exception_that_does_not_survive_travels_as_text(packer, make):
+    error = travelled(packer, raised(make()))
+
+    assert error.type_name == type(make()).__name__
+    assert error.cause is None
+    assert error.type_name in error.traceback
+
+
+def test_an_exception_that_cannot_say_its_message_is_described(packer):
+    error = travelled(packer, raised(Mute()))
+
+    assert error.type_name == "Mute"
+    assert "KeyboardInterrupt" in error.message
+    assert "Mute" in error.traceback
+
+
+def test_exits_interrupts_and_deep_recursion_are_failures(packer):
+    def endless():
+        endless()
+
+    errors = [travelled(packer, caught(each)) for each in (lambda: sys.exit(0), endless)]
+    interrupted = travelled(packer, raised(KeyboardInterrupt()))
+
+    assert [error.type_name for error in [*errors, interrupted]] == [
+        "SystemExit",
+        "RecursionError",
+        "KeyboardInterrupt",
+    ]
+    assert all(error.traceback for error in errors)
+
+
+def test_a_local_exception_class_comes_back_as_itself():
+    class LocalError(Exception):
+        pass
+
+    worker = Packer(BlobStore(), Travelling())
+
+    error = travelled(worker, raised(LocalError("x")))
+
+    assert type(error.cause) is LocalError
+
+
+def test_lone_surrogates_and_long_texts_pass(packer):
+    error = travelled(packer, raised(ValueError("\ud800" + "x" * 1_000_000)))
+
+    assert error.message.startswith("\\ud800")
+    assert "left out" in error.message
+    assert len(error.message) < 200_000
+    assert error.cause is None
+
+
+def test_the_last_frame_stays_however_much_is_trimmed():
+    failure = describe(raised(ValueError("x")), trim=99)
+
+    assert "raise_it" in failure.traceback
+
+
+@pytest.mark.parametrize(
+    ("outcome", "cls", "builtin"),
+    [
+        (Outcome.TIMEOUT, TaskTimeout, TimeoutError),
+        (Outcome.LOST, WorkerLost, RuntimeError),
+        (Outcome.SLAVE_LOST, WorkerLost, RuntimeError),
+        (Outcome.MEMORY, TaskMemoryExceeded, MemoryError),
+        (Outcome.CANCELLED, TaskCancelled, concurrent.futures.CancelledError),
+        (Outcome.NOT_PICKLABLE, ResultNotPicklable, TypeError),
+    ],
+)
+def test_our_own_failures_have_classes_of_their_own(outcome, cls, builtin):
+    error = rebuild("s:1", outcome, Failure("x", "killed"), None, 1)
+
+    assert type(error) is cls
+    assert isinstance(error, builtin)
+    assert error.type_name == cls.__name__
+    assert original(error) is error
+
+
+def test_a_future_raises_the_original_with_the_remote_traceback(packer):
+    error = travelled(packer, raised(ValueError("bad n")))
+
+    exception = original(error)
+
+    assert type(exception) is ValueError
+    assert isinstance(exception.__cause__, RemoteTraceback)
+    assert "raise_it" in str(exception.__cause__)
+
+
+def test_a_future_raises_ours_when_the_original_takes_no_cause():
+    error = TaskError("s:1", "Frozen", "x", cause=Frozen())
+
+    assert original(error) is error
+
+
+def test_an_import_error_says_module_slave_and_what_to_do():
+    def import_it():
+        import no_such_module_here.part  # noqa: F401
+
+    explained = explain_import(caught(import_it), "node7-1")
+
+    assert isinstance(explained, ModuleNotFoundError)
+    assert explained.name == "no_such_module_here"
+    assert "'no_such_module_here'" in str(explained)
+    assert "slave node7-1" in str(explained)
+    assert "[application] ship = ['no_such_module_here']" in str(explained)
