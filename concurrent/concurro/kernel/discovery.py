@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import re
 import sys
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -156,7 +157,8 @@ def load_file(path: Path) -> Found:
         text = path.read_text(encoding="utf-8")
         module = _load_module(path, text)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's module raises on import
-        offer = Offer(None, path.stem, path.stem, str(path), OfferState.BROKEN, f"did not import: {_summary(error)}")
+        reason = f"did not import: {_summary(error)}{_place_in(error, path)}"
+        offer = Offer(None, path.stem, path.stem, str(path), OfferState.BROKEN, reason, (reason,))
         return Found(refusals=(Refusal(offer, error, text),))
     declarations: list[Declaration] = []
     refusals: list[Refusal] = []
@@ -167,7 +169,8 @@ def load_file(path: Path) -> Found:
             declarations += declarations_of(factory, source, factory_name)
         except ComponentError as error:
             name = str(vars(factory).get("name") or factory.__name__)
-            refusals.append(Refusal(Offer(None, name, factory_name, source, OfferState.BROKEN, str(error)), error))
+            offer = Offer(None, name, factory_name, source, OfferState.BROKEN, str(error), (str(error),))
+            refusals.append(Refusal(offer, error))
     return Found(tuple(declarations), tuple(refusals))
 
 
@@ -199,7 +202,7 @@ def load_installed(installed: InstalledOffer) -> Found:
         _check_name(installed, declarations[0].name)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's module raises on import
         reason = str(error) if isinstance(error, ComponentError) else f"did not import: {_summary(error)}"
-        offer = Offer(None, installed.name, installed.factory, installed.source, OfferState.BROKEN, reason)
+        offer = Offer(None, installed.name, installed.factory, installed.source, OfferState.BROKEN, reason, (reason,))
         return Found(refusals=(Refusal(offer, error),))
     return Found(declarations)
 
@@ -272,6 +275,12 @@ def _interfaces_of(factory: type[Any]) -> list[type[Any]]:
 def _summary(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _place_in(error: BaseException, path: Path) -> str:
+    """Return the line of a file at which its import failed, if it was one of its own."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f" ({path}:{lines[-1]})" if lines else ""
 
 
 def _normalised(name: str) -> str:

@@ -157,6 +157,16 @@ class Environment:
         with self._lock:
             self._inventory.declare(factory, source)
 
+    def factory(self, interface: type[Any], name: str) -> type[Any]:
+        """Return the class of the component of that interface and name, without building one.
+
+        Raises:
+            ComponentNotFoundError: No enabled component of that name; names those that exist.
+            BrokenPluginError: It did not import.
+        """
+        with self._lock:
+            return self._declaration(interface, name).load()
+
     # Task systems
 
     def task_system(self, name: str) -> type[Any]:
@@ -167,10 +177,9 @@ class Environment:
             BrokenPluginError: It did not import.
             ContractError: It does not keep the contract of ITaskSystem.
         """
-        with self._lock:
-            factory = self._declaration(ITaskSystem, name).load()
-            refuse(ITaskSystem, factory, class_faults(ITaskSystem, factory))
-            return factory
+        factory = self.factory(ITaskSystem, name)
+        refuse(ITaskSystem, factory, class_faults(ITaskSystem, factory))
+        return factory
 
     def system_defaults(self, name: str) -> dict[str, object]:
         """Return what the table `[name]` gives for the constructor of a task system.
@@ -350,10 +359,11 @@ class Environment:
         try:
             factory = declaration.load()
         except BrokenPluginError as error:
-            return declaration.offer(OfferState.BROKEN, str(error))
+            return declaration.offer(OfferState.BROKEN, str(error), (str(error),))
         faults = class_faults(declaration.interface, factory)
         if faults:
-            return declaration.offer(OfferState.BROKEN, "; ".join(faults))
+            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+            return declaration.offer(OfferState.BROKEN, faults[0] + more, tuple(faults))
         return declaration.offer(OfferState.ENABLED)
 
     def _raise_not_found(self, interface: type[Any], name: str) -> NoReturn:

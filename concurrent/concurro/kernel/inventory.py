@@ -136,7 +136,7 @@ class Inventory:
         try:
             self.catalog.add(declaration)
         except DuplicateComponentError as error:
-            self._refuse(Refusal(declaration.offer(OfferState.BROKEN, str(error)), error))
+            self._refuse(Refusal(declaration.offer(OfferState.BROKEN, str(error), (str(error),)), error))
 
     def _reason_against(self, factory: str, *, default: bool) -> str:
         rule = deciding_rule(self._rules, factory)

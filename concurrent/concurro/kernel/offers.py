@@ -29,6 +29,7 @@ class Offer:
         source: `built-in`, the distribution with its version, or a file with line.
         state: Whether it may be used.
         reason: Why it is disabled or broken; empty when enabled.
+        faults: What is broken, one line each, with file and line where that is known.
     """
 
     interface: type[Any] | None
@@ -37,6 +38,7 @@ class Offer:
     source: str
     state: OfferState
     reason: str = ""
+    faults: tuple[str, ...] = ()
 
     @property
     def interface_name(self) -> str:
@@ -64,9 +66,9 @@ class Declaration:
     load: Callable[[], type[Any]]
     kinds: tuple[str, ...] = ()
 
-    def offer(self, state: OfferState, reason: str = "") -> Offer:
+    def offer(self, state: OfferState, reason: str = "", faults: tuple[str, ...] = ()) -> Offer:
         """Return it as it is listed."""
-        return Offer(self.interface, self.name, self.factory, self.source, state, reason)
+        return Offer(self.interface, self.name, self.factory, self.source, state, reason, faults)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,115 @@
+"""`concurrent plugins`: list what is offered, check that it keeps its contracts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from concurro.cli.fields import aligned, configuration_errors
+from concurro.errors import ContractError
+from concurro.kernel import Environment, OfferState
+
+if TYPE_CHECKING:
+    from concurro.kernel import Offer
+
+JSON_VERSION = 1
+
+_config_option = click.option(
+    "--config", "config_path", metavar="PATH", help="A concurrent.toml, or the folder that holds it."
+)
+_plugin_option = click.option(
+    "--plugin", "plugins", metavar="PATH", multiple=True, help="A file or folder with components; may be repeated."
+)
+
+
+@click.group("plugins")
+def plugins_group() -> None:
+    """List and check components."""
+
+
+@plugins_group.command("list")
+@_config_option
+@_plugin_option
+@click.option("--strict-plugins", is_flag=True, help="End with 2 when a plugin is broken.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_plugins(config_path: str | None, plugins: tuple[str, ...], *, strict_plugins: bool, as_json: bool) -> None:
+    """List every component: what it implements, its name, its state, where it comes from."""
+    with configuration_errors():
+        environment = Environment(config_path, plugins=plugins, strict_plugins=strict_plugins)
+        offers = environment.offers()
+        warnings = environment.warnings
+    if as_json:
+        listed = [_record(offer) for offer in offers]
+        click.echo(json.dumps({"version": JSON_VERSION, "components": listed, "warnings": warnings}, indent=2))
+        return
+    rows = [
+        (offer.interface_name, offer.name, offer.state.value, offer.factory, offer.source, offer.reason)
+        for offer in offers
+    ]
+    for line in aligned([("INTERFACE", "NAME", "STATE", "CLASS", "SOURCE", ""), *rows]):
+        click.echo(line)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+@plugins_group.command("check")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@_config_option
+@_plugin_option
+@click.option("--behaviour", is_flag=True, help="Also run each component against stand-ins.")
+def check_plugins(
+    names: tuple[str, ...], config_path: str | None, plugins: tuple[str, ...], *, behaviour: bool
+) -> None:
+    """Check components against their interfaces and list all faults; without NAME, check all.
+
+    Ends with 1 when a component has faults.
+    """
+    with configuration_errors():
+        environment = Environment(config_path, plugins=plugins)
+        offers = [offer for offer in environment.offers() if offer.state is not OfferState.DISABLED]
+        unknown = [name for name in names if name not in {offer.name for offer in offers}]
+        if unknown:
+            existing = ", ".join(sorted({offer.name for offer in offers}))
+            message = f"no enabled component is called {unknown[0]!r}; there are {existing}"
+            raise click.UsageError(message)
+        faulty = 0
+        for offer in offers:
+            if names and offer.name not in names:
+                continue
+            faults = _faults(environment, offer, behaviour=behaviour)
+            faulty += bool(faults)
+            click.echo(f"{'FAULTY' if faults else 'ok':<7} {offer.interface_name} {offer.name} ({offer.source})")
+            for fault in faults:
+                click.echo(f"          {fault}")
+    for warning in environment.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if faulty:
+        raise click.exceptions.Exit(1)
+
+
+def _faults(environment: Environment, offer: Offer, *, behaviour: bool) -> tuple[str, ...]:
+    if offer.state is OfferState.BROKEN:
+        return offer.faults
+    if not behaviour or offer.interface is None:
+        return ()
+    # Only here, for the contract suite brings tasks and stand-ins with it.
+    from concurro.testing import check_component  # noqa: PLC0415
+
+    try:
+        check_component(environment.factory(offer.interface, offer.name), offer.interface)
+    except ContractError as error:
+        return error.faults
+    return ()
+
+
+def _record(offer: Offer) -> dict[str, Any]:
+    return {
+        "interface": offer.interface_name,
+        "name": offer.name,
+        "state": offer.state.value,
+        "class": offer.factory,
+        "source": offer.source,
+        "reason": offer.reason,
+    }
