@@ -112,7 +112,7 @@ def to_toml(value: object) -> str:
         entries = ", ".join(f"{to_toml_key(name)} = {to_toml(entry)}" for name, entry in value.items())
         return f"{{ {entries} }}" if entries else "{}"
     if isinstance(value, str | PurePath):
-        return json.dumps(str(value), ensure_ascii=False)
+        return _quoted(str(value))
     message = f"{type(value).__name__} has no form in TOML"
     raise TypeError(message)
 
@@ -120,4 +120,9 @@ def to_toml(value: object) -> str:
 def to_toml_key(name: str) -> str:
     """Return a key, quoted where it must be."""
     bare = name and all(character.isascii() and (character.isalnum() or character in "-_") for character in name)
-    return name if bare else json.dumps(name, ensure_ascii=False)
+    return name if bare else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    # JSON's escapes are TOML's, but TOML wants one for the delete character as well.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
