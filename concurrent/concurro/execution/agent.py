@@ -19,6 +19,7 @@ import msgpack
 
 from concurro.errors import ProtocolError
 from concurro.execution.launching import Launcher, describe_status
+from concurro.execution.processors import usable_processors
 from concurro.execution.slave_core import SlaveCore
 from concurro.execution.slave_records import (
     Drained,
@@ -33,7 +34,6 @@ from concurro.execution.slave_records import (
     TakeTokens,
     Tell,
 )
-from concurro.execution.processors import usable_processors
 from concurro.execution.worker import Note
 from concurro.execution.worker_link import WorkerLink
 from concurro.wire.blobs import BlobStore
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CLOSING_LIMIT = 1.0
 _BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING})
 
 
@@ -229,17 +228,12 @@ class SlaveAgent:
         if link is None or link.cause is not None:
             return
         link.cause = cause
-        if link.closed:
-            self._bury(link)
-        else:
-            # Its channel ends as soon as the last copy of the descriptor is closed; what is in it is read first.
-            self._loop.after(_CLOSING_LIMIT, lambda: self._bury(link))
+        link.link.drain()  # what it sent before it died counts
+        self._bury(link)
 
     def _channel_closed(self, link: WorkerLink) -> None:
         link.closed = True
-        if link.cause is not None:
-            self._bury(link)
-        elif self._running:
+        if link.cause is None and self._running:
             # A worker without its channel is of no use; usually it has ended already.
             self._launcher.kill(link.id)
 
@@ -249,9 +243,7 @@ class SlaveAgent:
         tokens = link.take_tokens()
         link.close()
         self.blobs.release(("worker", link.id))
-        self.core.worker_ended(
-            link.id, link.cause or "?", tokens, self._loop.now(), link.output.last_lines()
-        )
+        self.core.worker_ended(link.id, link.cause or "?", tokens, self._loop.now(), link.output.last_lines())
 
     def _heard(self, link: WorkerLink, frames: list[Any]) -> None:
         note, *body = msgpack.unpackb(frames[0], strict_map_key=False)

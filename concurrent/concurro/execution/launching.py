@@ -86,7 +86,7 @@ class Launcher:
             raise NodeStartError(message) from error
         finally:
             theirs.close()
-        ours.setblocking(False)
+        ours.setblocking(False)  # noqa: FBT003 - its only argument
         self._control = ours
         self._loop.watch(ours.fileno(), self._readable, self._writable)
 

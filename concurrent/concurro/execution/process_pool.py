@@ -62,6 +62,7 @@ class ProcessPool(PooledTasks):
         self._records: dict[int, tuple[str, TaskRecord]] = {}
         self._leases: dict[str, int] = {}
         self._announced: set[int] = set()
+        self._returned: list[str] = []
         self._counter = 0
         self._fault: BaseException | None = None
 
@@ -86,10 +87,11 @@ class ProcessPool(PooledTasks):
         )
         self._thread.start()
         started.wait()
-        if self._fault is not None:
+        fault = self._start_fault()
+        if fault is not None:
             self._thread.join()
             self._loop = self._agent = self._thread = None
-            raise self._fault
+            raise fault
         self._accepts = True
 
     def stop(self) -> None:
@@ -166,10 +168,13 @@ class ProcessPool(PooledTasks):
                 given.extend(task for task_id in waiting if (task := self._withdraw(task_id)) is not None)
             done.set()
 
-        self._returned: list[str] = []
         if self._post(give_back):
             done.wait()
         return given
+
+    def _start_fault(self) -> BaseException | None:
+        """Return what kept the agent from starting, as its thread noted it."""
+        return self._fault
 
     # In the pool's thread
 
@@ -287,9 +292,7 @@ class ProcessPool(PooledTasks):
             self._pushed.append((task_id, record))
             return
         self._blobs.release(("task", task_id))
-        error = rebuild(
-            task_id, record.outcome, value, self.identity or None, record.attempt, self._packer.loads_whole
-        )
+        error = rebuild(task_id, record.outcome, value, self.identity or None, record.attempt, self._packer.loads_whole)
         self._finish(task_id, None, error)
 
     def _load_result(self, task_id: str, record: TaskRecord, value: Any, blobs: Any) -> None:

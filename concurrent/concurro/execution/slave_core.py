@@ -22,6 +22,8 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from concurro.execution.ready_queue import ReadyQueue
+from concurro.execution.restarts import WELL_AFTER, Restarts
 from concurro.execution.slave_records import (
     Chunk,
     Command,
@@ -32,7 +34,6 @@ from concurro.execution.slave_records import (
     KillWorker,
     PostChunk,
     Release,
-    Run,
     StartWorker,
     StateChanged,
     StopWorker,
@@ -48,22 +49,11 @@ from concurro.wire.messages import Kind
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
-SICK_DEATHS = 5
-"""Deaths in a row of workers that did nothing, after which the slave is sick."""
-
-SICK_PAUSE = 10.0
-"""Seconds between two tries of a sick slave [s]."""
-
-WELL_AFTER = 1.0
-"""Seconds that a worker must live to show that workers can live here [s]."""
-
 STEAL_AFTER = 0.002
 """Seconds without news after which an idle worker takes over what waits in another [s]."""
 
 KILL_GRACE = 0.02
 """Seconds that a chunk of short tasks gets to end by itself when one of it is killed [s]."""
-
-_BACK_OFF = 0.05
 
 
 class SlaveCore:
@@ -75,7 +65,6 @@ class SlaveCore:
     """
 
     def __init__(self, workers: int, first_id: int = 1) -> None:
-        self.sick = ""
         self.draining = False
         self.results: dict[int, Entry] = {}
         self._wanted = workers
@@ -83,15 +72,13 @@ class SlaveCore:
         self._ids = itertools.count(first_id)
         self._workers: dict[int, WorkerRecord] = {}
         self._codes: dict[tuple[int, int], TaskCode] = {}
-        self._ready: deque[Run] = deque()
-        self._ready_count = 0
+        self._ready = ReadyQueue()
+        self._restarts = Restarts()
         self._fetching: dict[int, tuple[Entry, set[Hashable]]] = {}
         self._commands: list[Command] = []
         self._reports: list[Entry] = []
         self._returned: list[int] = []
         self._started: list[int] = []
-        self._deaths = 0
-        self._restart_at = 0.0
         self._drained = False
 
     # What happens
@@ -123,12 +110,11 @@ class SlaveCore:
 
     def leases(self, entries: Iterable[Entry]) -> None:
         """Take LEASES."""
-        run = self._ready[-1] if self._ready else None
+        run = None
         for entry in entries:
             key = (entry[1], entry[2])
             if run is not None and run.code.key == key and not entry[6]:
-                run.entries.append(entry)
-                self._ready_count += 1
+                self._ready.extend(run, entry)
                 continue
             code = self._codes.get(key)
             if self.draining or self.sick:
@@ -138,9 +124,7 @@ class SlaveCore:
             elif entry[6] or not code.here:
                 self._fetch(entry, code)
             else:
-                run = Run(code, deque([entry]))
-                self._ready.append(run)
-                self._ready_count += 1
+                run = self._ready.append(code, entry)
 
     def fetched(self, owner: Hashable, fault: str | None) -> None:
         """Take the end of a `Fetch`; `fault` says why it failed."""
@@ -159,7 +143,7 @@ class SlaveCore:
                 self._fail(entry, fault)
             elif not missing:
                 del self._fetching[lease]
-                self._queue(self._codes[entry[1], entry[2]], entry)
+                self._ready.append(self._codes[entry[1], entry[2]], entry)
 
     def recall(self, leases: Iterable[int]) -> None:
         """Take RECALL: what has not started is returned, of the rest the master is told."""
@@ -194,7 +178,7 @@ class SlaveCore:
             if code.announcement[4]:
                 self._commands.append(Release(("class", *key)))
         self._remove_queued({lease for lease, (entry, _) in self._fetching.items() if entry[1] == system})
-        self._remove_queued({entry[0] for run in self._ready if run.code.key[0] == system for entry in run.entries})
+        self._remove_queued(self._ready.of_system(system))
         for worker in self._workers.values():
             worker.known = {key for key in worker.known if key[0] != system}
         self._commands.append(Forget(system))
@@ -211,7 +195,7 @@ class SlaveCore:
 
     def abandon(self) -> None:
         """Drop everything: the master that gave the leases is gone."""
-        self._remove_queued({entry[0] for run in self._ready for entry in run.entries} | set(self._fetching))
+        self._remove_queued({entry[0] for entry in self._ready} | set(self._fetching))
         for lease in list(self.results):
             self._forget_result(lease)
         self._reports, self._returned, self._started = [], [], []
@@ -222,7 +206,7 @@ class SlaveCore:
 
     def inventory(self) -> list[int]:
         """Return every lease that is held and has no result."""
-        queued = [entry[0] for run in self._ready for entry in run.entries]
+        queued = [entry[0] for entry in self._ready]
         posted = [entry[0] for worker in self._workers.values() for entry in worker.outstanding()]
         return [*posted, *queued, *self._fetching]
 
@@ -287,7 +271,7 @@ class SlaveCore:
             else:
                 self._kill(worker)
 
-    def worker_ended(self, worker_id: int, cause: str, tokens: int, now: float, output: str = "") -> None:  # noqa: PLR0913 - the facts of a death
+    def worker_ended(self, worker_id: int, cause: str, tokens: int, now: float, output: str = "") -> None:
         """Notice a worker's death, after its last message.
 
         Args:
@@ -313,9 +297,11 @@ class SlaveCore:
             else:
                 self._lose(worker, entry, Outcome.LOST, f"the worker died: {cause}{_quoted(output)}")
         if worker.worked or started or expected:
-            self._deaths = 0
+            self._restarts.worked()
         else:
-            self._count_death(cause + _quoted(output), now)
+            self._restarts.died(cause + _quoted(output), now)
+            if self.sick:
+                self._return_queued()
         self._commands.append(StateChanged())
 
     def tick(self, now: float) -> None:
@@ -328,8 +314,7 @@ class SlaveCore:
                     worker.timed_out = lease
                 self._kill(worker)
             if self.sick and worker.state is WorkerState.READY and now - worker.started_at >= WELL_AFTER:
-                self.sick = ""
-                self._deaths = 0
+                self._restarts.worked()
                 self._commands.append(StateChanged())
         if not self._ready and not self.draining:
             self._steal(now)
@@ -338,7 +323,7 @@ class SlaveCore:
         """Return when `tick` should be called at the latest [s]; None: no need."""
         times = [worker.deadline for worker in self._workers.values() if worker.deadline is not None]
         if self._running and self._living() < self._slots_now() and not self.draining:
-            times.append(self._restart_at)
+            times.append(self._restarts.at)
         if self.sick:
             times += [w.started_at + WELL_AFTER for w in self._workers.values() if w.state is WorkerState.READY]
         if not self._ready and any(self._may_post(worker) for worker in self._workers.values()):
@@ -372,6 +357,11 @@ class SlaveCore:
         commands, self._commands = self._commands, []
         return commands
 
+    @property
+    def sick(self) -> str:
+        """Why the slave must not get tasks; empty when it may."""
+        return self._restarts.sick
+
     def assert_quiet(self) -> None:
         """Raise AssertionError when something is to be done or told."""
         left = [*self._commands, *self._reports, *self._returned, *self._started]
@@ -398,13 +388,6 @@ class SlaveCore:
 
     # How
 
-    def _queue(self, code: TaskCode, entry: Entry) -> None:
-        if self._ready and self._ready[-1].code is code:
-            self._ready[-1].entries.append(entry)
-        else:
-            self._ready.append(Run(code, deque([entry])))
-        self._ready_count += 1
-
     def _fetch(self, entry: Entry, code: TaskCode) -> None:
         missing: set[Hashable] = set()
         if not code.here:
@@ -419,10 +402,10 @@ class SlaveCore:
         idle = [worker for worker in self._workers.values() if self._may_post(worker)]
         while self._ready and idle:
             self._post(idle.pop(0), now)
-        if not self._ready or not self._ready[0].code.may_prefetch():
+        if not self._ready or not self._ready.first_code().may_prefetch():
             return
         for worker in self._workers.values():
-            if not self._ready or not self._ready[0].code.may_prefetch():
+            if not self._ready or not self._ready.first_code().may_prefetch():
                 return
             if (
                 len(worker.chunks) == 1
@@ -437,14 +420,8 @@ class SlaveCore:
         return not worker.chunks and worker.state is WorkerState.READY and not worker.taken and not worker.taking
 
     def _post(self, worker: WorkerRecord, now: float) -> None:
-        run = self._ready[0]
-        code, waiting = run.code, run.entries
-        share = -(-self._ready_count // max(1, self._wanted))
-        size = min(code.chunk_size(), len(waiting), share)
-        entries = [waiting.popleft() for _ in range(size)]
-        self._ready_count -= size
-        if not waiting:
-            self._ready.popleft()
+        code = self._ready.first_code()
+        entries = self._ready.take_chunk(self._wanted)
         announced: tuple[TaskCode, ...] = ()
         if code.key not in worker.known:
             worker.known.add(code.key)
@@ -478,11 +455,7 @@ class SlaveCore:
                 self._returned.append(lease)
                 self._release(entry)
             else:
-                if self._ready and self._ready[0].code is code:
-                    self._ready[0].entries.appendleft(entry)
-                else:
-                    self._ready.appendleft(Run(code, deque([entry])))
-                self._ready_count += 1
+                self._ready.put_back(code, entry)
 
     def _steal(self, now: float) -> None:
         if not any(self._may_post(worker) for worker in self._workers.values()):
@@ -529,22 +502,13 @@ class SlaveCore:
         for lease in wanted & self._fetching.keys():
             self._release(self._fetching.pop(lease)[0])
             removed.append(lease)
-        runs: deque[Run] = deque()
-        for run in self._ready:
-            gone = [entry for entry in run.entries if entry[0] in wanted]
-            if gone:
-                removed += [entry[0] for entry in gone]
-                for entry in gone:
-                    self._release(entry)
-                run.entries = deque(entry for entry in run.entries if entry[0] not in wanted)
-            if run.entries:
-                runs.append(run)
-        self._ready = runs
-        self._ready_count = sum(len(run.entries) for run in runs)
+        for entry in self._ready.remove(wanted):
+            self._release(entry)
+            removed.append(entry[0])
         return removed
 
     def _return_queued(self) -> None:
-        queued = {entry[0] for run in self._ready for entry in run.entries} | set(self._fetching)
+        queued = {entry[0] for entry in self._ready} | set(self._fetching)
         self._returned += self._remove_queued(queued)
 
     def _holders(self, wanted: set[int]) -> list[WorkerRecord]:
@@ -562,7 +526,7 @@ class SlaveCore:
         return min(1, self._wanted) if self.sick else self._wanted
 
     def _fill(self, now: float) -> None:
-        if self.draining or now < self._restart_at:
+        if self.draining or now < self._restarts.at:
             return
         for _ in range(self._slots_now() - self._living()):
             worker = WorkerRecord(next(self._ids), now)
@@ -574,15 +538,6 @@ class SlaveCore:
             if worker.state is WorkerState.RETIRING and not worker.chunks:
                 worker.state = WorkerState.ENDING
                 self._commands.append(StopWorker(worker.id))
-
-    def _count_death(self, cause: str, now: float) -> None:
-        self._deaths += 1
-        if self._deaths < SICK_DEATHS and not self.sick:
-            self._restart_at = now + _BACK_OFF * 2 ** (self._deaths - 1)
-            return
-        self._restart_at = now + SICK_PAUSE
-        self.sick = f"{self._deaths} workers in a row ended before they did anything; the last: {cause}"
-        self._return_queued()
 
 
 _LIVING = (WorkerState.STARTING, WorkerState.READY)

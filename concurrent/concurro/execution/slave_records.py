@@ -156,16 +156,6 @@ class TaskCode:
         return self.duration is not None and self.duration <= PREFETCH_DURATION and self.timeout is None
 
 
-class Run:
-    """Ready tasks of one class, one after the other."""
-
-    __slots__ = ("code", "entries")
-
-    def __init__(self, code: TaskCode, entries: deque[Entry]) -> None:
-        self.code = code
-        self.entries = entries
-
-
 class Chunk:
     """What was posted to a worker in one message; entries leave as results arrive."""
 

@@ -12,6 +12,7 @@ from concurro.wire.failures import describe, explain_import
 from concurro.wire.payload import Packer
 from concurro.wire.travelling import Travelling
 
+_no_clean_up = Task.clean_up
 _DONE = int(Outcome.DONE)
 
 Answer = tuple[int, Any, Any]
@@ -24,15 +25,16 @@ class TaskRunner:
         slave_id: What tasks see as theirs.
         blobs: What the tasks need and give.
         loaded: How many classes were loaded so far.
+        packer: Loads tasks and dumps results.
     """
 
     def __init__(self, slave_id: str = "", blobs: BlobStore | None = None) -> None:
         self.slave_id = slave_id
         self.blobs = blobs if blobs is not None else BlobStore()
         self.loaded = 0
-        self._packer = Packer(self.blobs, Travelling())
+        self.packer = Packer(self.blobs, Travelling())
         self._announced: dict[tuple[int, int], list[Any]] = {}
-        self._classes: dict[tuple[int, int], tuple[type[Task], str, bool]] = {}
+        self._classes: dict[tuple[int, int], tuple[type[Task], str]] = {}
 
     def announce(self, announcement: list[Any]) -> None:
         """Learn `[system, class, name, code payload, blobs, system id]`; it is loaded at first use."""
@@ -53,38 +55,48 @@ class TaskRunner:
         Returns:
             outcome, value, blobs: as in a result.
         """
-        try:
-            known = self._classes.get((entry[1], entry[2])) or self._load_class(entry[1], entry[2])
-            task_class, system_id, cleans = known
-            task = self._packer.load_task(task_class, entry[5], entry[6])
-            task.task_id = format_task_id(system_id, entry[3])
-            task.system_id = system_id
-            task.slave_id = self.slave_id
-            task.attempt = entry[4]
-        except BaseException as error:  # noqa: BLE001 - loading runs code of users, which may do anything
-            return self._not_loaded(error)
+        task = self.load(entry)
+        if not isinstance(task, Task):
+            return task
         try:
             result = task()
         except BaseException as error:  # noqa: BLE001 - a task may raise anything; SystemExit is a failure too
             answer = self._raised(error, 1)
             self._clean_up(task)
             return answer
-        if cleans:
+        if task.__class__.clean_up is not _no_clean_up:
             answer_of_cleaning = self._clean_up(task)
             if answer_of_cleaning is not None:
                 return answer_of_cleaning
         try:
-            payload, blobs = self._packer.dumps(result, None, "result")
+            payload, blobs = self.packer.dumps(result, None, "result")
         except BaseException as error:  # noqa: BLE001 - pickling runs code of users, which may do anything
             return self._not_picklable(error)
         return _DONE, payload, blobs
 
-    def _load_class(self, system: int, number: int) -> tuple[type[Task], str, bool]:
+    def load(self, entry: list[Any]) -> Task | Answer:
+        """Return the task of a lease, or the answer that says why it cannot be loaded."""
+        try:
+            known = self._classes.get((entry[1], entry[2])) or self._load_class(entry[1], entry[2])
+            task_class, system_id = known
+            task = self.packer.load_task(task_class, entry[5], entry[6])
+            task.task_id = format_task_id(system_id, entry[3])
+            task.system_id = system_id
+            task.slave_id = self.slave_id
+            task.attempt = entry[4]
+        except BaseException as error:  # noqa: BLE001 - loading runs code of users, which may do anything
+            return self._not_loaded(error)
+        return task
+
+    def announced(self, system: int, number: int) -> list[Any] | None:
+        """Return what was announced of a class; None when nothing was."""
+        return self._announced.get((system, number))
+
+    def _load_class(self, system: int, number: int) -> tuple[type[Task], str]:
         announcement = self._announced[system, number]
-        task_class = self._packer.load_task_class(announcement[3], announcement[4])
+        task_class = self.packer.load_task_class(announcement[3], announcement[4])
         self.loaded += 1
-        cleans = task_class.clean_up is not Task.clean_up
-        known = (task_class, announcement[5] or str(system), cleans)
+        known = (task_class, announcement[5] or str(system))
         self._classes[system, number] = known
         return known
 
@@ -99,7 +111,7 @@ class TaskRunner:
         if isinstance(error, ImportError):
             explained = explain_import(error, self.slave_id).with_traceback(error.__traceback__)
             error = explained
-        packer = self._packer
+        packer = self.packer
         failure = describe(error, trim=trim, dumps=packer.dumps_whole, loads=packer.loads_whole)
         return int(Outcome.RAISED), list(failure), None
 

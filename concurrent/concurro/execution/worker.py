@@ -106,6 +106,7 @@ class Worker:
         claim, tokens, run, clock = os.eventfd_read, self._tokens, self._runner.run, time.perf_counter_ns
         results: list[Any] = []
         loaded = self._runner.loaded
+        many = len(entries) > 1
         start = first = clock()
         for entry in entries:
             try:
@@ -127,9 +128,12 @@ class Worker:
             start = now
             if blobs:
                 self._send_blobs(blobs, entry[6])
-            if now - first > FLUSH_AFTER and len(entries) > 1:
+            if now - first > FLUSH_AFTER and many:
                 self._send([Note.RESULTS, False, results])
                 results = []
+        self._end_chunk(results, loaded)
+
+    def _end_chunk(self, results: list[Any], loaded: int) -> None:
         self._flush_prints()
         self._send([Note.RESULTS, True, results])
         self._runner.blobs.release(_ARRIVED)
@@ -220,7 +224,7 @@ def run_worker(stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int) -
     os.dup2(null, 0)
     if null > 2:  # noqa: PLR2004 - the three standard descriptors
         os.close(null)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115 - it lives as long as the process
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
     sys.stdout = _text_stream(1)
     sys.stderr = _text_stream(2)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]  # as at start-up
@@ -232,7 +236,7 @@ def run_worker(stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int) -
 
 
 def _text_stream(fd: int) -> io.TextIOWrapper:
-    raw = open(fd, "wb", closefd=False)  # noqa: PTH123, SIM115 - it lives as long as the process
+    raw = open(fd, "wb", closefd=False)  # noqa: SIM115 - it lives as long as the process
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 

@@ -35,7 +35,7 @@ class OutputRing:
         self._current_lease = current_lease
         self._fds = {output, errors}
         for fd, stream in ((output, 1), (errors, 2)):
-            os.set_blocking(fd, False)  # noqa: FBT003 - its only argument
+            os.set_blocking(fd, False)
             loop.watch(fd, self._reader(fd, stream))
 
     def last_lines(self) -> str:

@@ -1,0 +1,93 @@
+"""Tasks that wait for a worker, in the master's order, in runs of one class."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from concurro.execution.slave_records import Entry, TaskCode
+
+
+class Run:
+    """Tasks of one class, one after the other."""
+
+    __slots__ = ("code", "entries")
+
+    def __init__(self, code: TaskCode, entries: deque[Entry]) -> None:
+        self.code = code
+        self.entries = entries
+
+
+class ReadyQueue:
+    """A queue of leases whose blobs and classes are here. Falsy when empty."""
+
+    def __init__(self) -> None:
+        self._runs: deque[Run] = deque()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Entry]:
+        for run in self._runs:
+            yield from run.entries
+
+    def append(self, code: TaskCode, entry: Entry) -> Run:
+        """Queue at the end; return the run that it joined, for `extend`."""
+        run = self._runs[-1] if self._runs and self._runs[-1].code is code else None
+        if run is None:
+            run = Run(code, deque())
+            self._runs.append(run)
+        run.entries.append(entry)
+        self._count += 1
+        return run
+
+    def extend(self, run: Run, entry: Entry) -> None:
+        """Queue a task of the class of the last run."""
+        run.entries.append(entry)
+        self._count += 1
+
+    def put_back(self, code: TaskCode, entry: Entry) -> None:
+        """Queue in front."""
+        if not self._runs or self._runs[0].code is not code:
+            self._runs.appendleft(Run(code, deque()))
+        self._runs[0].entries.appendleft(entry)
+        self._count += 1
+
+    def first_code(self) -> TaskCode:
+        """Return the class of the first task; the queue must not be empty."""
+        return self._runs[0].code
+
+    def take_chunk(self, workers: int) -> list[Entry]:
+        """Take the first tasks as one chunk: as many as last 1 ms, but not more than a worker's share."""
+        run = self._runs[0]
+        waiting = run.entries
+        share = -(-self._count // max(1, workers))
+        size = min(run.code.chunk_size(), len(waiting), share)
+        entries = [waiting.popleft() for _ in range(size)]
+        self._count -= size
+        if not waiting:
+            self._runs.popleft()
+        return entries
+
+    def remove(self, leases: set[int]) -> list[Entry]:
+        """Remove these leases; return what was there of them."""
+        removed: list[Entry] = []
+        kept: deque[Run] = deque()
+        for run in self._runs:
+            gone = [entry for entry in run.entries if entry[0] in leases]
+            if gone:
+                removed += gone
+                run.entries = deque(entry for entry in run.entries if entry[0] not in leases)
+            if run.entries:
+                kept.append(run)
+        self._runs = kept
+        self._count -= len(removed)
+        return removed
+
+    def of_system(self, system: int) -> set[int]:
+        """Return the leases of a system."""
+        return {entry[0] for run in self._runs if run.code.key[0] == system for entry in run.entries}
