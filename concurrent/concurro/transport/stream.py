@@ -126,6 +126,7 @@ class StreamLink:
                 break
             except OSError as error:
                 self._queue.extendleft(reversed(batch))
+                self.drain()  # what it sent before it went counts
                 self._lost(f"writing failed: {error.strerror}")
                 return
             self._backlog -= sent
