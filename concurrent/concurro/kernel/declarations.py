@@ -1,4 +1,4 @@
-"""What classes and interfaces say of one another, in a form that can travel.
+"""What classes and interfaces say of one another, so that it can travel.
 
 A class that was decorated with `@implementer` carries descriptors that do not survive a
 pickle by value. It travels without them, with its interfaces beside it, and declares them
@@ -37,7 +37,7 @@ def declared_interfaces(cls: type) -> tuple[Any, ...]:
 
 
 def declare(cls: type, interfaces: Sequence[Any]) -> None:
-    """Declare on an arrived class what it declared where it came from, and verify it.
+    """Declare on an arrived class what it declared at home, and verify it.
 
     Raises:
         ContractError: The class does not keep one of the interfaces.
@@ -51,7 +51,7 @@ def declare(cls: type, interfaces: Sequence[Any]) -> None:
 
 
 def interface_parts(interface: Any) -> tuple[str, str, str, tuple[Any, ...], dict[str, Any]]:
-    """Take an interface apart: name, module, docstring, bases and own attributes."""
+    """Take an interface apart: name, module, docstring, bases, attributes."""
     own = {name: copy.copy(interface.direct(name)) for name in interface.names(all=False)}
     for attribute in own.values():
         attribute.interface = None  # set again when it is built; until then it would be a circle

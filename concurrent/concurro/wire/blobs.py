@@ -159,7 +159,7 @@ class BlobStore:
                     del self._of_owner[owner]
 
     def missing(self, blobs: list[list[Any]] | None) -> list[BlobRef]:
-        """Return which of `blobs` (as they travel in messages) are not here, each once."""
+        """Return which of `blobs`, as in messages, are not here, each once."""
         wanted = {digest: size for _, digest, size in blobs or () if digest not in self._kept}
         return [BlobRef(digest, size) for digest, size in wanted.items()]
 

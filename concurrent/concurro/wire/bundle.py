@@ -1,4 +1,4 @@
-"""Source bundles: neighbour modules as text, for imports inside function bodies.
+"""Source bundles: neighbour modules as text, for late imports.
 
 What a task uses of a loaded module travels by value. `def f(): import helper` may name a
 module that was never imported where the job was written; its source travels instead.
@@ -59,7 +59,7 @@ def find_source(name: str, roots: Sequence[Path]) -> Source | None:
 
 
 def find_chain(name: str, roots: Sequence[Path]) -> list[Source]:
-    """Return the sources that an import of `name` runs, outermost package first; what of them there is."""
+    """Return the sources that importing `name` runs, outermost first."""
     parts = name.split(".")
     chain: list[Source] = []
     real = 0
@@ -78,7 +78,7 @@ def find_chain(name: str, roots: Sequence[Path]) -> list[Source]:
 
 
 def collect_sources(texts: Iterable[tuple[str, str, bool]], roots: Sequence[Path]) -> list[Source]:
-    """Return the sources below `roots` that are imported, directly or not, by `texts`.
+    """Return the sources below `roots` that `texts` import, also indirectly.
 
     Args:
         texts: (source text, module name, whether it is a package) of where to start.
@@ -180,7 +180,7 @@ class SourceBundle:
 
 
 class Importer:
-    """The imports of one unit of code: its own modules, then its bundle's, then everybody's.
+    """Imports of one unit: its own modules, its bundle's, then everybody's.
 
     Args:
         modules: Modules that travelled by value, by name; may grow later.

@@ -55,7 +55,9 @@ _KEPT_UNITS = 256  # rebuilt units that stay although nothing refers to them at 
 
 
 class CodeTable:
-    """Classes and functions by digest and digests by class, of one process. Thread-safe.
+    """Classes and functions by digest, and back, of one process.
+
+    Thread-safe.
 
     Args:
         blobs: Where units are kept while something refers to what they define.
@@ -76,7 +78,10 @@ class CodeTable:
     # What leaves
 
     def refresh(self) -> None:
-        """Make every unit again that was made here: globals and class attributes may have changed."""
+        """Make the units of this process again at their next use.
+
+        Globals and class attributes may have changed.
+        """
         with self._lock:
             self.travelling.refresh()
             self._own_bundle_made = False
@@ -115,7 +120,7 @@ class CodeTable:
         return known if known.arrived or known.unit.is_current() else None
 
     def source_of(self, value: Any) -> tuple[bytes, str, str] | None:
-        """Return (bundle, module, qualified name) of what a source bundle defined here."""
+        """Return (bundle, module, qualified name) of what a bundle defined."""
         module_name = getattr(value, "__module__", None)
         qualname = getattr(value, "__qualname__", "")
         for digest, bundle in list(self._bundles.items()):
@@ -135,14 +140,14 @@ class CodeTable:
         return None
 
     def is_neighbour(self, module_name: str) -> bool:
-        """Say whether an import of that name means a module that travels, loaded or not."""
+        """Say whether that name means a module that travels, loaded or not."""
         if self.travelling.covers(module_name):
             return True
         roots = self.travelling.roots()
         return bool(roots and find_chain(module_name, roots))
 
     def own_bundle(self) -> BlobRef | None:
-        """Return the bundle of this process's neighbour modules; None when there are none."""
+        """Return the bundle of the neighbour modules; None if there are none."""
         with self._lock:
             if not self._own_bundle_made:
                 self._own_bundle = self._make_bundle()
@@ -276,7 +281,10 @@ class CodeTable:
             return bundle
 
     def from_source(self, digest: bytes, module_name: str, qualname: str) -> Any:
-        """Return what a module of a bundle defines; here the bundle's maker has its own module."""
+        """Return what a module of a bundle defines.
+
+        The process that made the bundle has the module itself.
+        """
         own = self._own_bundle
         if own is not None and own.digest == digest:
             __import__(module_name)

@@ -1,4 +1,4 @@
-"""Failures: how what a task raised travels, and what it becomes where it arrives.
+"""Failures: how what a task raised travels, and what it becomes there.
 
 Exceptions are the least trustworthy values there are: some pickle and do not unpickle, some
 run code while they load, some cannot even say their message. So a failure always travels as
@@ -43,7 +43,7 @@ def describe(
     dumps: Callable[[Any], bytes] | None = None,
     loads: Callable[[bytes], Any] | None = None,
 ) -> Failure:
-    """Return how `exception` travels. Never raises, whatever the exception does.
+    """Return how `exception` travels. Never raises, whatever that one does.
 
     Args:
         exception: What was caught.
@@ -86,7 +86,7 @@ def rebuild(  # noqa: PLR0913 - the facts of a failure, all of them plain
 
 
 def original(error: TaskError) -> BaseException:
-    """Return what a future raises: the original exception, or the error itself."""
+    """Return what a future raises: the original exception, or the error."""
     cause = error.cause
     if cause is None:
         return error

@@ -21,7 +21,9 @@ _REBUILD = rebuild.__name__
 
 
 class Loader(pickle.Unpickler):
-    """Loads values and units; the placeholders of `wire/rebuild.py` become its methods.
+    """Loads values and units.
+
+    The placeholders of `wire/rebuild.py` become its methods.
 
     Attributes:
         needs: The blobs that the code in it took, by digest.

@@ -1,4 +1,4 @@
-r"""Payloads: values on their way, as opaque bytes and the blobs that belong to them.
+r"""Payloads: values on their way, as opaque bytes and their blobs.
 
     value --> plain pickle ----- mentions nothing that travels ------> payload
                    \--- fails, or mentions a travelling module --> by value (wire/code.py)
@@ -121,7 +121,7 @@ class Packer:
         return _plain_loads(pickled, buffers=buffers)
 
     def dumps_whole(self, value: Any) -> bytes:
-        """Return `value` as one text of bytes that holds its blobs too: for small things."""
+        """Return `value` as bytes that hold its blobs too: for small things."""
         owner = object()
         payload, blobs = self.dumps(value, owner)
         if blobs is None:
@@ -149,7 +149,7 @@ class Packer:
     # Tasks
 
     def dump_task_class(self, cls: type[Task], owner: Hashable | None = None) -> tuple[bytes, Blobs]:
-        """Return how a worker gets a task class: by name where it can be imported, else by value."""
+        """Return how a worker gets a class: by name if it can import it."""
         payload, blobs = self.dumps(cls, owner, cls.__qualname__)
         return payload, blobs or []
 
@@ -162,7 +162,7 @@ class Packer:
         return cls
 
     def dump_task(self, task: Task, owner: Hashable | None = None) -> tuple[bytes, Blobs | None]:
-        """Return the state of a task; its class travels once, by `dump_task_class`.
+        """Return a task's state; its class travels once, by `dump_task_class`.
 
         Raises:
             NotPicklableError: An attribute cannot travel; names it.
@@ -268,7 +268,7 @@ def _drop(buffer: pickle.PickleBuffer) -> None:
 
 
 def _large_only(large: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
-    """Return a buffer callback that keeps small buffers in the pickle and lists the large ones."""
+    """Return a buffer callback that lists large buffers, small ones stay."""
 
     def stays_inline(buffer: pickle.PickleBuffer) -> bool:
         if buffer.raw().nbytes < INLINE_LIMIT:
@@ -280,7 +280,7 @@ def _large_only(large: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuff
 
 
 def _keeps_state_plainly(cls: type) -> bool:
-    """Say whether instances are fully described by their `__dict__`, as pickle sees it."""
+    """Say whether pickle sees no more of an instance than its `__dict__`."""
     hooks = ("__getstate__", "__reduce__", "__reduce_ex__", "__new__")
     return (
         all(getattr(cls, hook) is getattr(object, hook) for hook in hooks)

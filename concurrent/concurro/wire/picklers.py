@@ -33,7 +33,7 @@ _BASICS = ("__name__", "__package__", "__file__")
 
 
 class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """Pickles values; travelling classes and functions become references to units.
+    """Pickles values; travelling code becomes references to units.
 
     Attributes:
         needs: The blobs that loading takes, by digest.
@@ -90,7 +90,7 @@ class _Namespace:
 
 
 class UnitPickler(ValuePickler):
-    """Pickles a unit: its members and their functions by value, other classes by reference.
+    """Pickles a unit: its members by value, other classes by reference.
 
     Args:
         file: Where to.
@@ -166,7 +166,7 @@ class UnitPickler(ValuePickler):
         return rebuild.make_function, arguments, (state, slots), None, None, rebuild.set_function
 
     def _read(self, function: FunctionType) -> list[ModuleType]:
-        """Note which names a function uses; return the loaded modules that its body imports."""
+        """Note the names that a function uses; return the modules it imports."""
         package = function.__globals__.get("__package__") or ""
         modules = []
         for code in nested_code(function.__code__):

@@ -22,7 +22,7 @@ def nested_code(code: CodeType) -> Iterator[CodeType]:
 
 
 def imports_of(code: CodeType, package: str) -> list[str]:
-    """Return the modules that a code object imports, and what may be modules in them."""
+    """Return the modules that code imports, and what may be modules in them."""
     if _IMPORT_NAME not in code.co_code[::2]:
         return []
     names: list[str] = []

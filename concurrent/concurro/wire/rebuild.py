@@ -16,12 +16,12 @@ from concurro.kernel.declarations import build_interface, declare
 
 
 def make_function(code: CodeType, namespace: dict[str, Any], closure: tuple[CellType, ...] | None) -> FunctionType:
-    """Return a function whose globals are `namespace`; `set_function` does the rest."""
+    """Return a function with these globals; `set_function` does the rest."""
     return FunctionType(code, namespace, None, None, closure)
 
 
 def set_function(function: FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """Give a rebuilt function its attributes, closure and the globals that it uses."""
+    """Give a rebuilt function its attributes, closure and globals."""
     attributes, slots = state
     function.__dict__.update(attributes)
     function.__globals__.update(slots.pop("__globals__"))
@@ -65,12 +65,12 @@ def unit_namespace(ordinal: int, basics: dict[str, Any], bundle: bytes | None) -
 
 
 def unit_module(ordinal: int, basics: dict[str, Any], bundle: bytes | None) -> NoReturn:
-    """Stand for `Loader`'s modules: a module that travels with what is used of it."""
+    """Stand for `Loader`'s modules, which have what is used of them."""
     _refuse(ordinal, basics, bundle)
 
 
 def from_source(bundle: bytes, module: str, qualname: str) -> NoReturn:
-    """Stand for `CodeTable.from_source`: something defined in a module of a source bundle."""
+    """Stand for `CodeTable.from_source`: what a bundle's module defines."""
     _refuse(bundle, module, qualname)
 
 

@@ -56,7 +56,7 @@ class Travelling:
 
     @classmethod
     def of_main(cls, ship: Sequence[str] = ()) -> Travelling:
-        """Return what travels from this process: its script decides, or the working directory of a prompt."""
+        """Return what travels from here: the script decides, or a prompt's folder."""
         main = sys.modules.get("__main__")
         main_file = getattr(main, "__file__", None)
         if main_file is not None:
@@ -80,13 +80,16 @@ class Travelling:
         return known[1]
 
     def mentioned(self, pickled: bytes) -> bool:
-        """Say whether a pickle refers to such a module (seldom also when a text in it looks like one)."""
+        """Say whether a pickle refers to such a module.
+
+        Seldom it also does when a text in it is the name of one.
+        """
         if len(sys.modules) != self._seen:
             self.refresh()
         return self._pattern.search(pickled) is not None
 
     def refresh(self) -> None:
-        """Look at the imported modules again. Done alone whenever their number has changed."""
+        """Look at the imported modules again; it happens by itself as well."""
         modules = list(sys.modules)
         self._seen = len(modules)
         names = {name for name in modules if isinstance(name, str) and self.covers(name)} | set(_MAIN_NAMES)
@@ -102,7 +105,7 @@ class Travelling:
         }
 
     def roots(self) -> tuple[Path, ...]:
-        """Return the folders in which the source of a travelling module is looked for."""
+        """Return the folders in which sources of modules are looked for."""
         roots = [_root_of(folder) for folder in self.folders]
         for name in self._named:
             file = getattr(sys.modules.get(name), "__file__", None)
@@ -124,7 +127,7 @@ class Travelling:
 
 
 def _top_folder(folder: Path) -> Path:
-    """Return the folder of the outermost package around `folder`; itself when there is none."""
+    """Return the folder of the outermost package around `folder`, or itself."""
     while (folder / "__init__.py").exists() and (folder.parent / "__init__.py").exists():
         folder = folder.parent
     return folder
@@ -141,7 +144,7 @@ def _looks_like_folder(entry: str) -> bool:
 
 
 def _is_installed(path: Path) -> bool:
-    """Say whether `path` belongs to the standard library or to installed packages."""
+    """Say whether `path` is of the standard library or installed packages."""
     if not _SITE_FOLDERS.isdisjoint(path.parts):
         return True
     library = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]

@@ -34,7 +34,7 @@ class Unit:
         self.uses: list[Use] = []
 
     def is_current(self) -> bool:
-        """Say whether the globals that it was made from are still bound to the same values."""
+        """Say whether the globals that it was made from are still the same."""
         return all(use.is_current() for use in self.uses)
 
 
