@@ -1,0 +1,156 @@
+"""W1: how many tasks per second, submitted one by one, in bulk, and by a task system.
+
+Every clock starts when the workers are up: one task has been run before.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.plain_noop import noop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor, Future
+
+    from benchmarks.workloads import Setting
+
+SUBMITTED = 10_000
+IN_BULK = 200_000
+BY_A_SYSTEM = 200_000
+BY_A_SLOW_PEER = 20_000
+WINDOW = 2_000
+"""Tasks that a peer has in flight where a task system would be pulled under credit."""
+
+
+def _rate(count: int, work: Callable[[], int]) -> dict[str, float]:
+    """Return tasks per second; `work` returns how many results it saw."""
+    started = time.perf_counter()
+    seen = work()
+    seconds = time.perf_counter() - started
+    if seen != count:
+        message = f"{seen} results of {count} tasks"
+        raise AssertionError(message)
+    return {"rate": count / seconds, "seconds": seconds}
+
+
+def _submit_all(executor: Executor, count: int) -> int:
+    futures = [executor.submit(noop, number) for number in range(count)]
+    return sum(future.result() == number for number, future in enumerate(futures))
+
+
+def submit_to_cluster(setting: Setting) -> dict[str, float]:
+    """Submit each task to the executor of a cluster."""
+    from concurro import LocalCluster  # noqa: PLC0415 - peers must not pay for it
+
+    count = setting.count or SUBMITTED
+    with LocalCluster(workers=setting.workers) as cluster, cluster.executor() as executor:
+        executor.submit(noop, 0).result()
+        return _rate(count, lambda: _submit_all(executor, count))
+
+
+def submit_to_ppe(setting: Setting) -> dict[str, float]:
+    """Submit each task to a ProcessPoolExecutor."""
+    count = setting.count or SUBMITTED
+    with ProcessPoolExecutor(setting.workers) as executor:
+        executor.submit(noop, 0).result()
+        return _rate(count, lambda: _submit_all(executor, count))
+
+
+def submit_to_pool(setting: Setting) -> dict[str, float]:
+    """Submit each task to a multiprocessing.Pool."""
+    count = setting.count or SUBMITTED
+    with multiprocessing.Pool(setting.workers) as pool:
+        pool.apply(noop, (0,))
+
+        def work() -> int:
+            answers = [pool.apply_async(noop, (number,)) for number in range(count)]
+            return sum(answer.get() == number for number, answer in enumerate(answers))
+
+        return _rate(count, work)
+
+
+def _chunk(count: int, workers: int) -> int:
+    return max(1, count // (workers * 4))
+
+
+def map_on_cluster(setting: Setting) -> dict[str, float]:
+    """Map over the executor of a cluster."""
+    from concurro import LocalCluster  # noqa: PLC0415 - peers must not pay for it
+
+    count = setting.count or IN_BULK
+    with LocalCluster(workers=setting.workers) as cluster, cluster.executor() as executor:
+        executor.submit(noop, 0).result()
+        chunk = _chunk(count, setting.workers)
+        return _rate(count, lambda: sum(1 for _ in executor.map(noop, range(count), chunksize=chunk)))
+
+
+def map_on_ppe(setting: Setting) -> dict[str, float]:
+    """Map over a ProcessPoolExecutor, in chunks."""
+    with ProcessPoolExecutor(setting.workers) as executor:
+        return _map_in_chunks(executor, setting)
+
+
+def map_on_loky(setting: Setting) -> dict[str, float]:
+    """Map over loky's executor, in chunks."""
+    from loky import ProcessPoolExecutor as LokyExecutor  # noqa: PLC0415 - of the extra `bench`
+
+    with LokyExecutor(setting.workers) as executor:
+        return _map_in_chunks(executor, setting)
+
+
+def _map_in_chunks(executor: Any, setting: Setting) -> dict[str, float]:
+    count = setting.count or IN_BULK
+    executor.submit(noop, 0).result()
+    chunk = _chunk(count, setting.workers)
+    return _rate(count, lambda: sum(1 for _ in executor.map(noop, range(count), chunksize=chunk)))
+
+
+def map_on_pool(setting: Setting) -> dict[str, float]:
+    """Map over a multiprocessing.Pool, in chunks."""
+    count = setting.count or IN_BULK
+    with multiprocessing.Pool(setting.workers) as pool:
+        pool.apply(noop, (0,))
+        return _rate(count, lambda: len(pool.map(noop, range(count), _chunk(count, setting.workers))))
+
+
+def run_system(setting: Setting) -> dict[str, float]:
+    """Run a task system on a cluster."""
+    from benchmarks.noop import NoopSystem  # noqa: PLC0415 - peers must not pay for it
+    from concurro import LocalCluster  # noqa: PLC0415
+
+    count = setting.count or BY_A_SYSTEM
+    with LocalCluster(workers=setting.workers) as cluster:
+        cluster.run(NoopSystem(10))
+        return _rate(count, lambda: cluster.run(NoopSystem(count)))
+
+
+def see_each_finish_on_ppe(setting: Setting) -> dict[str, float]:
+    """Keep a window of tasks in a ProcessPoolExecutor; see each result by itself."""
+    count = setting.count or BY_A_SLOW_PEER
+    with ProcessPoolExecutor(setting.workers) as executor:
+        executor.submit(noop, 0).result()
+
+        def work() -> int:
+            window: deque[Future[int]] = deque()
+            seen = 0
+            for number in range(count):
+                window.append(executor.submit(noop, number))
+                if len(window) == WINDOW:
+                    window.popleft().result()
+                    seen += 1
+            return seen + sum(1 for future in window if future.result() >= 0)
+
+        return _rate(count, work)
+
+
+def see_each_finish_on_pool(setting: Setting) -> dict[str, float]:
+    """Take each result of a multiprocessing.Pool as it comes, no chunks."""
+    count = setting.count or BY_A_SYSTEM
+    with multiprocessing.Pool(setting.workers) as pool:
+        pool.apply(noop, (0,))
+        return _rate(count, lambda: sum(1 for _ in pool.imap_unordered(noop, range(count))))

@@ -1,0 +1,146 @@
+"""The workloads: what each measures, and who runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OURS = "concurro"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One thing that is measured.
+
+    Attributes:
+        name: How the command line names it; `W1` stands for every `W1-...`.
+        title: What it measures, in a line.
+        contenders: Name to `module:function`; the function takes a `Setting` and returns
+            metric name to value.
+        metric: The metric that ratios compare.
+        unit: Its unit.
+        more_is_better: Whether a larger value of it wins.
+    """
+
+    name: str
+    title: str
+    contenders: dict[str, str]
+    metric: str
+    unit: str
+    more_is_better: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a measurement may vary.
+
+    Attributes:
+        workers: Worker processes.
+        count: Tasks; None for the workload's own number.
+    """
+
+    workers: int = 2
+    count: int | None = None
+
+
+WORKLOADS = (
+    Workload(
+        "W1-submit",
+        "10 000 no-op tasks, each submitted by itself",
+        {
+            OURS: "benchmarks.many_tasks:submit_to_cluster",
+            "ppe": "benchmarks.many_tasks:submit_to_ppe",
+            "pool": "benchmarks.many_tasks:submit_to_pool",
+        },
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "W1-bulk",
+        "200 000 no-op tasks through map",
+        {
+            OURS: "benchmarks.many_tasks:map_on_cluster",
+            "ppe": "benchmarks.many_tasks:map_on_ppe",
+            "pool": "benchmarks.many_tasks:map_on_pool",
+            "loky": "benchmarks.many_tasks:map_on_loky",
+        },
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "W1-system",
+        "200 000 no-op tasks of a task system that sees each finish",
+        {
+            OURS: "benchmarks.many_tasks:run_system",
+            "ppe": "benchmarks.many_tasks:see_each_finish_on_ppe",
+            "pool": "benchmarks.many_tasks:see_each_finish_on_pool",
+        },
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "W2",
+        "500 times: submit one task, wait for its result",
+        {
+            OURS: "benchmarks.round_trips:on_cluster",
+            "concurro-tcp": "benchmarks.round_trips:over_tcp",
+            "ppe": "benchmarks.round_trips:on_ppe",
+            "pool": "benchmarks.round_trips:on_pool",
+        },
+        "p50",
+        "us",
+        more_is_better=False,
+    ),
+    Workload(
+        "W5",
+        "reverse MD5 in 128 jobs, from init_system to the answer",
+        {
+            OURS: "benchmarks.reverse_md5:on_cluster",
+            "ppe": "benchmarks.reverse_md5:on_ppe",
+            "fork": "benchmarks.reverse_md5:on_bare_fork",
+        },
+        "seconds",
+        "s",
+        more_is_better=False,
+    ),
+    Workload(
+        "W9",
+        "from an empty process to the first result, interpreter and imports included",
+        {
+            OURS: "benchmarks.first_result:from_cluster",
+            "ppe": "benchmarks.first_result:from_ppe",
+            "bare": "benchmarks.first_result:from_bare_interpreter",
+        },
+        "seconds",
+        "s",
+        more_is_better=False,
+    ),
+    Workload(
+        "lazy",
+        "ten million tasks from a generator: memory of every process while they run",
+        {OURS: "benchmarks.lazy_tasks:on_cluster"},
+        "growth",
+        "MiB",
+        more_is_better=False,
+    ),
+)
+
+
+def select(names: list[str]) -> list[Workload]:
+    """Return the workloads of these names; no names are all.
+
+    Raises:
+        LookupError: A name that no workload has.
+    """
+    if not names:
+        return list(WORKLOADS)
+    selected = []
+    for name in names:
+        found = [workload for workload in WORKLOADS if workload.name == name or workload.name.startswith(f"{name}-")]
+        if not found:
+            message = f"no workload {name!r}; there are {', '.join(workload.name for workload in WORKLOADS)}"
+            raise LookupError(message)
+        selected += found
+    return selected
