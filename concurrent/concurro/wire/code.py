@@ -73,6 +73,9 @@ class CodeTable:
         self._bundles: dict[bytes, SourceBundle] = {}
         self._own_bundle: BlobRef | None = None
         self._own_bundle_made = False
+        # Raised by refresh. Entries are not deleted there: they go at any moment by themselves, and
+        # a dictionary that changes while it is looped over is an error.
+        self._round = 0
         self._lock = threading.RLock()
 
     # What leaves
@@ -85,8 +88,7 @@ class CodeTable:
         with self._lock:
             self.travelling.refresh()
             self._own_bundle_made = False
-            for key in [key for key, known in self._known.items() if not known.arrived]:
-                del self._known[key]
+            self._round += 1
 
     def goes_by_value(self, value: Any) -> bool:
         """Say whether a class, function, module or interface travels by value."""
@@ -117,7 +119,9 @@ class CodeTable:
         known = self._known.get(id(value))
         if known is None or known.member() is not value:
             return None
-        return known if known.arrived or known.unit.is_current() else None
+        if known.arrived:
+            return known
+        return known if known.round == self._round and known.unit.is_current() else None
 
     def source_of(self, value: Any) -> tuple[bytes, str, str] | None:
         """Return (bundle, module, qualified name) of what a bundle defined."""
@@ -231,7 +235,7 @@ class CodeTable:
         for index, member in enumerate(members):
             reference = weakref.ref(member, self._forgetter(id(member), ref.digest))
             unit.members.append(reference)
-            self._known[id(member)] = Known(reference, unit, index, arrived=arrived)
+            self._known[id(member)] = Known(reference, unit, index, 0 if arrived else self._round, arrived=arrived)
         return unit
 
     def _forgetter(self, key: int, digest: bytes) -> Callable[[weakref.ref[Any]], None]:

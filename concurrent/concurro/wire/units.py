@@ -63,17 +63,19 @@ class Known:
         member: The class or function.
         unit: Its unit.
         index: Its place in the unit.
+        round: The round of `CodeTable.refresh` in which the unit was made.
         arrived: Whether it was rebuilt here; such a unit is never made again.
         rides_inline: Whether the code rides in the payload at its next use. A lambda is often
             used once, and a blob of its own would cost a round trip.
     """
 
-    __slots__ = ("arrived", "index", "member", "rides_inline", "unit")
+    __slots__ = ("arrived", "index", "member", "rides_inline", "round", "unit")
 
-    def __init__(self, member: weakref.ref[Any], unit: Unit, index: int, *, arrived: bool) -> None:
+    def __init__(self, member: weakref.ref[Any], unit: Unit, index: int, made_in: int, *, arrived: bool) -> None:
         self.member = member
         self.unit = unit
         self.index = index
+        self.round = made_in
         self.arrived = arrived
         self.rides_inline = not arrived and _may_ride_inline(member(), unit)
 
