@@ -325,6 +325,8 @@ class SchedulerCore:
     def _attempt_failed(self, task: TaskRecord, outcome: Outcome, failure: Failure) -> None:
         if outcome is Outcome.LOST:
             task.crashes += 1
+        elif outcome is Outcome.SLAVE_LOST:
+            task.slave_losses += 1
         task.outcome = outcome
         task.failure = failure
         self.scheduler.handle_task(task)
@@ -375,6 +377,7 @@ def _class_entry(system: SystemRecord, task_class: TaskClass) -> list[Any]:
         task_class.requires,
         payload,
         blobs,
+        system.system_id,
     ]
 
 

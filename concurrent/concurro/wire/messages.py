@@ -68,7 +68,7 @@ class Kind(IntEnum):
     STARTED = 19  # [leases]: of a RECALL, those that had started; they stay
 
     # Master to slave.
-    CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs], ...]
+    CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs, system id], ...]
     LEASES = 25  # [[lease, system, class, number, attempt, payload, blobs], ...]
     RECALL = 26  # [leases]
     KILL = 27  # [leases]: running or not, no result is wanted
