@@ -28,7 +28,7 @@ class BlobRelay:
     def __init__(self, spool: BlobStore, send: SendTo) -> None:
         self._spool = spool
         self._send = send
-        self._holders: dict[bytes, Hashable] = {}
+        self._holders: dict[bytes, dict[Hashable, None]] = {}
         self._owned: dict[Hashable, set[bytes]] = {}
         self._waiting: dict[tuple[bytes, int], list[Hashable]] = {}
         self._asked: dict[Hashable, set[tuple[bytes, int]]] = {}
@@ -38,7 +38,7 @@ class BlobRelay:
         """Note that `peer` has blobs that belong to `owner`."""
         owned = self._owned.setdefault(owner, set())
         for _, digest, _ in blobs:
-            self._holders.setdefault(digest, peer)
+            self._holders.setdefault(digest, {})[peer] = None
             owned.add(digest)
 
     def drop(self, owner: Hashable) -> None:
@@ -79,8 +79,10 @@ class BlobRelay:
         """Forget a peer; who waits for its blobs is told."""
         for key in list(self._asked.pop(peer, ())):
             self._missing(peer, key, 0)
-        for digest in [digest for digest, holder in self._holders.items() if holder == peer]:
-            del self._holders[digest]
+        for digest, holders in list(self._holders.items()):
+            holders.pop(peer, None)
+            if not holders:
+                del self._holders[digest]
         for waiters in self._waiting.values():
             if peer in waiters:
                 waiters.remove(peer)
@@ -93,8 +95,8 @@ class BlobRelay:
             chunk = self._spool.get(digest)[offset : offset + min(length, CHUNK_SIZE)]
             self._send(peer, Kind.BLOB_CHUNK, [digest, size, offset], (chunk,))
             return
-        holder = self._holders.get(digest)
-        if holder is None or holder == peer:
+        holder = next((holder for holder in self._holders.get(digest, ()) if holder != peer), None)
+        if holder is None:
             self._send(peer, Kind.BLOB_MISSING, [digest, size], ())
             return
         waiters = self._waiting.setdefault((digest, offset), [])

@@ -32,7 +32,7 @@ EVENT_PERIOD = 0.25
 VIEW_PERIOD = 0.5
 """How often a host is told how loaded the slaves are [s]."""
 
-LEAST_WINDOW = 64
+LEAST_WINDOW = 256
 MOST_WINDOW = 32_768
 BYTE_WINDOW = 64 * 1024 * 1024
 
