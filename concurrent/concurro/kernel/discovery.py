@@ -279,6 +279,8 @@ def _summary(error: BaseException) -> str:
 
 def _place_in(error: BaseException, path: Path) -> str:
     """Return the line of a file at which its import failed, if it was one of its own."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f" ({path}:{error.lineno})"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return f" ({path}:{lines[-1]})" if lines else ""
 

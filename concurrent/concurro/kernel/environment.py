@@ -70,7 +70,7 @@ class Environment:
         config: str | os.PathLike[str] | Mapping[str, object] | Config | None = None,
         *,
         kind: str = "application",
-        plugins: Iterable[str | os.PathLike[str]] = (),
+        plugins: Iterable[str | os.PathLike[str] | type[Any]] = (),
         strict_plugins: bool = False,
     ) -> None:
         """Read the settings; import components only if the settings speak about them.
@@ -78,11 +78,13 @@ class Environment:
         Args:
             config: What `Config.load` takes.
             kind: What it is the environment of.
-            plugins: Files and folders with components, beside those that are found.
+            plugins: Files and folders with components, beside those that are found; also
+                classes, for this environment alone.
             strict_plugins: Whether a broken plugin is fatal.
 
         Raises:
             ConfigError: A setting cannot be used, or nobody reads it.
+            ComponentError: A class among the plugins cannot be a component.
             BrokenPluginError: With `strict_plugins`: something is broken.
         """
         if kind not in KINDS:
@@ -90,7 +92,8 @@ class Environment:
             raise ConfigError(message)
         self.config = Config.load(config)
         self.kind = kind
-        self.plugins = tuple(str(Path(path).absolute()) for path in plugins)
+        named = list(plugins)
+        self.plugins = tuple(str(Path(path).absolute()) for path in named if not isinstance(path, type))
         self.strict = strict_plugins
         directlyProvides(self, KINDS[kind])
         self._lock = threading.RLock()
@@ -98,6 +101,9 @@ class Environment:
         self._live = Components("live")
         self._instances: dict[type[Any], object] = {}
         self._lifecycle = Lifecycle()
+        for factory in named:
+            if isinstance(factory, type):
+                self._inventory.declare(factory, "")
         self.config.check(self._inventory.known_tables(self.config.tables))
         if strict_plugins and self.broken:
             listed = "\n".join(f"  - {offer.factory} ({offer.source}): {offer.reason}" for offer in self.broken)
@@ -149,6 +155,9 @@ class Environment:
 
     def declare(self, factory: type[Any], source: str = "") -> None:
         """Offer a class in this environment alone.
+
+        If the settings have a table for it, name it among the `plugins` of the constructor
+        instead: tables that nobody reads are refused there.
 
         Raises:
             ComponentError: It has no usable name or no interface.

@@ -36,7 +36,7 @@ def test_an_unknown_option_of_a_component_is_refused_with_closest_name(tmp_path)
 
 
 def test_an_unknown_option_on_the_command_line_is_refused():
-    with pytest.raises(ConfigError, match="command line: unknown option 'wrkers' in .slave.; did you mean 'workers'"):
+    with pytest.raises(ConfigError, match=r"command line: unknown option 'wrkers' in .slave.; did you mean 'workers'"):
         Config.load({}, overrides={"slave.wrkers": 1}, environ={})
 
 
