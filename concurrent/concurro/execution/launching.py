@@ -10,14 +10,13 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-import concurro
 from concurro.errors import NodeStartError
 from concurro.execution.launcher import MESSAGE_SIZE
+from concurro.execution.program import python_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _STOP_LIMIT = 8.0
-_PROGRAM = "import sys; sys.path.append({root!r}); from concurro.execution.launcher import main; main()"
 
 
 class Launcher:
@@ -70,8 +68,7 @@ class Launcher:
             NodeStartError: The interpreter cannot be executed.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        root = str(Path(concurro.__file__).parent.parent)
-        command = [sys.executable, "-P", "-c", _PROGRAM.format(root=root), str(theirs.fileno()), str(os.getpid())]
+        command = python_command("concurro.execution.launcher", str(theirs.fileno()), str(os.getpid()))
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
                 [*command, self._folder],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from concurro.nodes.handle import SystemHandle
     from concurro.system import TaskSystem
     from concurro.task import Task
+
+WORKER_PATIENCE = 2.0
+"""How long `slaves` waits for workers that are being replaced [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +107,14 @@ class LocalCluster:
 
     @property
     def slaves(self) -> tuple[LocalSlave, ...]:
-        """The slaves that are connected now."""
-        return tuple(
-            LocalSlave(slave["id"], slave["pid"], tuple(slave["worker_pids"])) for slave in self.status()["slaves"]
-        )
+        """The slaves that are connected now; workers that are just starting are waited for."""
+        deadline = time.monotonic() + WORKER_PATIENCE
+        while True:
+            listed = self.status()["slaves"]
+            missing = any(len(slave["worker_pids"]) < slave["workers"] and not slave["sick"] for slave in listed)
+            if not missing or time.monotonic() > deadline or self._processes is None:
+                return tuple(LocalSlave(one["id"], one["pid"], tuple(one["worker_pids"])) for one in listed)
+            time.sleep(0.01)
 
     def close(self) -> None:
         """End everything; nothing is left when it returns. Idempotent."""

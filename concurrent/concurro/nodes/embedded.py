@@ -17,13 +17,13 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgpack
 
-import concurro
 from concurro.config import Config
 from concurro.errors import ConcurroError, NodeStartError
+from concurro.execution.program import python_command
 from concurro.transport.stream import Channel
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ START_LIMIT = 60.0
 STOP_LIMIT = 15.0
 FOLDER_PREFIX = "concurro-"
 
-_PROGRAM = "import sys; sys.path.append({root!r}); from concurro.nodes.boot import main; main()"
-
 
 class NodeProcess:
     """One node in a process of its own, ended by closing its channel."""
@@ -44,8 +42,7 @@ class NodeProcess:
     def __init__(self, role: str, config: Config, plugins: Sequence[str], folder: str = "") -> None:
         """Start it; `wait_ready` waits for it."""
         ours, theirs = socket.socketpair()
-        root = str(Path(concurro.__file__).parent.parent)
-        command = [sys.executable, "-P", "-c", _PROGRAM.format(root=root), str(theirs.fileno())]
+        command = python_command("concurro.nodes.boot", str(theirs.fileno()))
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
                 command,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import socket
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import concurro
 from concurro.execution.launching import describe_status
+from concurro.execution.program import python_command
 from concurro.transport.stream import StreamLink
 from concurro.wire.messages import Kind, Message, pack_message, unpack_message
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from concurro.execution.launching import Launcher
     from concurro.transport.loop import Loop
 
-_PROGRAM = "import sys; sys.path.append({root!r}); from concurro.nodes.host import main; main()"
 _CHANNEL = "3"
 
 HOST_CHILD = 1 << 32
@@ -54,8 +51,7 @@ class HostProcesses:
     def start(self, number: int) -> None:
         """Execute the host of a system."""
         ours, theirs = socket.socketpair()
-        root = str(Path(concurro.__file__).parent.parent)
-        command = [sys.executable, "-P", "-c", _PROGRAM.format(root=root), _CHANNEL]
+        command = python_command("concurro.nodes.host", _CHANNEL)
         link = self._links[number] = StreamLink(self._loop, ours, "host")
         link.on_message = lambda frames: self._on_message(number, unpack_message(frames))
         self._launcher.execute_host(HOST_CHILD + number, command, [theirs.detach()])

@@ -20,7 +20,6 @@ from concurro.execution.agent import SlaveAgent
 from concurro.execution.launching import Launcher
 from concurro.ids import Role, SlaveRecord
 from concurro.interfaces import ITaskScheduler
-from concurro.kernel import Environment
 from concurro.nodes.answers import describe_status, explain
 from concurro.nodes.hosts import HOST_CHILD, HostProcesses
 from concurro.nodes.node import Node

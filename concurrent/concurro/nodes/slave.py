@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("concurro.slave")
 
 CHECK_PERIOD = 1.0
+WORKER_PATIENCE = 5.0
 OWN_STALL = 3.0
 
 
@@ -63,9 +64,18 @@ class SlaveNode(Node):
         )
         self._stop_beating = keep_beating(self.loop, lambda: [self._peer] if self._peer is not None else [])
         self._agent.start()
-        patience = float(config["slave.connect_timeout"])
-        self._dial(patience or None)
         self._check()
+        self._dial_when_ready(self.loop.now() + WORKER_PATIENCE)
+
+    def _dial_when_ready(self, deadline: float) -> None:
+        """Join with workers that run; a slave whose workers do not start joins all the same, and says why."""
+        agent = self._agent
+        if agent is None or self._stopping:
+            return
+        if len(agent.worker_pids()) < agent.core.slots and self.loop.now() < deadline:
+            self.loop.after(0.005, lambda: self._dial_when_ready(deadline))
+            return
+        self._dial(float(self.env.config["slave.connect_timeout"]) or None)
 
     def _close(self) -> None:
         self._stop_beating()
