@@ -1,0 +1,128 @@
+"""`concurrent status`, `explain` and `cancel`: ask a running master."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from concurro.cli.fields import aligned
+from concurro.cli.outcomes import CommandFailure
+from concurro.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from concurro.nodes.application import ApplicationNode
+
+JSON_VERSION = 1
+PATIENCE = 3.0
+"""How long to wait for a master to answer unless the configuration says otherwise [s]."""
+
+ANSWER_LIMIT = 30.0
+
+
+def _master_options(function: Callable[..., None]) -> Callable[..., None]:
+    config = click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it.")
+    master = click.option("--master", metavar="URL", help="Address of the master.")
+    return master(config(function))
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command("status")
+@_master_options
+@_json_option
+def status_command(master: str | None, config: str | None, *, as_json: bool) -> None:
+    """Show the slaves and systems of a master."""
+    with _asked(master, config) as application:
+        status = application.status()
+    if as_json:
+        click.echo(json.dumps(status, indent=2))
+        return
+    for line in status_lines(status):
+        click.echo(line)
+
+
+@click.command("explain")
+@click.argument("wanted", metavar="ID")
+@_master_options
+@_json_option
+def explain_command(wanted: str, master: str | None, config: str | None, *, as_json: bool) -> None:
+    """Say why a task or a system is where it is."""
+    with _asked(master, config) as application:
+        sentence = _ask(application, "explain", wanted)
+    click.echo(json.dumps({"version": JSON_VERSION, "id": wanted, "explanation": sentence}) if as_json else sentence)
+
+
+@click.command("cancel")
+@click.argument("wanted", metavar="ID")
+@_master_options
+def cancel_command(wanted: str, master: str | None, config: str | None) -> None:
+    """Cancel a system."""
+    with _asked(master, config) as application:
+        was_open = _ask(application, "cancel", wanted)
+    if not was_open:
+        message = f"there is no running system {wanted}; see concurrent status"
+        raise CommandFailure(message)
+    click.echo(f"system {wanted} is being cancelled", err=True)
+
+
+def status_lines(status: dict[str, Any]) -> list[str]:
+    """Return the state of a master as lines for people."""
+    lines = [f"master {status['url']}  pid {status['pid']}  up {status['uptime']:.0f} s", ""]
+    slaves = [
+        (
+            slave["id"],
+            str(slave["workers"]),
+            str(slave["running"]),
+            str(slave["queued"]),
+            str(slave["finished"]),
+            f"sick: {slave['sick']}" if slave["sick"] else "leaving" if slave["draining"] else "ok",
+        )
+        for slave in status["slaves"]
+    ]
+    if slaves:
+        lines += aligned([("SLAVE", "WORKERS", "RUNNING", "QUEUED", "FINISHED", "STATE"), *slaves])
+    else:
+        lines.append(f"no slaves; start one with: concurrent-slave --master {status['url']}")
+    systems = [
+        (
+            system["system_id"],
+            system["name"],
+            system["state"],
+            str(system["open"]),
+            str(system["done"]),
+            str(system["failed"]),
+            f"{system['elapsed']:.1f} s",
+        )
+        for system in status["systems"]
+    ]
+    lines.append("")
+    if systems:
+        lines += aligned([("SYSTEM", "NAME", "STATE", "OPEN", "DONE", "FAILED", "ELAPSED"), *systems])
+    else:
+        lines.append("no systems")
+    return lines
+
+
+@contextmanager
+def _asked(master: str | None, path: str | None) -> Iterator[ApplicationNode]:
+    from concurro.nodes.application import ApplicationNode  # noqa: PLC0415 - not for --help
+
+    config = Config.load(path, overrides={"application.master": master})
+    if config.origin("application.connect_timeout") == "default":
+        config = Config.load(config, overrides={"application.connect_timeout": str(PATIENCE)})
+    url = str(config["application.master"] or config["slave.master"])
+    with ApplicationNode(url, config=config) as application:
+        yield application
+
+
+def _ask(application: ApplicationNode, question: str, wanted: str) -> Any:
+    try:
+        return application.request(question, [wanted]).result(ANSWER_LIMIT)
+    except LookupError as error:
+        raise CommandFailure(str(error.args[0] if error.args else error)) from None

@@ -1,0 +1,215 @@
+"""`concurrent run` and `concurrent submit`: a task system from a file or by name.
+
+load --> fill parameters --> open a cluster or dial --> submit --> wait --> print
+Ctrl-C: cancel --> wait for what was gathered --> print --> 130
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from concurro.cli.interruption import interruptible
+from concurro.cli.loading import find_system
+from concurro.cli.outcomes import EXIT_FAILED, EXIT_INTERRUPTED, CommandFailure
+from concurro.cli.parameters import build_system
+from concurro.cli.report import Report, print_detached, print_report
+from concurro.config import Config
+from concurro.kernel import Environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from concurro.nodes.application import ApplicationNode
+    from concurro.nodes.cluster import LocalCluster
+    from concurro.nodes.handle import SystemHandle
+
+CANCEL_LIMIT = 10.0
+"""How long a cancelled job may take to gather what it has [s]."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What somebody asked for on the command line.
+
+    Attributes:
+        target: `FILE[:CLASS]` or `NAME`.
+        parameters: `NAME=VALUE`, as typed.
+        master: Address; None for the configuration's.
+        workers: Of the embedded cluster; None for the configuration's.
+        detach: Whether to leave after the submission.
+        inline: Whether to do everything in this process.
+        as_json: Whether to print JSON.
+        config: File or folder; None to search.
+        plugins: Files and folders with components.
+        strict_plugins: Whether a broken plugin is fatal.
+        timeout: Seconds after which the job is cancelled [s]; None for none.
+        progress: Whether to show progress.
+    """
+
+    target: str
+    parameters: tuple[str, ...] = ()
+    master: str | None = None
+    workers: int | None = None
+    detach: bool = False
+    inline: bool = False
+    as_json: bool = False
+    config: str | None = None
+    plugins: tuple[str, ...] = ()
+    strict_plugins: bool = False
+    timeout: float | None = None
+    progress: bool = True
+
+
+def _common_options(function: Callable[..., None]) -> Callable[..., None]:
+    options = [
+        click.argument("target", metavar="FILE[:CLASS]|NAME"),
+        click.option(
+            "-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
+            help="Set a parameter of the task system; may be repeated.",
+        ),
+        click.option("--master", metavar="URL", help="Address of a master, e.g. tcp://127.0.0.1:8081 or ipc://PATH."),
+        click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it."),
+        click.option("--plugins", metavar="PATH", multiple=True, help="File or folder with components; may be repeated."),
+        click.option("--strict-plugins", is_flag=True, help="A broken plugin is an error."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command("run")
+@_common_options
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Workers of the embedded cluster.")
+@click.option("--detach", is_flag=True, help="Leave after the submission; the job goes on at the master.")
+@click.option("--inline", is_flag=True, help="Do everything in this process and thread: for debuggers.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Cancel the job after S seconds."
+)
+@click.option("--no-progress", "progress", flag_value=False, default=True, help="Do not show progress.")
+def run_command(**options: Any) -> None:
+    """Run a task system and print its result.
+
+    The result goes to standard output, everything else to standard error. Without a master the
+    job runs on a cluster of this machine that lives as long as the command.
+
+    Exit codes: 0 done, 1 the job failed, 2 usage or configuration, 3 no master or refused,
+    130 interrupted.
+    """
+    execute(RunRequest(**options))
+
+
+@click.command("submit")
+@_common_options
+def submit_command(**options: Any) -> None:
+    """Submit a task system to a master and leave; print its id."""
+    execute(RunRequest(**options, detach=True), dial=True)
+
+
+def execute(request: RunRequest, *, dial: bool = False) -> None:
+    """Do what was asked.
+
+    Args:
+        request: What was asked.
+        dial: Whether a master is dialled even if none was named.
+
+    Raises:
+        CommandFailure: It cannot be done.
+        click.exceptions.Exit: With the exit code, when that is not 0.
+    """
+    with interruptible():
+        config = Config.load(request.config, overrides={"application.master": request.master})
+        master = str(config["application.master"] or "")
+        if dial and not master:
+            master = str(config["slave.master"])
+        _check(request, master)
+        environment = Environment(config, plugins=request.plugins, strict_plugins=request.strict_plugins)
+        found = find_system(request.target, environment)
+        system = build_system(found.system_class, request.parameters, found.defaults)
+        request = replace(request, master=master)
+        with _opened(request, environment.config, found.main_file) as cluster:
+            started = time.monotonic()
+            handle = cluster.submit(system, detach=request.detach)
+            if request.detach:
+                print_detached(handle.system_id, master, as_json=request.as_json)
+                return
+            report = _follow(handle, request, started)
+    print_report(report, as_json=request.as_json)
+    if report.exit_code:
+        raise click.exceptions.Exit(report.exit_code)
+
+
+def _check(request: RunRequest, master: str) -> None:
+    if request.detach and not master:
+        message = "--detach needs a master that goes on: give --master URL, or set [application] master"
+        raise CommandFailure(message)
+    if request.inline and request.master:
+        message = "--inline does everything here; it cannot be combined with --master"
+        raise CommandFailure(message)
+    if request.inline and request.detach:
+        message = "--inline does everything here; it cannot be combined with --detach"
+        raise CommandFailure(message)
+    if request.workers is not None and master and not request.inline:
+        message = f"--workers is for the embedded cluster; the master at {master} has slaves of its own"
+        raise CommandFailure(message)
+
+
+@contextmanager
+def _opened(request: RunRequest, config: Config, main_file: str | None) -> Iterator[ApplicationNode | LocalCluster]:
+    """Give what the system is submitted to; close it afterwards."""
+    if request.master and not request.inline:
+        from concurro.nodes.application import ApplicationNode  # noqa: PLC0415 - one of the two is enough
+
+        with ApplicationNode(request.master, config=config, main_file=main_file) as application:
+            yield application
+        return
+    from concurro.nodes.cluster import LocalCluster  # noqa: PLC0415 - one of the two is enough
+
+    with LocalCluster(
+        request.workers, config=config, plugins=request.plugins, inline=request.inline, main_file=main_file
+    ) as cluster:
+        yield cluster
+
+
+def _follow(handle: SystemHandle, request: RunRequest, started: float) -> Report:
+    """Wait for the end of a system, whatever ends it."""
+    late = False
+    interrupted = False
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_progress(handle, shown=request.progress))
+            late = not _wait(handle, request.timeout)
+    except KeyboardInterrupt:
+        interrupted = True
+        click.echo("interrupted: cancelling the job; once more kills it", err=True)
+    if late or interrupted:
+        handle.cancel()
+        _wait(handle, CANCEL_LIMIT)
+    elapsed = time.monotonic() - started
+    report = Report.of(handle, elapsed)
+    if interrupted:
+        return replace(report, exit_code=EXIT_INTERRUPTED)
+    if late:
+        message = f"the job did not end within {request.timeout:g} s and was cancelled"
+        return replace(report, exit_code=EXIT_FAILED, failure=message, failure_type="TimeoutError")
+    return report
+
+
+def _progress(handle: SystemHandle, *, shown: bool) -> Any:
+    if not shown:
+        return nullcontext()
+    from concurro.nodes.display import live_progress  # noqa: PLC0415 - only who looks pays for it
+
+    return live_progress(handle)
+
+
+def _wait(handle: SystemHandle, timeout: float | None) -> bool:
+    """Wait for the end; return whether it came."""
+    done, _ = concurrent.futures.wait([handle], timeout)
+    return bool(done)
