@@ -40,6 +40,7 @@ class FakeWorker:
         self.tokens = 0
         self.chunks = deque()
         self.running = None
+        self.unreported = []
 
     def claim(self):
         """Start the next task, if its token is left; return its lease or None."""
@@ -114,13 +115,24 @@ class SlaveDriver:
 
     def report(self, worker, duration=MICROSECOND, outcome=Outcome.DONE):
         """Let the running task end."""
+        self.finish(worker, duration, outcome)
+        self.flush(worker)
+
+    def finish(self, worker, duration=MICROSECOND, outcome=Outcome.DONE):
+        """Let the running task end, its result still in the worker."""
         fake = self.workers[worker]
-        result = [fake.running, int(outcome), b"value", None, duration]
+        fake.unreported.append([fake.running, int(outcome), b"value", None, duration])
         fake.running = None
+
+    def flush(self, worker):
+        """Let a worker report what has ended."""
+        fake = self.workers[worker]
+        assert not fake.unreported or self.core.current_lease(worker) == fake.unreported[0][0]
+        results, fake.unreported = fake.unreported, []
         ended = fake.at_end()
         if ended:
             fake.chunks.popleft()
-        self.core.worker_results(worker, [result], ended, self.now)
+        self.core.worker_results(worker, results, ended, self.now)
         self.step()
 
     def skip(self, worker):

@@ -20,6 +20,9 @@ class SlaveCoreMachine(RuleBasedStateMachine):
         self.count = 0
         self.given = set()
         self.killed = set()
+        self.workers_get_ready()
+        self.lease_tasks(1, 0, 1)
+        self.run_a_task(0, MICROSECOND)
 
     @rule(size=st.integers(1, 12), number=st.integers(0, 2), system=st.integers(1, 2))
     def lease_tasks(self, size, number, system):
@@ -45,7 +48,7 @@ class SlaveCoreMachine(RuleBasedStateMachine):
             if self.driver.workers[worker].claim() is not None:
                 self.driver.report(worker, duration)
             elif self.driver.workers[worker].at_end():
-                self.driver.skip(worker)
+                self.driver.flush(worker)
 
     @rule(pick=st.integers(0, 5))
     def begin_a_task(self, pick):
@@ -53,6 +56,20 @@ class SlaveCoreMachine(RuleBasedStateMachine):
         worker = self._worker(pick)
         if worker is not None and self.driver.workers[worker].running is None:
             self.driver.workers[worker].claim()
+
+    @rule(pick=st.integers(0, 5), tasks=st.integers(1, 5))
+    def end_tasks_without_a_word(self, pick, tasks):
+        """A worker runs some of a chunk and keeps the results for later."""
+        worker = self._worker(pick)
+        if worker is None:
+            return
+        fake = self.driver.workers[worker]
+        for _ in range(tasks):
+            if fake.running is None and fake.claim() is None:
+                return
+            if not fake.chunks[0]:
+                return  # the last of a chunk is reported
+            self.driver.finish(worker)
 
     @rule(pick=st.integers(0, 5), duration=DURATIONS)
     def end_a_task(self, pick, duration):
@@ -130,7 +147,7 @@ class SlaveCoreMachine(RuleBasedStateMachine):
                 if fake.running is not None or fake.claim() is not None:
                     self.driver.report(worker)
                 elif fake.at_end():
-                    self.driver.skip(worker)
+                    self.driver.flush(worker)
             self.driver.tick(11.0)
         assert self.driver.core.inventory() == []
         self.every_lease_is_somewhere_exactly_once()
@@ -140,5 +157,5 @@ class SlaveCoreMachine(RuleBasedStateMachine):
         return workers[pick % len(workers)] if workers else None
 
 
-SlaveCoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+SlaveCoreMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
 TestSlaveCoreMachine = SlaveCoreMachine.TestCase
