@@ -168,7 +168,7 @@ class ResultNotPicklable(TaskError, TypeError):  # noqa: N818 - a fixed public n
     """The task ran, but its result cannot travel back."""
 
 
-class RemoteTraceback(ConcurroError):
+class RemoteTraceback(ConcurroError):  # noqa: N818 - a fixed public name
     """The traceback of another process, as the cause of an exception here."""
 
     def __str__(self) -> str:

@@ -241,7 +241,7 @@ class TaskRecord:
     @property
     def size(self) -> int:
         """Bytes that travel with it, large parts included [B]."""
-        return len(self.payload) + sum(blob[2] for blob in self.blobs or ())
+        return len(self.payload) + sum(int(blob[2]) for blob in self.blobs or ())
 
 
 class SystemRecord:
@@ -367,6 +367,4 @@ class SlaveRecord:
 
     def view(self) -> SlaveView:
         """Return what others may see of it."""
-        return SlaveView(
-            self.id, self.host, self.workers, self.running, self.queued, self.rating, dict(self.resources)
-        )
+        return SlaveView(self.id, self.host, self.workers, self.running, self.queued, self.rating, dict(self.resources))

@@ -8,9 +8,18 @@ implementations say only what they do differently. Plugin authors import
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface, implementer
 from zope.interface.interface import InterfaceClass
+
+if TYPE_CHECKING:
+    import queue
+    from collections.abc import Collection, Iterable
+
+    from concurro.errors import TaskError
+    from concurro.ids import Failure, SlaveRecord, SystemRecord, TaskRecord
+    from concurro.task import Task
 
 __all__ = [
     "Attribute",
@@ -29,7 +38,7 @@ __all__ = [
 ]
 
 
-class _TaskSystemInterface(InterfaceClass):  # type: ignore[misc]  # zope's stubs give it no type
+class _TaskSystemInterface(InterfaceClass):
     """The interface that a job may name as its base class.
 
     `class Job(ITaskSystem)` yields a subclass of `TaskSystem` (PEP 560). The import is
@@ -56,22 +65,22 @@ class ITaskSystem(Interface, metaclass=_TaskSystemInterface):
 
     system_id = Attribute("Unique id (str), made when the system is constructed.")
 
-    def init_system(master):  # type: ignore[no-untyped-def]
+    def init_system(master: IMaster) -> None:
         """Prepare the system. Called once in the host, before everything else."""
 
-    def get_system_id():  # type: ignore[no-untyped-def]
+    def get_system_id() -> str:
         """Return `system_id`."""
 
-    def generate_tasks(master):  # type: ignore[no-untyped-def]
+    def generate_tasks(master: IMaster) -> Iterable[Task] | None:
         """Return an iterable of tasks; None is an empty one. It is pulled lazily."""
 
-    def task_finished(master, task, result, error):  # type: ignore[no-untyped-def]
+    def task_finished(master: IMaster, task: Task, result: Any, error: TaskError | None) -> None:
         """Take a final task: `error` is None, or a `TaskError` and `result` None."""
 
-    def gather_result(master):  # type: ignore[no-untyped-def]
+    def gather_result(master: IMaster) -> tuple[Any, Any]:
         """Return `(result, error)`; `error` is None, an exception or any value."""
 
-    def is_complete(master):  # type: ignore[no-untyped-def]
+    def is_complete(master: IMaster) -> bool:
         """Say whether the computation has finished. Never asked before the first pull."""
 
 
@@ -83,22 +92,22 @@ class IMaster(Interface):
     num_workers = Attribute("Workers of all slaves (int).")
     slaves = Attribute("Tuple of `SlaveView` records.")
 
-    def push_task(task):  # type: ignore[no-untyped-def]
+    def push_task(task: Task) -> str:
         """Emit one more task; return its task id."""
 
-    def push_tasks(tasks):  # type: ignore[no-untyped-def]
+    def push_tasks(tasks: Iterable[Task]) -> list[str]:
         """Emit more tasks; return the list of their ids."""
 
-    def cancel_task(task_id):  # type: ignore[no-untyped-def]
+    def cancel_task(task_id: str) -> None:
         """Cancel a task; it then reaches `task_finished` with a `TaskCancelled` error."""
 
-    def report_progress(done, total=None, message=""):  # type: ignore[no-untyped-def]
+    def report_progress(done: int, total: int | None = None, message: str = "") -> None:
         """Tell the application how far the system is."""
 
-    def publish(value):  # type: ignore[no-untyped-def]
+    def publish(value: Any) -> None:
         """Stream a partial result to the application."""
 
-    def now():  # type: ignore[no-untyped-def]
+    def now() -> float:
         """Return the time of the current input, seconds since the epoch [s]."""
 
     random = Attribute("A `random.Random`, the same again under recovery.")
@@ -111,48 +120,48 @@ class ITaskManager(Interface):
     Thread-safe.
     """
 
-    def init(identity, address):  # type: ignore[no-untyped-def]
+    def init(identity: str, address: str) -> None:
         """Learn whose manager this is. Both texts may be empty."""
 
-    def get_num_workers():  # type: ignore[no-untyped-def]
+    def get_num_workers() -> int:
         """Return how many tasks can run at once (int)."""
 
-    def start():  # type: ignore[no-untyped-def]
+    def start() -> None:
         """Start the workers. Tasks may be pushed from now on."""
 
-    def stop():  # type: ignore[no-untyped-def]
+    def stop() -> None:
         """End the workers at once; what was not finished ends as cancelled. Idempotent."""
 
-    def update_pool(num_workers):  # type: ignore[no-untyped-def]
+    def update_pool(num_workers: int) -> None:
         """Change the number of workers (int, 1 or more). Running tasks are not disturbed.
 
         Raises:
             ValueError: Fewer than one.
         """
 
-    def push_task(task):  # type: ignore[no-untyped-def]
+    def push_task(task: Task) -> None:
         """Queue a task; a task without an id gets one."""
 
-    def wait_for_all(timeout=None):  # type: ignore[no-untyped-def]
+    def wait_for_all(timeout: float | None = None) -> None:
         """Wait until every pushed task is final.
 
         Raises:
             TimeoutError: After `timeout` seconds [s].
         """
 
-    def get_results_queue():  # type: ignore[no-untyped-def]
+    def get_results_queue() -> queue.Queue[tuple[Task, Any, TaskError | None]]:
         """Return the `queue.Queue` of `(task, result, error)`."""
 
-    def create_task(task_class, *args, **kwargs):  # type: ignore[no-untyped-def]
+    def create_task(task_class: type[Task], *args: Any, **kwargs: Any) -> Task:
         """Return `task_class(*args, **kwargs)` with a unique `task_id`."""
 
-    def task_finished(task, result, error):  # type: ignore[no-untyped-def]
+    def task_finished(task: Task, result: Any, error: TaskError | None) -> None:
         """Notice a final task. Called once per task, just before it is queued."""
 
-    def cancel(task_id):  # type: ignore[no-untyped-def]
+    def cancel(task_id: str) -> bool:
         """Cancel a task, running or not; return whether it was still open."""
 
-    def drain():  # type: ignore[no-untyped-def]
+    def drain() -> list[Task]:
         """Take nothing new, give back the tasks that have not started (list), let the rest end."""
 
 
@@ -164,50 +173,50 @@ class ITaskScheduler(Interface):
     note what happened; `tick` decides.
     """
 
-    def setup(master):  # type: ignore[no-untyped-def]
+    def setup(master: ISchedulerHost) -> None:
         """Learn the `ISchedulerHost`. Called once, before everything else."""
 
-    def rate_slaves():  # type: ignore[no-untyped-def]
+    def rate_slaves() -> None:
         """Rate again every slave whose state changed."""
 
-    def start_system(task_system):  # type: ignore[no-untyped-def]
+    def start_system(task_system: SystemRecord) -> None:
         """Notice a new system. An ended one is recognised by its `state` at the next tick."""
 
-    def push_tasks(tasks):  # type: ignore[no-untyped-def]
+    def push_tasks(tasks: list[TaskRecord]) -> None:
         """Queue tasks of one system, in this order."""
 
-    def push_task(task):  # type: ignore[no-untyped-def]
+    def push_task(task: TaskRecord) -> None:
         """Queue one task."""
 
-    def handle_task(task):  # type: ignore[no-untyped-def]
+    def handle_task(task: TaskRecord) -> None:
         """Take a task that lost its lease: queue it back, or `finish` it with an error.
 
         `task.outcome` is None when it was handed back unstarted (never charged), else how the
         attempt failed; `task.failure`, `task.crashes` and `task.slave_losses` are up to date.
         """
 
-    def task_pushed(slave_id):  # type: ignore[no-untyped-def]
+    def task_pushed(slave_id: str) -> None:
         """Notice that a slave acquired a task."""
 
-    def _tasked_pushed(slave_id):  # type: ignore[no-untyped-def]
+    def _tasked_pushed(slave_id: str) -> None:
         """Do as `task_pushed`, under its historical name."""
 
-    def task_finished(task, result, error):  # type: ignore[no-untyped-def]
+    def task_finished(task: TaskRecord, result: Any, error: Failure | None) -> None:
         """Notice a final task: `result` is an opaque payload, `error` a Failure or None."""
 
-    def slave_joined(slave):  # type: ignore[no-untyped-def]
+    def slave_joined(slave: SlaveRecord) -> None:
         """Notice a new slave."""
 
-    def slave_left(slave_id, reason):  # type: ignore[no-untyped-def]
+    def slave_left(slave_id: str, reason: str) -> None:
         """Forget a slave. Its tasks come through `handle_task`."""
 
-    def cancel(task_id):  # type: ignore[no-untyped-def]
+    def cancel(task_id: str) -> None:
         """Forget a queued task; the host has cancelled it already."""
 
-    def explain(task_id):  # type: ignore[no-untyped-def]
+    def explain(task_id: str) -> str:
         """Return one true sentence: why the task is where it is."""
 
-    def tick(now):  # type: ignore[no-untyped-def]
+    def tick(now: float) -> None:
         """Decide: lease queued tasks, take back badly placed ones. `now` is monotonic [s]."""
 
 
@@ -217,16 +226,16 @@ class ISchedulerHost(Interface):
     slaves = Attribute("Dict of slave id to `SlaveRecord`.")
     systems = Attribute("Dict of system number to `SystemRecord`.")
 
-    def lease(task, slave_id):  # type: ignore[no-untyped-def]
+    def lease(task: TaskRecord, slave_id: str) -> int:
         """Give the slave the right to run the task; return the lease (int)."""
 
-    def take_back(leases):  # type: ignore[no-untyped-def]
+    def take_back(leases: Iterable[int]) -> None:
         """Ask for leases back. What has not started returns through `handle_task`."""
 
-    def finish(task, error):  # type: ignore[no-untyped-def]
+    def finish(task: TaskRecord, error: Failure | None) -> None:
         """End a task for good with a `Failure`; `task.outcome` says of which kind."""
 
-    def now():  # type: ignore[no-untyped-def]
+    def now() -> float:
         """Return the time of the current batch, monotonic [s]."""
 
     random = Attribute("A `random.Random`.")
@@ -235,17 +244,17 @@ class ISchedulerHost(Interface):
 class ITaskScheduleStrategy(Interface):
     """Rates slaves and picks the next one. Loop thread only."""
 
-    def setup(scheduler, master):  # type: ignore[no-untyped-def]
+    def setup(scheduler: ITaskScheduler, master: ISchedulerHost) -> None:
         """Learn the scheduler and its `ISchedulerHost`. Called once."""
 
-    def rate(slave):  # type: ignore[no-untyped-def]
+    def rate(slave: SlaveRecord) -> float:
         """Return the slave's rating (float, less is better).
 
         Called when the slave's state changed, never per task per slave. Remember what
         `get_next_slave` needs.
         """
 
-    def get_next_slave(task=None, slaves=None):  # type: ignore[no-untyped-def]
+    def get_next_slave(task: TaskRecord | None = None, slaves: Collection[str] | None = None) -> str | None:
         """Return the id of the slave for the next task, or None.
 
         `slaves`: ids that may be chosen, None for all. The answer is one of them.
@@ -255,32 +264,32 @@ class ITaskScheduleStrategy(Interface):
 class ILifecycle(Interface):
     """A component that is started and stopped by the kernel, in order of dependency."""
 
-    def start():  # type: ignore[no-untyped-def]
+    def start() -> None:
         """Start. Everything that this component selects has started already."""
 
-    def stop():  # type: ignore[no-untyped-def]
+    def stop() -> None:
         """Stop. Called once for each `start` that returned."""
 
 
 class IMasterService(Interface):
     """A named service of the master, reached with `ApplicationNode.service(name)`."""
 
-    def call(peer_id, method, arguments):  # type: ignore[no-untyped-def]
+    def call(peer_id: str, method: str, arguments: list[Any]) -> Any:
         """Answer one call of a peer; `arguments` and the answer are plain msgpack values."""
 
-    def peer_left(peer_id):  # type: ignore[no-untyped-def]
+    def peer_left(peer_id: str) -> None:
         """Notice that a peer is gone."""
 
 
 class IWorkerService(Interface):
     """A named service inside every worker process."""
 
-    def call(method, arguments):  # type: ignore[no-untyped-def]
+    def call(method: str, arguments: list[Any]) -> Any:
         """Answer one call; `arguments` and the answer are plain msgpack values."""
 
 
 class ICommandGroup(Interface):
     """Adds a group of commands to `concurrent`."""
 
-    def command():  # type: ignore[no-untyped-def]
+    def command() -> Any:
         """Return a click command or group; its name is the component's."""

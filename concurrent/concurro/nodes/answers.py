@@ -96,4 +96,5 @@ def explain_system(core: SchedulerCore, life: SystemLife, now: float) -> str:
     if not core.slaves:
         return f"{who} waits: no slave is connected; {len(record.open)} tasks are open."
     waiting = len(record.open) - record.leased
-    return f"{who} runs: {record.leased} tasks are leased, {waiting} queued, {record.done} done, {record.failed} failed."
+    ended = f"{record.done} done, {record.failed} failed"
+    return f"{who} runs: {record.leased} tasks are leased, {waiting} queued, {ended}."

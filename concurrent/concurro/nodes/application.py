@@ -27,7 +27,6 @@ from concurro.nodes.waiting import wait_with_progress
 from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
 from concurro.wire.blobs import BlobStore
-from concurro.wire.messages import Kind
 from concurro.wire.payload import Packer
 from concurro.wire.transfer import BlobTransfer
 from concurro.wire.travelling import Travelling
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from concurro.errors import TaskError
     from concurro.nodes.embedded import EmbeddedCluster
     from concurro.task import Task
+    from concurro.wire.messages import Kind
 
 ACCEPT_LIMIT = 60.0
 REQUEST_LIMIT = 30.0
@@ -180,10 +180,7 @@ class ApplicationNode(Control):
             NotPicklableError: It cannot travel; names the culprit.
             MasterUnreachable: No master answered.
         """
-        if not isinstance(system, TaskSystem):
-            hint = "; give an instance, not the class" if isinstance(system, type) else ""
-            message = f"expected a task system, got {type(system).__qualname__}{hint}"
-            raise InvalidTaskError(message)
+        check_system(system)
         if weight <= 0:
             message = f"weight must be above 0, got {weight!r}"
             raise ValueError(message)
@@ -430,6 +427,18 @@ class ApplicationNode(Control):
                 plain.cancelled.append(number)
                 self._plain_dirty = True
         self._loop.wake()
+
+
+def check_system(value: object) -> None:
+    """Refuse what is no task system.
+
+    Raises:
+        InvalidTaskError: It is something else; a class was given, perhaps.
+    """
+    if not isinstance(value, TaskSystem):
+        hint = "; give an instance, not the class" if isinstance(value, type) else ""
+        message = f"expected a task system, got {type(value).__qualname__}{hint}"
+        raise InvalidTaskError(message)
 
 
 def _outcome_of(handle: Any) -> tuple[Any, Any]:

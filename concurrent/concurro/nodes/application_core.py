@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import MasterUnreachable, TaskError, UnknownSystemError
 from concurro.ids import ProgressRecord
-from concurro.nodes.handle import SystemHandle
 from concurro.nodes.ledger import TaskLedger
 from concurro.wire.failures import original
 from concurro.wire.messages import Kind, Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from concurrent.futures import Future
 
+    from concurro.nodes.handle import SystemHandle
     from concurro.task import Task
     from concurro.wire.payload import Packer
     from concurro.wire.transfer import BlobTransfer
@@ -201,8 +201,9 @@ class ApplicationCore:
             owner = ("event", body[0])
             self._fetch(blobs, owner, lambda error: self._event(body, error))
         elif kind == Kind.ENDED:
-            blobs = (body[2] or [None, None, None])[2] if (body[2] or [1])[0] == 0 else None
-            self._fetch(blobs, ("system", body[3]), lambda error: self._system_ended(body, error))
+            result = body[2]
+            large = result[2] if result is not None else None
+            self._fetch(large, ("system", body[3]), lambda error: self._system_ended(body, error))
         elif kind == Kind.REPLY:
             self._replied(*body[:3])
         elif self._transfer is not None:

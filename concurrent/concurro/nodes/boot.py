@@ -4,6 +4,8 @@
         [role, config, plugins, folder] -->
                                         <-- ["ready", url or slave id] or ["failed", pickled error, text]
         EOF either way: the other is gone
+
+Whatever keeps the node from starting goes back as the error that it is.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def main() -> None:
     role, config, plugins, folder = msgpack.unpackb(frames[0])
     node: Any = None
     try:
-        node = _make(role, pickle.loads(config), plugins, folder, channel)  # noqa: S301 - from our own parent
+        node = _make(role, pickle.loads(config), plugins, folder, channel)
         threading.Thread(target=_watch, args=(channel, node), name="concurro-parent", daemon=True).start()
         node.run()
     except BaseException as error:  # noqa: BLE001 - every fault goes to the parent

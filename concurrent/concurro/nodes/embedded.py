@@ -1,7 +1,8 @@
 """Node processes of one local cluster: a master and slaves, started and ended here.
 
     this process == stream == master (standalone or not) -- slaves
-    a private folder (0700) holds the socket; whoever ends last removes it
+
+A private folder (0700) holds the socket; whoever ends last removes it.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class NodeProcess:
         self.stop()
         error = None
         with contextlib.suppress(Exception):
-            error = pickle.loads(facts[0])  # noqa: S301 - from our own child
+            error = pickle.loads(facts[0])
         if isinstance(error, ConcurroError):
             raise error
         message = f"the {self._role} did not start: {facts[1]}"
@@ -202,7 +203,7 @@ def make_private_folder() -> str:
     chosen = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     if len(chosen) > 80:  # noqa: PLR2004 - room for the name of a socket
         shutil.rmtree(chosen, ignore_errors=True)
-        return tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir="/tmp")  # noqa: S108 - mkdtemp makes it ours alone
+        return tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir="/tmp")
     return chosen
 
 

@@ -137,7 +137,7 @@ class SystemHandle(Future[Any]):
         try:
             if result is not None and result[0] == Outcome.DONE:
                 self._gathered = packer.loads(result[1], result[2])
-                value, gathered_error = self._gathered  # type: ignore[misc]
+                value, gathered_error = self._gathered
                 if gathered_error is not None:
                     error = as_exception(gathered_error)
             elif result is not None:

@@ -106,7 +106,7 @@ class Host:
                 raise SystemLoadError(message)  # noqa: TRY301 - one way out for every fault of loading
         except BaseException as fault:  # noqa: BLE001 - loading runs user code, which may do anything
             if isinstance(fault, ImportError) and not isinstance(fault, SystemLoadError):
-                fault = explain_import(fault, None)  # noqa: PLW2901
+                fault = explain_import(fault, None)
             failure = describe(fault, dumps=self._packer.dumps_whole, loads=self._packer.loads_whole)
             end = [SystemState.FAILED.value, [int(Outcome.RAISED), [*failure, "loading"], None]]
             self._send(Kind.OUT, [number, 0, 0, [], [], [], [], None, end, {}])

@@ -43,7 +43,7 @@ class MasterView:
     def __init__(self, core: HostCore, system_id: str, name: str, seed: int) -> None:
         self.system_id = system_id
         self.log = logging.getLogger(f"concurro.system.{name}")
-        self.random = random.Random(seed)  # noqa: S311 - reproducible on purpose
+        self.random = random.Random(seed)
         self.slaves: tuple[SlaveView, ...] = ()
         self._core = core
         self._wall = 0.0
@@ -199,7 +199,8 @@ class HostCore:
                 if not self._round:
                     self._begin_round()
             self.callback = "generate_tasks"
-            task = next(self._iterator, _EXHAUSTED)  # type: ignore[call-overload]
+            assert self._iterator is not None  # noqa: S101 - a round has begun
+            task: Any = next(self._iterator, _EXHAUSTED)
             if task is _EXHAUSTED:
                 self._iterator = None
                 self._pulled = True

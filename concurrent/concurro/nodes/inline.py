@@ -11,15 +11,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import ClosedError, InvalidTaskError
+from concurro.errors import ClosedError
 from concurro.ids import Outcome, SystemState
-from concurro.nodes.application import TaskFuture
+from concurro.nodes.application import TaskFuture, check_system
 from concurro.nodes.application_core import progress_record, resolve
 from concurro.nodes.handle import Control, SystemHandle
 from concurro.nodes.host_core import HostCore
 from concurro.nodes.ledger import TaskLedger
 from concurro.nodes.waiting import wait_with_progress
-from concurro.system import TaskSystem
 from concurro.wire.blobs import BlobStore
 from concurro.wire.failures import describe
 from concurro.wire.payload import Packer
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from concurro.ids import ProgressRecord
     from concurro.kernel import Environment
+    from concurro.system import TaskSystem
     from concurro.task import Task
 
 PULL = 64
@@ -56,9 +56,7 @@ class InlineApplication(Control):
         """Run a task system to its end; return its handle, which is done."""
         del options
         self._check_open()
-        if not isinstance(system, TaskSystem):
-            message = f"expected a task system, got {type(system).__qualname__}"
-            raise InvalidTaskError(message)
+        check_system(system)
         known = self._handles.get(system.system_id)
         if known is not None:
             return known

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import TaskError
 from concurro.ids import Failure, Outcome, format_task_id, parse_task_id
 from concurro.task import check_task, task_class_key
 from concurro.wire.failures import describe, rebuild
@@ -18,6 +17,7 @@ from concurro.wire.failures import describe, rebuild
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from concurro.errors import TaskError
     from concurro.task import Task
     from concurro.wire.payload import Packer
 

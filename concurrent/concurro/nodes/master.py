@@ -108,9 +108,7 @@ class MasterNode(Node):
         self._listener = Listener(self.loop, str(config["master.listen"]), self._welcome)
         self._url = self._listener.url
         self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder)
-        self._hosts = HostProcesses(
-            self.loop, self._launcher, self._host_message, self._host_started, self._host_lost
-        )
+        self._hosts = HostProcesses(self.loop, self._launcher, self._host_message, self._host_started, self._host_lost)
         self._launcher.on_started = self._child_started
         self._launcher.on_ended = self._child_ended
         self._launcher.on_failed = self._child_failed
@@ -282,7 +280,8 @@ class MasterNode(Node):
             seed = int.from_bytes(os.urandom(6), "big")
             self._table.submit(peer.id, token, system_id, name, payload, blobs, options, now, seed)
         elif kind == Kind.OPEN:
-            self._table.open(peer.id, *body[:3], now)
+            token, system_id, name = body[:3]
+            self._table.open(peer.id, token, system_id, name, now)
         elif kind == Kind.ATTACH:
             self._table.attach(peer.id, *body[:2])
         elif kind == Kind.CANCEL_SYSTEM:

@@ -124,14 +124,14 @@ class Node:
             self._ready.set()
             self.on_ready()
             self.loop.run()
-        except BaseException as fault:  # noqa: BLE001 - handed to the caller of start or run
+        except BaseException as fault:
             if opened:
                 log.exception("the %s ended with an error", self.kind)
             self._fault = fault
         finally:
             try:
                 self._close()
-            except Exception as fault:  # noqa: BLE001 - a half-opened node has half of its parts
+            except Exception as fault:
                 if opened:
                     log.exception("the %s did not end cleanly", self.kind)
                 elif self._fault is None:

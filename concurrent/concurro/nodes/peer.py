@@ -95,7 +95,8 @@ class Peer:
 
     def _fault(self, error: Exception) -> None:
         self._faults += 1
-        log.warning("bad message from %s: %s", self.id or self.link.peer, error, exc_info=not isinstance(error, ProtocolError))
+        unforeseen = not isinstance(error, ProtocolError)
+        log.warning("bad message from %s: %s", self.id or self.link.peer, error, exc_info=unforeseen)
         if self._faults >= PROTOCOL_ERROR_LIMIT or self.session.received == 0:
             self.closed = True
             self.link.close()
@@ -201,7 +202,7 @@ class Dialer:
         if self._deadline is not None and now >= self._deadline:
             self.on_failed(self._unreachable(now))
             return
-        delay = self._delay * (0.5 + random.random())  # noqa: S311 - jitter
+        delay = self._delay * (0.5 + random.random())
         self._delay = min(LONGEST_DELAY, self._delay * 1.6)
         if self._deadline is not None:
             delay = min(delay, max(0.01, self._deadline - now))

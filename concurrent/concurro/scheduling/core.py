@@ -80,7 +80,7 @@ class SchedulerCore:
         self.epoch = epoch
         self.slaves: dict[str, SlaveRecord] = {}
         self.systems: dict[int, SystemRecord] = {}
-        self.random = random.Random(seed)  # noqa: S311 - scheduling is no secret
+        self.random = random.Random(seed)
         self.stale_results = 0
         self._now = 0.0
         self._counter = 0
@@ -196,7 +196,7 @@ class SchedulerCore:
         for slave_id, known in self._known_classes.items():
             mine = {key for key in known if key[0] == system.number}
             if mine:
-                known -= mine
+                known.difference_update(mine)
                 self._orders(slave_id).forgets.append(system.number)
 
     # Slaves
@@ -331,9 +331,7 @@ class SchedulerCore:
         task.failure = failure
         self.scheduler.handle_task(task)
 
-    def _end_task(
-        self, task: TaskRecord, outcome: int, value: Any, blobs: list[Any] | None, nanoseconds: int
-    ) -> None:
+    def _end_task(self, task: TaskRecord, outcome: int, value: Any, blobs: list[Any] | None, nanoseconds: int) -> None:
         """Take a task out of the open set and report it to its system, in one step."""
         system = task.system
         del system.open[task.number]

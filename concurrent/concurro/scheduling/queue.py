@@ -29,7 +29,7 @@ LEAST_COST = 2e-5
 class ClassQueue:
     """The queued tasks of one class of one system, in order."""
 
-    __slots__ = ("blocked", "tasks", "task_class")
+    __slots__ = ("blocked", "task_class", "tasks")
 
     def __init__(self, task_class: TaskClass) -> None:
         self.task_class = task_class

@@ -92,8 +92,9 @@ class RatedScheduler(Component):
 
     def slave_left(self, slave_id: str, reason: str) -> None:  # noqa: ARG002 - the interface's signature
         """Forget a slave."""
-        for table in (self._dirty, self._idle, self._ahead, self._recalling, self._heard):
-            table.pop(slave_id, None)  # type: ignore[attr-defined]
+        tables: tuple[dict[str, Any], ...] = (self._dirty, self._idle, self._ahead, self._recalling, self._heard)
+        for table in tables:
+            table.pop(slave_id, None)
 
     def cancel(self, task_id: str) -> None:
         """Leave the task where it is queued: a cancelled one is passed over."""
@@ -184,9 +185,7 @@ class RatedScheduler(Component):
         slaves = self._host.slaves
         return any(len(slaves[one].leases) < lease_depth(slaves[one].workers, duration) for one in candidates)
 
-    def _ask(
-        self, task: TaskRecord, pool: dict[str, SlaveRecord], requires: dict[str, float]
-    ) -> SlaveRecord | None:
+    def _ask(self, task: TaskRecord, pool: dict[str, SlaveRecord], requires: dict[str, float]) -> SlaveRecord | None:
         if not pool:
             return None
         if requires:

@@ -133,12 +133,7 @@ class Loop:
 
     def turn(self, timeout: float | None) -> None:
         """Wait at most `timeout` seconds for events [s], handle them, flush."""
-        if self._posted or self._requested:
-            timeout = 0.0
-        elif self._timers:
-            delay = max(0.0, self._timers[0][0] - time.monotonic())
-            timeout = delay if timeout is None else min(delay, timeout)
-        ready: list[tuple[Any, int]] = self._selector.select(timeout)
+        ready: list[tuple[Any, int]] = self._selector.select(self._patience(timeout))
         self.wakeups += 1
         for key, mask in ready:
             on_readable, on_writable = key.data
@@ -165,6 +160,15 @@ class Loop:
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+    def _patience(self, timeout: float | None) -> float | None:
+        """Return how long to wait for events [s]; None for ever."""
+        if self._posted or self._requested:
+            return 0.0
+        if self._timers:
+            delay = max(0.0, self._timers[0][0] - time.monotonic())
+            return delay if timeout is None else min(delay, timeout)
+        return timeout
 
     def _run_timers(self) -> None:
         now = time.monotonic()

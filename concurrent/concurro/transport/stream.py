@@ -41,7 +41,7 @@ class StreamLink:
     ordered = True
 
     def __init__(self, loop: Loop, stream: socket.socket, peer: str = "") -> None:
-        stream.setblocking(False)
+        stream.setblocking(False)  # noqa: FBT003 - the standard library's signature
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             stream.setsockopt(socket.SOL_SOCKET, option, _BUFFER_SIZE)
         self.peer = peer
@@ -141,7 +141,8 @@ class StreamLink:
         queue = self._queue
         if len(queue) == 1:
             return [queue.popleft()]
-        batch, size = [], 0
+        batch: list[Any] = []
+        size = 0
         while queue and len(batch) < _IOV_LIMIT and size < _BUFFER_SIZE:
             size += len(queue[0])
             batch.append(queue.popleft())
@@ -218,7 +219,7 @@ class StreamListener:
             self._socket.close()
             message = f"cannot listen on ipc://{path}: {error.strerror}"
             raise AddressError(message) from error
-        self._socket.setblocking(False)
+        self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self._inode = os.stat(path).st_ino  # noqa: PTH116
         loop.watch(self._socket.fileno(), self._acceptable)
 
@@ -305,7 +306,7 @@ class Channel:
     """The blocking end of a parent-child stream, for a process that only reads and answers."""
 
     def __init__(self, stream: socket.socket) -> None:
-        stream.setblocking(True)
+        stream.setblocking(True)  # noqa: FBT003 - the standard library's signature
         self._stream = stream
         self._decoder = Decoder()
         self._ready: deque[list[bytes]] = deque()

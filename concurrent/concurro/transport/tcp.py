@@ -37,7 +37,9 @@ _FAILED_EVENTS = (
 class _Socket:
     """A zmq socket in a Loop: reads until empty, whatever its descriptor says."""
 
-    def __init__(self, loop: Loop, kind: int, on_frames: Callable[[Any], None], on_event: Callable[[Any], None]) -> None:
+    def __init__(
+        self, loop: Loop, kind: int, on_frames: Callable[[Any], None], on_event: Callable[[Any], None]
+    ) -> None:
         self._loop = loop
         self.context = zmq.Context(io_threads=1)
         self.zmq: zmq.Socket[bytes] = self.context.socket(kind)
@@ -96,9 +98,9 @@ class _Socket:
         """Post another turn when something is readable: the descriptor only tells of changes."""
         if self.closed:
             return
-        if self.zmq.EVENTS & zmq.POLLIN:
+        if int(self.zmq.EVENTS) & zmq.POLLIN:
             self._loop.post(self._drain)
-        if self._monitor.EVENTS & zmq.POLLIN:
+        if int(self._monitor.EVENTS) & zmq.POLLIN:
             self._loop.post(self.drain_events)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
-from concurro.ids import BlobRef
 from concurro.wire.blobs import Assembly
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from concurro.ids import BlobRef
     from concurro.wire.blobs import BlobStore
 
     Sender = Callable[[Kind, list[Any], tuple[Any, ...]], None]
