@@ -19,7 +19,8 @@ settings.load_profile("concurro")
 
 
 @pytest.fixture
-def runtime_folder() -> Iterator[Path]:
+def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Give a short private folder; afterwards prove that nothing was left behind."""
+    tmp_path_factory.getbasetemp()  # `tmp_path` must not come to lie below the watched folder
     with watch_leftovers() as folder:
         yield folder
