@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from concurro.cli.config import config_group
 from concurro.cli.plugins import plugins_group
+from concurro.config import Config
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugins_file"
 
@@ -119,3 +121,14 @@ def test_writes_a_first_file_that_changes_nothing(run, tmp_path):
     assert "concurrent.toml" not in shown.stdout
     assert again.exit_code == 2
     assert "exists; --force overwrites it" in again.stderr
+
+
+def test_the_file_in_the_documentation_can_be_used(tmp_path):
+    page = (EXAMPLE.parents[1] / "docs" / "how-to" / "configure.rst").read_text()
+    block = page.split(".. code-block:: toml\n")[1].split("\nEvery option")[0]
+    (tmp_path / "concurrent.toml").write_text(textwrap.dedent(block))
+
+    config = Config.load(tmp_path, environ={})
+
+    assert (config["slave.workers"], config["slave.memory_limit"]) == (4, 2 * 2**30)
+    assert config["slave.resources"] == {"gpu": 1}
