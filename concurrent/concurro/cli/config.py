@@ -50,7 +50,7 @@ def show_config(config_path: str | None, *, origin: bool, as_json: bool) -> None
 @click.argument("path", default=FILE_NAME, type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite a file that exists.")
 def init_config(path: Path, *, force: bool) -> None:
-    """Write a commented file with every option at its default to PATH (a file or a folder)."""
+    """Write a commented file with every default to PATH, a file or folder."""
     file = path / FILE_NAME if path.is_dir() else path
     try:
         with file.open("w" if force else "x", encoding="utf-8") as stream:

@@ -23,7 +23,7 @@ class ConfigurationFailure(click.ClickException):
 
 @contextmanager
 def configuration_errors() -> Iterator[None]:
-    """Report errors of configuration and components as a message, without a traceback."""
+    """Report a wrong configuration as a message, without a traceback."""
     try:
         yield
     except (ConfigError, ComponentError) as error:
@@ -31,7 +31,7 @@ def configuration_errors() -> Iterator[None]:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines with columns of equal width; the last one is not padded."""
+    """Return rows as lines with columns of equal width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()

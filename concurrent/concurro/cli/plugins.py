@@ -1,4 +1,4 @@
-"""`concurrent plugins`: list what is offered, check that it keeps its contracts."""
+"""`concurrent plugins`: list what is offered, check its contracts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def plugins_group() -> None:
 @click.option("--strict-plugins", is_flag=True, help="End with 2 when a plugin is broken.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_plugins(config_path: str | None, plugins: tuple[str, ...], *, strict_plugins: bool, as_json: bool) -> None:
-    """List every component: what it implements, its name, its state, where it comes from."""
+    """List every component, its state and where it comes from."""
     with configuration_errors():
         environment = Environment(config_path, plugins=plugins, strict_plugins=strict_plugins)
         offers = environment.offers()
@@ -62,7 +62,7 @@ def list_plugins(config_path: str | None, plugins: tuple[str, ...], *, strict_pl
 def check_plugins(
     names: tuple[str, ...], config_path: str | None, plugins: tuple[str, ...], *, behaviour: bool
 ) -> None:
-    """Check components against their interfaces and list all faults; without NAME, check all.
+    """Check components, or all, against their interfaces; list all faults.
 
     Ends with 1 when a component has faults.
     """

@@ -132,7 +132,10 @@ class Config:
         return setting.value
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of `table.key`; `default` if nothing sets it and it is not the core's."""
+        """Return the value of `table.key`, or `default`.
+
+        The default is for keys of components that nothing sets; the core's options have their own.
+        """
         table, option_key = _split(key)
         if table not in CORE_TABLES and self._find(table, option_key) is None:
             return default
@@ -198,7 +201,7 @@ class Config:
     # Travelling
 
     def to_plain(self) -> dict[str, object]:
-        """Return plain values from which `load` makes an equal config in another process."""
+        """Return plain values; `load` makes an equal config of them elsewhere."""
         return {
             _PLAIN_MARK: 1,
             "settings": _plain(self._settings),

@@ -82,7 +82,7 @@ def list_options(
 
 
 def default_file(component_tables: Mapping[str, Mapping[str, Option[Any]]] | None = None) -> str:
-    """Return a commented `concurrent.toml` in which every option has its default."""
+    """Return a commented `concurrent.toml` that sets nothing."""
     parts = [_FILE_HEAD]
     for table, options in {**CORE_TABLES, **(component_tables or {})}.items():
         declaration = CORE_TABLE_CLASSES.get(table)

@@ -326,7 +326,7 @@ class SizeOption(_Bounded[int | None]):
 
 
 def options_of(owner: type) -> Mapping[str, Option[Any]]:
-    """Return the options of a class and its bases by key, in order of declaration."""
+    """Return the options of a class by key, those of its bases first."""
     return {
         name: attribute
         for parent in reversed(owner.__mro__)

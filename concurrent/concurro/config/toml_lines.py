@@ -53,7 +53,7 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
 
 
 def line_of(lines: dict[tuple[str, ...], int], path: tuple[str, ...]) -> int | None:
-    """Return the line of a key, or of the longest part of its path that has one."""
+    """Return the line of a key, or of what it stands in."""
     while path:
         if path in lines:
             return lines[path]

@@ -1,4 +1,4 @@
-"""The catalog: every declaration, a named adapter from a kind of environment."""
+"""Hold what is offered: a named adapter from a kind of environment each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Catalog:
-    """What is offered. Nothing is instantiated here. Guarded by its environment's lock."""
+    """What is offered. Nothing is instantiated here.
+
+    Guarded by its environment's lock.
+    """
 
     def __init__(self) -> None:
         self._components: Any = Components("catalog")  # the stubs lack its `adapters`
@@ -55,7 +58,7 @@ class Catalog:
         return [declaration for _, declaration in sorted(found, key=lambda pair: str(pair[0]))]
 
     def elsewhere(self, interface: type[Any], name: str) -> list[Declaration]:
-        """Return the declarations of that name, whatever their kinds of environment."""
+        """Return the declarations of that name, for whatever environment."""
         return list(self._declarations.get((interface, name), ()))
 
     def __iter__(self) -> Any:

@@ -1,4 +1,4 @@
-"""Check a component against its interface: all faults, each with its place."""
+"""Check a component against its interface: all faults, with places."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def place_of(thing: Any) -> str:
-    """Return `file:line` of a class, method or function; its module when there is no source."""
+    """Return `file:line` of a class or function, else its module."""
     if inspect.isfunction(function := inspect.unwrap(getattr(thing, "__func__", thing))):
         return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
     try:
@@ -48,7 +48,10 @@ def class_faults(interface: type[Any], factory: type[Any]) -> list[str]:
 
 
 def object_faults(interface: type[Any], component: object) -> list[str]:
-    """Return what is wrong with a built component: declaration, methods, attributes, invariants."""
+    """Return what is wrong with a built component.
+
+    Its declaration, its methods, its attributes, the interface's invariants.
+    """
     factory = type(component)
     faults = []
     told = set()

@@ -90,7 +90,7 @@ def built_in_declarations() -> list[Declaration]:
 
 
 def declarations_of(factory: Any, source: str, factory_name: str = "") -> tuple[Declaration, ...]:
-    """Return the declarations of a class: one per interface that it implements.
+    """Return the declarations of a class, one per interface.
 
     Args:
         factory: The class.
@@ -151,7 +151,7 @@ def plugin_files(paths: Iterable[Path], folders: Iterable[Path]) -> list[Path]:
 
 
 def load_file(path: Path) -> Found:
-    """Return what a file offers: its own classes that have a `name` and an interface."""
+    """Return what a file offers: own classes with a name and an interface."""
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
@@ -234,7 +234,7 @@ def _python_files(folder: Path) -> list[Path]:
 
 
 def _load_module(path: Path, text: str) -> ModuleType:
-    """Execute a file under its private name; the same text again is the same module."""
+    """Execute a file under a private name, the same text only once."""
     digest = hashlib.blake2b(f"{path}\0{text}".encode(), digest_size=6).hexdigest()
     name = f"{FILE_PLUGIN_PREFIX}{digest}_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}"
     if name in sys.modules:
@@ -278,7 +278,7 @@ def _summary(error: BaseException) -> str:
 
 
 def _place_in(error: BaseException, path: Path) -> str:
-    """Return the line of a file at which its import failed, if it was one of its own."""
+    """Return the line of a file at which its import failed, if any."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f" ({path}:{error.lineno})"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]

@@ -73,7 +73,7 @@ class Environment:
         plugins: Iterable[str | os.PathLike[str] | type[Any]] = (),
         strict_plugins: bool = False,
     ) -> None:
-        """Read the settings; import components only if the settings speak about them.
+        """Read the settings; import only what the settings speak about.
 
         Args:
             config: What `Config.load` takes.
@@ -128,7 +128,7 @@ class Environment:
             return component
 
     def get_all(self, interface: type[I]) -> tuple[I, ...]:
-        """Return all enabled components of an interface, by name; broken ones are logged."""
+        """Return all components of an interface; broken ones are logged."""
         with self._lock:
             return tuple(self._get_all(interface, ()))
 
@@ -148,7 +148,7 @@ class Environment:
             return component
 
     def names(self, interface: type[Any]) -> list[str]:
-        """Return the names of all enabled components of an interface that are offered here."""
+        """Return the names of an interface's components that are offered here."""
         with self._lock:
             self._inventory.complete()
             return [declaration.name for declaration in self._inventory.catalog.find_all(self, interface)]
@@ -167,7 +167,7 @@ class Environment:
             self._inventory.declare(factory, source)
 
     def factory(self, interface: type[Any], name: str) -> type[Any]:
-        """Return the class of the component of that interface and name, without building one.
+        """Return the class of a component, without building one.
 
         Raises:
             ComponentNotFoundError: No enabled component of that name; names those that exist.
@@ -191,7 +191,7 @@ class Environment:
         return factory
 
     def system_defaults(self, name: str) -> dict[str, object]:
-        """Return what the table `[name]` gives for the constructor of a task system.
+        """Return what the table `[name]` gives for a system's constructor.
 
         Raises:
             ConfigError: The table has a key that is no parameter.
@@ -223,7 +223,7 @@ class Environment:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the settings: rules of `[components]` that match nothing."""
+        """What is odd: rules of `[components]` that match nothing."""
         with self._lock:
             return self._inventory.complete()
 

@@ -103,7 +103,10 @@ class Inventory:
             self.catalog.add(declaration)
 
     def known_tables(self, tables: Iterable[str]) -> dict[str, Collection[str] | None]:
-        """Return the keys that components read in some tables, and the names of all others.
+        """Return the keys that components read, by table.
+
+        Those of other tables than the given ones are None.
+
 
         Imports only the components that are named as one of the tables.
         """
@@ -165,7 +168,10 @@ class Inventory:
             self._take_found(load_file(file))
 
     def _load_installed(self, name: str | None) -> None:
-        """Import the enabled entry points of that name, or all; disabled ones are only noted."""
+        """Import the enabled entry points of that name, or all.
+
+        Disabled ones are only noted.
+        """
         if self._installed is None:
             self._installed = []
             for installed in installed_offers():
@@ -202,7 +208,7 @@ def _keys_read(declaration: Declaration) -> dict[str, set[str] | None]:
 
 
 def keys_of_system(factory: type[Any]) -> set[str] | None:
-    """Return the names of a task system's parameters; None when any name will do."""
+    """Return a task system's parameters; None when any name will do."""
     parameters = constructor_parameters(factory)
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None

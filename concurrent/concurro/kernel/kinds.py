@@ -1,4 +1,4 @@
-"""Kinds of environment, as interfaces: "offered on masters only" is a look-up."""
+"""Kinds of environment as interfaces, so that a look-up tells them apart."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Rule(NamedTuple):
 
     @property
     def specificity(self) -> tuple[bool, int]:
-        """More is more specific: no wildcard at all, then the number of plain characters."""
+        """No wildcard at all, then the number of plain characters."""
         wildcards = sum(self.glob.count(character) for character in "*?[")
         return wildcards == 0, len(self.glob) - wildcards
 
@@ -51,7 +51,7 @@ def read_rules(config: Config) -> tuple[Rule, ...]:
 
 
 def deciding_rule(rules: Collection[Rule], factory: str) -> Rule | None:
-    """Return the most specific rule about a component; the later of two equals."""
+    """Return the most specific rule about a component, or None."""
     matching = [rule for rule in rules if rule.matches(factory)]
     if not matching:
         return None

@@ -132,7 +132,7 @@ class _Implemented:
         return self.varkeywords or (parameter is not None and parameter.kind is not parameter.POSITIONAL_ONLY)
 
     def positional_fault(self, index: int, name: str) -> str:
-        """Return what is wrong with a positional argument of the interface; empty if nothing."""
+        """Return what is wrong with a positional argument; empty if nothing."""
         if index < len(self.positional) and self.positional[index].name != name:
             return f"argument {index + 1} is called {self.positional[index].name!r} instead of {name!r}"
         if index >= len(self.positional) and any(p.name == name for p in self.keyword_only):
@@ -187,7 +187,7 @@ def _parsed(file: str) -> ast.Module | None:
 
 @functools.cache
 def _written_shapes(file: str, interface: str, method: str) -> tuple[Shape, ...]:
-    """Return the shapes that a source file gives; interfaces of one name may be several."""
+    """Return what a source file says of every interface of that name."""
     tree = _parsed(file)
     if tree is None:
         return ()

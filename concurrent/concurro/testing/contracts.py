@@ -102,7 +102,7 @@ def _interfaces(cls: type[Any]) -> list[type[Any]]:
 
 
 def _place_in(error: BaseException, cls: type[Any]) -> str:
-    """Return the deepest line of the traceback that is in the component's own file."""
+    """Return the last line of the component's own file in a traceback."""
     own = place_of(cls).rpartition(":")[0]
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
     return f"{own}:{lines[-1].lineno}" if lines else place_of(cls)

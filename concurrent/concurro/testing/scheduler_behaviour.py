@@ -13,7 +13,7 @@ _TICKS = 20
 
 
 def scheduler_faults(scheduler: Any) -> list[str]:
-    """Give a scheduler one slave and some tasks; return what is wrong with what it does."""
+    """Return what is wrong with how a scheduler treats a slave and tasks."""
     return _Trial(scheduler).run()
 
 

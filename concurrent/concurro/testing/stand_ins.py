@@ -82,7 +82,7 @@ class SchedulerHostStandIn:
         self.finished.append(task)
 
     def end_lease(self, task: TaskRecord, outcome: Outcome | None) -> None:
-        """Take the lease from a task: it ended in that way, or was handed back (None)."""
+        """Take the lease from a task that ended, or was handed back (None)."""
         slave = self.slaves.get(task.slave_id or "")
         if slave is not None:
             slave.leases.pop(task.lease, None)

@@ -18,7 +18,7 @@ _ROUNDS = 50
 
 
 def strategy_faults(strategy: Any) -> list[str]:
-    """Set a strategy up among three slaves and return what is wrong with its answers."""
+    """Return what is wrong with a strategy's answers among three slaves."""
     return _Trial(strategy).run()
 
 

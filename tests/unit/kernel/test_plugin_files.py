@@ -228,3 +228,9 @@ def test_a_system_that_inherits_from_the_interface_is_found_too(write_plugin, ma
     path = write_plugin(text=SYSTEM.replace("TaskSystem", "ITaskSystem"))
 
     assert make_environment(plugins=[path]).task_system("tides")(days=1).days == 1
+
+
+def test_what_a_file_defines_travels_by_value():
+    from concurro.wire import travelling
+
+    assert travelling.FILE_PLUGIN_PREFIX == FILE_PLUGIN_PREFIX
