@@ -290,6 +290,7 @@ class ProcessPool(PooledTasks):
         record.slave_losses += outcome == Outcome.SLAVE_LOST
         if is_tried_again(record, self.crash_limit, _SLAVE_LOSSES):
             self._pushed.append((task_id, record))
+            self._loop_wake()
             return
         self._blobs.release(("task", task_id))
         error = rebuild(task_id, record.outcome, value, self.identity or None, record.attempt, self._packer.loads_whole)
