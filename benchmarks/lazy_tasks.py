@@ -6,6 +6,7 @@ Sizes are VmRSS of /proc, so the witness is the kernel.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -59,10 +60,12 @@ def _sample(samples: dict[int, list[tuple[float, float]]], names: dict[int, str]
 
 
 def _name(process: Any) -> str:
+    """Return the module that a process runs; a worker is forked and shows its launcher's."""
     try:
-        return " ".join(process.cmdline()[1:])[:32] + f" [{process.pid}]"
+        modules = re.findall(r"from (concurro\.[\w.]+) import main", " ".join(process.cmdline()))
     except psutil.Error:
-        return str(process.pid)
+        modules = []
+    return f"{modules[-1] if modules else 'unknown'} [{process.pid}]"
 
 
 def _resident(pid: int) -> float | None:

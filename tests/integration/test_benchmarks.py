@@ -1,0 +1,57 @@
+"""The benchmarks run, check what they measure, and write down every figure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.workloads import WORKLOADS, select
+from tests.support.programs import run_program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("runtime_folder")
+
+
+def test_lists_every_workload_with_its_contenders():
+    listed = run_program(sys.executable, "-m", "benchmarks", "--list").stdout
+
+    assert all(workload.name in listed and ", ".join(workload.contenders) in listed for workload in WORKLOADS)
+
+
+def test_a_family_name_stands_for_all_its_members():
+    assert [workload.name for workload in select(["W1"])] == ["W1-submit", "W1-bulk", "W1-system"]
+
+
+def test_an_unknown_workload_is_a_usage_error_that_names_the_known_ones():
+    run = run_program(sys.executable, "-m", "benchmarks", "W77", expect=2)
+
+    assert "W77" in run.stderr
+    assert "W1-submit" in run.stderr
+
+
+def test_writes_figures_of_ours_and_of_a_peer(tmp_path: Path):
+    figures = tmp_path / "figures.json"
+
+    run = run_program(
+        *(sys.executable, "-m", "benchmarks", "W1-submit", "W1-system", "--peers", "ppe"),
+        *("--repeat", 1, "--count", 200, "--json", figures),
+    )
+
+    report = json.loads(figures.read_text(encoding="utf-8"))
+    for name in ("W1-submit", "W1-system"):
+        runs = report["workloads"][name]["runs"]
+        assert runs.keys() == {"concurro", "ppe"}
+        assert all(results[0]["rate"] > 0 for results in runs.values())
+    assert "concurro / ppe" in run.stdout
+
+
+def test_the_lazy_workload_reports_the_memory_of_every_process():
+    run = run_program(sys.executable, "-m", "benchmarks", "lazy", "--repeat", 1, "--count", 20_000)
+
+    assert "application" in run.stderr
+    assert "MiB at the end" in run.stderr
