@@ -132,7 +132,10 @@ __all__ = [  # noqa: PLE0604 - the error names are strings too, taken from their
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: a job's file needs little."""
+    """Import a public name when it is first asked for.
+
+    A job's file needs little.
+    """
     if name not in _LATER:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)

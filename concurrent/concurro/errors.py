@@ -229,7 +229,7 @@ class ClosedError(ConcurroError, RuntimeError):
 
 
 class UnknownSystemError(ConcurroError, LookupError):
-    """The master knows no system of that id (never did, or its result expired)."""
+    """The master knows no system of that id, or not any more."""
 
 
 class NodeStartError(ConcurroError, RuntimeError):

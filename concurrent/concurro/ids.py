@@ -84,7 +84,10 @@ class BlobRef(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why an attempt failed, as it travels. All plain, never unpickled on the way."""
+    """Why an attempt failed, as it travels.
+
+    All plain, never unpickled on the way.
+    """
 
     type_name: str
     message: str

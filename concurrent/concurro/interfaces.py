@@ -81,11 +81,17 @@ class ITaskSystem(Interface, metaclass=_TaskSystemInterface):
         """Return `(result, error)`; `error` is None, an exception or any value."""
 
     def is_complete(master: IMaster) -> bool:
-        """Say whether the computation has finished. Never asked before the first pull."""
+        """Say whether the computation has finished.
+
+        Never asked before the first pull.
+        """
 
 
 class IMaster(Interface):
-    """What a task system sees of the master. Only for use inside its callbacks."""
+    """What a task system sees of the master.
+
+    Only for use inside its callbacks.
+    """
 
     system_id = Attribute("Id of the system (str).")
     log = Attribute("A `logging.Logger` for the system.")
@@ -99,7 +105,10 @@ class IMaster(Interface):
         """Emit more tasks; return the list of their ids."""
 
     def cancel_task(task_id: str) -> None:
-        """Cancel a task; it then reaches `task_finished` with a `TaskCancelled` error."""
+        """Cancel a task.
+
+        It then reaches `task_finished` with a `TaskCancelled` error.
+        """
 
     def report_progress(done: int, total: int | None = None, message: str = "") -> None:
         """Tell the application how far the system is."""
@@ -130,10 +139,15 @@ class ITaskManager(Interface):
         """Start the workers. Tasks may be pushed from now on."""
 
     def stop() -> None:
-        """End the workers at once; what was not finished ends as cancelled. Idempotent."""
+        """End the workers at once; what was not finished ends as cancelled.
+
+        Idempotent.
+        """
 
     def update_pool(num_workers: int) -> None:
-        """Change the number of workers (int, 1 or more). Running tasks are not disturbed.
+        """Change the number of workers (int, 1 or more).
+
+        Running tasks are not disturbed.
 
         Raises:
             ValueError: Fewer than one.
@@ -162,7 +176,10 @@ class ITaskManager(Interface):
         """Cancel a task, running or not; return whether it was still open."""
 
     def drain() -> list[Task]:
-        """Take nothing new, give back the tasks that have not started (list), let the rest end."""
+        """Take nothing new, give back the tasks that have not started (list).
+
+        Let the rest end.
+        """
 
 
 class ITaskScheduler(Interface):
@@ -180,7 +197,10 @@ class ITaskScheduler(Interface):
         """Rate again every slave whose state changed."""
 
     def start_system(task_system: SystemRecord) -> None:
-        """Notice a new system. An ended one is recognised by its `state` at the next tick."""
+        """Notice a new system.
+
+        An ended one is recognised by its `state` at the next tick.
+        """
 
     def push_tasks(tasks: list[TaskRecord]) -> None:
         """Queue tasks of one system, in this order."""
@@ -189,7 +209,9 @@ class ITaskScheduler(Interface):
         """Queue one task."""
 
     def handle_task(task: TaskRecord) -> None:
-        """Take a task that lost its lease: queue it back, or `finish` it with an error.
+        """Take a task that lost its lease.
+
+        Queue it back, or `finish` it with an error.
 
         `task.outcome` is None when it was handed back unstarted (never charged), else how the
         attempt failed; `task.failure`, `task.crashes` and `task.slave_losses` are up to date.
@@ -202,7 +224,10 @@ class ITaskScheduler(Interface):
         """Do as `task_pushed`, under its historical name."""
 
     def task_finished(task: TaskRecord, result: Any, error: Failure | None) -> None:
-        """Notice a final task: `result` is an opaque payload, `error` a Failure or None."""
+        """Notice a final task.
+
+        `result` is an opaque payload, `error` a Failure or None.
+        """
 
     def slave_joined(slave: SlaveRecord) -> None:
         """Notice a new slave."""
@@ -217,7 +242,10 @@ class ITaskScheduler(Interface):
         """Return one true sentence: why the task is where it is."""
 
     def tick(now: float) -> None:
-        """Decide: lease queued tasks, take back badly placed ones. `now` is monotonic [s]."""
+        """Decide: lease queued tasks, take back badly placed ones.
+
+        `now` is monotonic [s].
+        """
 
 
 class ISchedulerHost(Interface):
@@ -262,7 +290,7 @@ class ITaskScheduleStrategy(Interface):
 
 
 class ILifecycle(Interface):
-    """A component that is started and stopped by the kernel, in order of dependency."""
+    """A component that the kernel starts and stops, in order of dependency."""
 
     def start() -> None:
         """Start. Everything that this component selects has started already."""
@@ -272,10 +300,13 @@ class ILifecycle(Interface):
 
 
 class IMasterService(Interface):
-    """A named service of the master, reached with `ApplicationNode.service(name)`."""
+    """A named service of the master; see `ApplicationNode.service`."""
 
     def call(peer_id: str, method: str, arguments: list[Any]) -> Any:
-        """Answer one call of a peer; `arguments` and the answer are plain msgpack values."""
+        """Answer one call of a peer.
+
+        `arguments` and the answer are plain msgpack values.
+        """
 
     def peer_left(peer_id: str) -> None:
         """Notice that a peer is gone."""

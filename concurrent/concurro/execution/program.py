@@ -1,4 +1,6 @@
-"""How a process of ours is executed: the same interpreter, the same modules in reach.
+"""How a process of ours is executed.
+
+The same interpreter, the same modules in reach.
 
 `-P` keeps the working directory out of `sys.path`: a file there called `queue.py` must not
 stand in for the standard library's. What the parent could import beyond that, the child can
@@ -19,7 +21,7 @@ _PROGRAM = (
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """Return the command line that runs `main` of a module with arguments in `sys.argv`."""
+    """Return the command line that runs `main` of a module."""
     root = str(Path(concurro.__file__).parent.parent)
     paths = [root, *(path for path in sys.path if path and path != root)]
     return [sys.executable, "-P", "-c", _PROGRAM.format(paths=paths, module=module), *arguments]

@@ -1,4 +1,7 @@
-"""What a master answers when people ask: plain values, fit for msgpack and JSON."""
+"""What a master answers when people ask.
+
+Plain values, fit for msgpack and JSON.
+"""
 
 from __future__ import annotations
 

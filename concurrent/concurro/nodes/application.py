@@ -122,6 +122,11 @@ class ApplicationNode(Control):
         """Address of the master."""
         return self._master
 
+    @property
+    def code(self) -> CodeTable:
+        """What travels by value from here."""
+        return self._packer.code
+
     def connect(self) -> None:
         """Connect to the master; wait until it answers. Idempotent.
 
@@ -277,7 +282,7 @@ class ApplicationNode(Control):
     # For subclasses
 
     def main(self) -> None:
-        """Connect, run `get_task_system()` or `start_processing()`, and return when that is done."""
+        """Run `get_task_system()` or `start_processing()` until it is done."""
         self._core.on_task = lambda task, result, error: self._inbox.put(("task", task, result, error))
         with self:
             system = self.get_task_system()

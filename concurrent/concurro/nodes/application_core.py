@@ -1,4 +1,6 @@
-"""An application's side of the protocol, pure: messages and wishes in, messages out.
+"""An application's side of the protocol, pure.
+
+Messages and wishes in, messages out.
 
     submit, attach --> SUBMIT, ATTACH --> SUBMITTED, EVENT ..., ENDED --> handle
     push           --> OPEN, OUT ------> IN (finished) --> OUT (consumed) --> future
@@ -46,7 +48,9 @@ class _Submission:
 
 
 class PlainTasks:
-    """The implicit system of an application: tasks that were pushed one by one.
+    """The implicit system of an application.
+
+    Tasks that were pushed one by one.
 
     `add` runs in users' threads, everything else in the loop's; the owner holds `lock`.
     """
@@ -168,7 +172,10 @@ class ApplicationCore:
         self.flush_plain()
 
     def lost(self, reason: str) -> None:
-        """Note a lost connection: tasks that were sent are lost with it, systems are not."""
+        """Note a lost connection.
+
+        Tasks that were sent are lost with it, systems are not.
+        """
         self.connected = False
         self._by_token.clear()
         self._by_number.clear()

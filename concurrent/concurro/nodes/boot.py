@@ -25,7 +25,7 @@ from concurro.transport.stream import Channel
 
 
 def main() -> None:
-    """Run the node that the parent describes on the descriptor named on the command line."""
+    """Run the node that the parent describes on our descriptor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))

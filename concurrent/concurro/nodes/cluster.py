@@ -41,7 +41,9 @@ class LocalSlave:
 
 
 class LocalCluster:
-    """A master and slaves as processes of this machine, none left behind. Thread-safe.
+    """A master and slaves as processes of this machine, none left behind.
+
+    Thread-safe.
 
     Args:
         workers: Workers per slave; None for one per usable processor, shared by the slaves.
@@ -101,13 +103,21 @@ class LocalCluster:
         return self._processes.url if self._processes is not None else ""
 
     @property
+    def application(self) -> ApplicationNode | InlineApplication:
+        """The application through which everything is submitted."""
+        return self._application
+
+    @property
     def master_pid(self) -> int | None:
         """Process id of the master; None for an inline cluster."""
         return self._processes.master_pid if self._processes is not None else None
 
     @property
     def slaves(self) -> tuple[LocalSlave, ...]:
-        """The slaves that are connected now; workers that are just starting are waited for."""
+        """The slaves that are connected now.
+
+        Workers that are just starting are waited for.
+        """
         deadline = time.monotonic() + WORKER_PATIENCE
         while True:
             listed = self.status()["slaves"]

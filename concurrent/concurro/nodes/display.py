@@ -1,4 +1,6 @@
-"""Show how far a system is: a live bar on a terminal, plain lines elsewhere.
+"""Show how far a system is.
+
+A live bar on a terminal, plain lines elsewhere.
 
 Everything goes to standard error, since standard output belongs to the result.
 """

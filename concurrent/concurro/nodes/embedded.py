@@ -1,4 +1,6 @@
-"""Node processes of one local cluster: a master and slaves, started and ended here.
+"""Node processes of one local cluster.
+
+A master and slaves, started and ended here.
 
     this process == stream == master (standalone or not) -- slaves
 
@@ -102,7 +104,10 @@ class NodeProcess:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """Close the channel and wait for the end; kill what does not end. Idempotent."""
+        """Close the channel and wait for the end; kill what does not end.
+
+        Idempotent.
+        """
         self._channel.close()
         try:
             self._process.wait(STOP_LIMIT)
@@ -208,7 +213,10 @@ def make_private_folder() -> str:
 
 
 def _standard_error() -> int:
-    """Return where nodes print: standard output belongs to the application's results."""
+    """Return where nodes print.
+
+    Standard output belongs to the application's results.
+    """
     try:
         os.fstat(2)
     except OSError:

@@ -1,4 +1,7 @@
-"""A handle on a submitted system: a future, its progress, its partial results."""
+"""A handle on a submitted system.
+
+A future, its progress, its partial results.
+"""
 
 from __future__ import annotations
 
@@ -59,11 +62,17 @@ class SystemHandle(Future[Any]):
 
     @property
     def gathered(self) -> tuple[Any, Any] | None:
-        """What `gather_result` gave, also after a cancel; None when it was not asked."""
+        """What `gather_result` gave, also after a cancel.
+
+        None when it was not asked.
+        """
         return self._gathered
 
     def partial_results(self) -> Iterator[Any]:
-        """Yield what the system publishes until it ends; each value goes to one iterator."""
+        """Yield what the system publishes until it ends.
+
+        Each value goes to one iterator.
+        """
         while True:
             with self._news:
                 while not self._published and not self._ended:
@@ -74,7 +83,9 @@ class SystemHandle(Future[Any]):
             yield value
 
     def cancel(self) -> bool:
-        """Ask for the end of the system, running or not; return whether it was still open.
+        """Ask for the end of the system, running or not.
+
+        Return whether it was still open.
 
         `result` raises `CancelledError` once the master has confirmed.
         """
@@ -193,7 +204,10 @@ def as_exception(error: Any) -> BaseException:
 
 
 def rebuild_failure(failure: list[Any], packer: Packer) -> BaseException:
-    """Return what a failed system raises: the original exception with the remote traceback, if it can be."""
+    """Return what a failed system raises.
+
+    The original exception with the remote traceback, if it can be.
+    """
     type_name, message, traceback, pickled = failure[:4]
     where = failure[4] if len(failure) > 4 else ""  # noqa: PLR2004 - the callback, when one raised
     if type_name == HostLost.__name__:

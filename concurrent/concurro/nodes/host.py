@@ -84,7 +84,10 @@ class Host:
                 self._transfer.fetch(blobs, ("input", message.body[1]), self._ready)
 
     def _ready(self, error: str | None) -> None:
-        """Apply the first input; a blob that did not arrive shows when its value is loaded."""
+        """Apply the first input.
+
+        A blob that did not arrive shows when its value is loaded.
+        """
         if error is not None:
             log.warning("a part of an input did not arrive: %s", error)
         self._fetching = False
@@ -121,7 +124,7 @@ class Host:
 
 
 def _pieces(body: list[Any]) -> Iterator[list[Any]]:
-    """Split an OUT that is too large for one message; all but the last say `more`."""
+    """Split an OUT too large for one message; all but the last say `more`."""
     number, n, first, classes, tasks = body[:5]
     piece: list[Any] = []
     size = 0

@@ -76,7 +76,10 @@ class HostProcesses:
             self._on_started(number, pid)
 
     def ended(self, child_id: int, status: int) -> None:
-        """Take the launcher's news: what the host sent before it died still counts."""
+        """Take the launcher's news.
+
+        What the host sent before it died still counts.
+        """
         number = child_id - HOST_CHILD
         link = self._links.get(number)
         if link is None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from concurro.kernel import Environment
     from concurro.system import TaskSystem
     from concurro.task import Task
+    from concurro.wire.code import CodeTable
 
 PULL = 64
 BUDGET = 64 * 1024 * 1024
@@ -47,6 +48,11 @@ class InlineApplication(Control):
         self._handles: dict[str, SystemHandle] = {}
         self._number = 0
         self._cancelled: set[str] = set()
+
+    @property
+    def code(self) -> CodeTable:
+        """What travels by value from here."""
+        return self._packer.code
 
     def close(self) -> None:
         """Refuse further work. Idempotent."""

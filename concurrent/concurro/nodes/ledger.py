@@ -87,7 +87,7 @@ class TaskLedger:
         return len(self._entries)
 
     def take(self, limit: int | None = None) -> tuple[int, list[list[Any]], list[list[Any]]]:
-        """Return `(first number, classes, entries)` of what was added, as OUT lists them."""
+        """Return what was added as `(first number, classes, entries)` of an OUT."""
         first, classes = self._first, self._new_classes
         self._new_classes = []
         if limit is None or len(self._entries) <= limit:
@@ -112,7 +112,10 @@ class TaskLedger:
         return number if number in self.open else None
 
     def settle(self, entry: list[Any]) -> tuple[Task, Any, TaskError | None] | None:
-        """Take a final task out; return it with its result or error. None: it is not open."""
+        """Take a final task out; return it with its result or error.
+
+        None: it is not open.
+        """
         number, outcome, value, blobs, slave_id, attempt, nanoseconds = entry[:7]
         task = self.open.pop(number, None)
         if task is None:

@@ -244,7 +244,10 @@ class MasterNode(Node):
             self._table.cluster_changed(self.loop.now())
 
     def _start_agent(self) -> None:
-        """Run tasks here as well: the unchanged slave agent, without a link in between."""
+        """Run tasks here as well.
+
+        The unchanged slave agent, without a link in between.
+        """
         self._counter += 1
         self._agent_id = self._slave_name(os.uname().nodename)
         config = self.env.config
@@ -262,7 +265,7 @@ class MasterNode(Node):
 
     def _from_agent(self, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
         self._agent_inbox.append((kind, body, frames))
-        self.loop.wake()
+        self.loop.request_flush(_look_again)
 
     # Applications
 
@@ -358,11 +361,13 @@ class MasterNode(Node):
         now, wall = self.loop.now(), time.time()
         self._core.begin(now)
         for _ in range(SETTLE_ROUNDS):
-            self._take_agent_inbox()
+            if self._agent is not None:
+                self._agent.flush()
+                self._take_agent_inbox()
             self._core.tick(now)
             busy = self._put_out_core()
             self._table.advance(now, wall)
-            if not self._put_out_table() and not busy and not self._agent_inbox:
+            if not self._put_out_table() and not busy:
                 break
         self._schedule_wake(now)
 
@@ -455,3 +460,10 @@ class MasterNode(Node):
                 peer.close("silent for too long")
                 self._peer_left(peer, f"silent for {now - peer.session.last_heard:.0f} s")
         self._timer = self.loop.after(CHECK_PERIOD, self._check)
+
+
+def _look_again() -> None:
+    """Do nothing.
+
+    A requested flush makes the loop turn at once, and `_settle` looks.
+    """

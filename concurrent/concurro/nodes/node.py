@@ -1,4 +1,7 @@
-"""What every node is: a loop with an environment, started and stopped once."""
+"""What every node is.
+
+A loop with an environment, started and stopped once.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,10 @@ class Node:
             raise self._fault
 
     def stop(self) -> None:
-        """End; return once everything that the node started is gone. Thread-safe, idempotent."""
+        """End; return once everything that the node started is gone.
+
+        Thread-safe, idempotent.
+        """
         if self._state == "new":
             self._state = "ended"
             self.loop.close()
@@ -105,7 +111,10 @@ class Node:
         raise NotImplementedError
 
     def _close(self) -> None:
-        """End everything that `_open` started, as far as it came. Loop thread only."""
+        """End everything that `_open` started, as far as it came.
+
+        Loop thread only.
+        """
         raise NotImplementedError
 
     def _begin(self) -> None:

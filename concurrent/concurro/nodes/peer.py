@@ -1,4 +1,7 @@
-"""A session over a link: messages in, messages out, heartbeats. Loop thread only."""
+"""A session over a link: messages in, messages out, heartbeats.
+
+Loop thread only.
+"""
 
 from __future__ import annotations
 
@@ -217,7 +220,10 @@ class Dialer:
 
 
 def keep_beating(loop: Loop, peers: Callable[[], Sequence[Peer]]) -> Callable[[], None]:
-    """Send heartbeats to `peers()` for as long as the loop lives; return what ends it."""
+    """Send heartbeats to `peers()` for as long as the loop lives.
+
+    Return what ends it.
+    """
     timer: list[Timer | None] = [None]
 
     def beat() -> None:

@@ -1,4 +1,4 @@
-"""A slave: the agent of this machine's workers, and its session to the master.
+"""A slave: the agent of a machine's workers, and its session.
 
     master <--- Peer ---> SlaveNode --- SlaveAgent == launcher == worker, worker, ...
 
@@ -68,7 +68,10 @@ class SlaveNode(Node):
         self._dial_when_ready(self.loop.now() + WORKER_PATIENCE)
 
     def _dial_when_ready(self, deadline: float) -> None:
-        """Join with workers that run; a slave whose workers do not start joins all the same, and says why."""
+        """Join with workers that run.
+
+        A slave whose workers do not start joins all the same, and says why.
+        """
         agent = self._agent
         if agent is None or self._stopping:
             return

@@ -1,1 +1,4 @@
-"""The master's decisions, pure: what runs where, what is tried again, how systems live."""
+"""The master's decisions, pure.
+
+What runs where, what is tried again, how systems live.
+"""

@@ -182,7 +182,10 @@ class SchedulerCore:
             self._end_task(task, Outcome.CANCELLED, list(_CANCELLED), None, 0)
 
     def end_system(self, system: SystemRecord, state: SystemState) -> None:
-        """End a system: what is left of it is killed and forgotten, nothing is reported."""
+        """End a system.
+
+        What is left of it is killed and forgotten, nothing is reported.
+        """
         for task in system.open.values():
             self._revoke(task)
             task.outcome = Outcome.CANCELLED
@@ -223,7 +226,10 @@ class SchedulerCore:
         self.scheduler.slave_joined(slave)
 
     def slave_left(self, slave_id: str, reason: str) -> None:
-        """Forget a slave; its tasks are tried elsewhere, uncharged to their crash budget."""
+        """Forget a slave.
+
+        Its tasks are tried elsewhere, uncharged to their crash budget.
+        """
         slave = self.slaves.pop(slave_id, None)
         if slave is None:
             return
@@ -332,7 +338,7 @@ class SchedulerCore:
         self.scheduler.handle_task(task)
 
     def _end_task(self, task: TaskRecord, outcome: int, value: Any, blobs: list[Any] | None, nanoseconds: int) -> None:
-        """Take a task out of the open set and report it to its system, in one step."""
+        """Take a task out of the open set and report it, in one step."""
         system = task.system
         del system.open[task.number]
         system.open_bytes -= len(task.payload)

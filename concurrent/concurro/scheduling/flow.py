@@ -49,7 +49,7 @@ class InputFlow:
         return self._under_way[0].sent if self._under_way else None
 
     def next_input(self, now: float, room: int, *, must_pull: bool) -> tuple[int, list[list[Any]], int] | None:
-        """Return `(n, finished entries, tasks to pull)` of the next input, if one is due.
+        """Return `(n, finished, tasks to pull)` of the next input, if one is due.
 
         Args:
             now: Monotonic time [s].

@@ -1,4 +1,6 @@
-"""Queued tasks: by priority within a system, by weighted share between systems.
+"""Queued tasks.
+
+By priority within a system, by weighted share between systems.
 
     pick() ---> the system that got the least for its weight
                   ---> its highest priority ---> the class queue whose head came first

@@ -1,4 +1,6 @@
-"""The scheduler `rated`: fair queues, rated slaves, leases sent ahead and taken back.
+"""The scheduler `rated`.
+
+Fair queues, rated slaves, leases sent ahead and taken back.
 
     push_tasks ---> FairQueue --pick--> strategy.get_next_slave --> host.lease
     handle_task --> again, or host.finish                             |
@@ -65,7 +67,7 @@ class RatedScheduler(Component):
         self._queue.push([task])
 
     def handle_task(self, task: TaskRecord) -> None:
-        """Queue a task back at the front, or end it when it was tried often enough."""
+        """Queue a task back in front, or end it when it was tried enough."""
         self._changed(task.slave_id)
         if task.outcome is None or is_tried_again(task, self.crash_limit, self.slave_loss_limit):
             self._queue.push([task], front=True)
@@ -121,7 +123,10 @@ class RatedScheduler(Component):
         self._dirty.clear()
 
     def tick(self, now: float) -> None:
-        """Lease what is queued; take back what waits behind something while others idle."""
+        """Lease what is queued.
+
+        Take back what waits behind something while others idle.
+        """
         for slave_id in self._dirty:
             self._heard[slave_id] = now
         self._queue.drop_ended()
@@ -164,7 +169,10 @@ class RatedScheduler(Component):
             self._queue.unblock()
 
     def _choose(self, task: TaskRecord) -> SlaveRecord | None:
-        """Ask the strategy: first among slaves with a free worker, then to send ahead."""
+        """Ask the strategy.
+
+        First among slaves with a free worker, then to send ahead.
+        """
         requires = task.task_class.requires
         slave = self._ask(task, self._idle, requires)
         if slave is not None or requires or task.task_class.duration is None:
@@ -224,7 +232,7 @@ class RatedScheduler(Component):
         self._rate(slave)
 
     def _take_back_from_busy(self, now: float) -> None:
-        """Recall leases of slaves that are stuck, for those that have nothing to do."""
+        """Recall leases of stuck slaves, for those that have nothing to do."""
         wanted = sum(slave.workers - len(slave.leases) for slave in self._idle.values())
         for slave in self._host.slaves.values():
             if not slave.queued or slave.id in self._recalling or slave.id in self._idle:

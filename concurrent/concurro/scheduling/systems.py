@@ -72,7 +72,7 @@ class Acknowledge:
 
 @dataclass(slots=True)
 class Spool:
-    """Fetch blobs into the master's spool, then call `SystemTable.spooled(token)`."""
+    """Fetch blobs into the spool, then call `SystemTable.spooled(token)`."""
 
     peer: Hashable
     blobs: list[Any]
@@ -201,7 +201,10 @@ class SystemTable:
         self._follow(life, peer, token, owner=False)
 
     def release(self, peer: Hashable, system_id: str) -> None:
-        """Note that an application has a result; forget it unless it is kept on purpose."""
+        """Note that an application has a result.
+
+        Forget it unless it is kept on purpose.
+        """
         life = self._by_id.get(system_id)
         if life is None or life.ended_at is None:
             return
@@ -223,7 +226,10 @@ class SystemTable:
         return True
 
     def peer_left(self, peer: Hashable, now: float) -> None:
-        """Note that an application is gone; what it did not detach ends after a grace."""
+        """Note that an application is gone.
+
+        What it did not detach ends after a grace.
+        """
         for life in list(self._by_number.values()):
             life.followers.discard(peer)
             if life.owner != peer or life.ended_at is not None:
@@ -364,7 +370,10 @@ class SystemTable:
         self._commands.append(Send(life.host, Kind.IN, body))
 
     def _window(self, record: SystemRecord) -> int:
-        """Return how many tasks of a system may be open: enough to keep every worker busy."""
+        """Return how many tasks of a system may be open.
+
+        Enough to keep every worker busy.
+        """
         measured = [one.duration for one in record.classes.values() if one.duration is not None]
         duration = min(measured) if measured else None
         depth = sum(lease_depth(slave.workers, duration) for slave in self._core.slaves.values())

@@ -67,7 +67,7 @@ def connect(loop: Loop, url: str) -> Link:
 
 
 def refuse_open_address(host: str) -> None:
-    """Refuse to listen where strangers could connect, as long as there are no keys.
+    """Refuse to listen where strangers could connect.
 
     Raises:
         AddressError: `host` is not a loopback address.

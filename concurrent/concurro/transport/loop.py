@@ -43,7 +43,10 @@ class Timer:
 
 
 class Loop:
-    """A single-threaded poller with timers. Loop thread only, but for `post` and `stop`."""
+    """A single-threaded poller with timers.
+
+    Loop thread only, but for `post` and `stop`.
+    """
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -64,7 +67,10 @@ class Loop:
         return time.monotonic()
 
     def watch(self, fd: int, on_readable: Callable[[], None], on_writable: Callable[[], None] | None = None) -> None:
-        """Call `on_readable` whenever `fd` can be read; see `want_write` for the other."""
+        """Call `on_readable` whenever `fd` can be read.
+
+        See `want_write` for the other.
+        """
         self._selector.register(fd, _READ, (on_readable, on_writable))
 
     def want_write(self, fd: int, wanted: bool) -> None:  # noqa: FBT001 - a switch, and its value is all it takes
@@ -99,6 +105,13 @@ class Loop:
         """Call once in the loop's thread. Thread-safe."""
         self._posted.append(callback)
         self.wake()
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call once, in this turn or the next.
+
+        Loop thread only: nobody has to be woken.
+        """
+        self._posted.append(callback)
 
     def wake(self) -> None:
         """Make the loop turn once. Thread-safe."""

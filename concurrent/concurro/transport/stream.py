@@ -95,7 +95,10 @@ class StreamLink:
         return self._backlog
 
     def drain(self) -> None:
-        """Deliver what the kernel has for us now: the other end may be dead already."""
+        """Deliver what the kernel has for us now.
+
+        The other end may be dead already.
+        """
         before = -1
         while self._stream is not None and before != self._received:
             before = self._received
@@ -303,7 +306,7 @@ def connect_stream(loop: Loop, path: str) -> StreamLink:
 
 
 class Channel:
-    """The blocking end of a parent-child stream, for a process that only reads and answers."""
+    """The blocking end of a parent-child stream."""
 
     def __init__(self, stream: socket.socket) -> None:
         stream.setblocking(True)  # noqa: FBT003 - the standard library's signature

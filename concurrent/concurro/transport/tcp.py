@@ -63,7 +63,10 @@ class _Socket:
         self._loop.on_flush(self._look_again)
 
     def close(self) -> None:
-        """Close socket and context; what was sent has a moment to leave. Idempotent."""
+        """Close socket and context; what was sent has a moment to leave.
+
+        Idempotent.
+        """
         if self.closed:
             return
         self.closed = True
@@ -95,13 +98,16 @@ class _Socket:
             self._on_event(event)
 
     def _look_again(self) -> None:
-        """Post another turn when something is readable: the descriptor only tells of changes."""
+        """Post another turn when something is readable.
+
+        The descriptor only tells of changes.
+        """
         if self.closed:
             return
         if int(self.zmq.EVENTS) & zmq.POLLIN:
-            self._loop.post(self._drain)
+            self._loop.soon(self._drain)
         if int(self._monitor.EVENTS) & zmq.POLLIN:
-            self._loop.post(self.drain_events)
+            self._loop.soon(self.drain_events)
 
 
 class TcpPeerLink:
@@ -235,7 +241,10 @@ class TcpListener:
 
 
 class TcpLink:
-    """The dialling end of a TCP connection. It does not reconnect: its owner makes another."""
+    """The dialling end of a TCP connection.
+
+    It does not reconnect: its owner makes another.
+    """
 
     ordered = False
 

@@ -1,4 +1,6 @@
-"""Blobs on their way: fetch what is missing from a peer, serve what is here. Pure.
+"""Blobs on their way.
+
+Fetch what is missing from a peer, serve what is here. Pure.
 
 fetch(blobs) --> BLOB_GET, BLOB_GET ...   BLOB_CHUNK --> Assembly --> store --> done
 BLOB_GET     --> BLOB_CHUNK or BLOB_MISSING
@@ -45,7 +47,7 @@ class BlobTransfer:
         self._waits: list[_Wait] = []
 
     def fetch(self, blobs: list[Any] | None, owner: Hashable | None, done: Callable[[str | None], None]) -> None:
-        """Get blobs that are not here, then call `done(None)`, or `done(reason)` when that fails.
+        """Get blobs that are not here, then call `done(None or a reason)`.
 
         Args:
             blobs: As they travel in messages.
@@ -85,7 +87,10 @@ class BlobTransfer:
             self._fail(digest, reason)
 
     def restart(self) -> None:
-        """Ask again for everything that was under way: the connection is a new one."""
+        """Ask again for everything that was under way.
+
+        The connection is a new one.
+        """
         for assembly in self._assemblies.values():
             assembly.restart()
             self._ask(assembly)
