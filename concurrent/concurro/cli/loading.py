@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from concurro.cli.outcomes import CommandFailure, own_traceback
 from concurro.config.spelling import closest_names, did_you_mean
+from concurro.errors import ComponentNotFoundError
 from concurro.system import TaskSystem
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ def find_system(target: str, environment: Environment) -> Found:
     """
     file, class_name = _split(target)
     if file is None:
-        system_class = environment.task_system(target)
+        try:
+            system_class = environment.task_system(target)
+        except ComponentNotFoundError as error:
+            message = f"{error}. A file is named with its ending, like {target}.py"
+            raise CommandFailure(message) from None
         return Found(system_class, None, environment.system_defaults(target))
     if not file.is_file():
         raise CommandFailure(_no_such_file(file))

@@ -51,7 +51,7 @@ class CommandFailure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = EXIT_USAGE) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares one per class and reads the instance's
 
 
 def exit_code_of(error: BaseException) -> int:

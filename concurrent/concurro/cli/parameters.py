@@ -239,13 +239,8 @@ def _kind_of(parameter: inspect.Parameter, namespace: dict[str, Any]) -> Any:
     if default is _EMPTY or default is None:
         return _EMPTY
     if isinstance(default, (list, tuple, set, frozenset)) and default:
-        return (
-            type(default)[type(next(iter(default))), ...]
-            if isinstance(default, tuple)
-            else list[
-                type(next(iter(default)))  # type: ignore[misc]
-            ]
-        )
+        item: Any = type(next(iter(default)))
+        return types.GenericAlias(type(default), (item, ...) if isinstance(default, tuple) else (item,))
     if isinstance(default, Path):
         return Path
     return type(default)

@@ -75,7 +75,7 @@ def _common_options(function: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--master", metavar="URL", help="Address of a master, e.g. tcp://127.0.0.1:8081 or ipc://PATH."),
         click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it."),
-        click.option("--plugins", metavar="PATH", multiple=True, help="File or folder with components; may be repeated."),
+        click.option("--plugins", metavar="PATH", multiple=True, help="File or folder with components; repeatable."),
         click.option("--strict-plugins", is_flag=True, help="A broken plugin is an error."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
     ]  # fmt: skip

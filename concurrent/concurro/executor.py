@@ -1,0 +1,268 @@
+"""An executor: `concurrent.futures` on a cluster.
+
+A call is a task. Its function goes by reference where it can be imported, else by value; a
+raised exception comes back as it is, with the remote traceback as its cause.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import threading
+import uuid
+import weakref
+from concurrent.futures import BrokenExecutor
+from functools import partial
+from types import FunctionType, MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+from concurro.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from concurro.nodes.application import ApplicationNode, TaskFuture
+    from concurro.nodes.inline import InlineApplication
+    from concurro.wire.code import CodeTable
+
+
+class Preparation(NamedTuple):
+    """What a worker does before its first call of an executor.
+
+    Attributes:
+        executor_id: The executor.
+        initializer: Called once.
+        arguments: With these.
+    """
+
+    executor_id: str
+    initializer: Callable[..., object]
+    arguments: tuple[Any, ...]
+
+
+# Outcome of each executor's initializer in this worker: what failed, or empty. It belongs to the
+# process, like what an initializer sets up.
+_prepared: dict[str, str] = {}
+
+
+class Call(Task):
+    """One call of a function."""
+
+    name = "call"
+    preparation: ClassVar[Preparation | None] = None
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # One attribute and no name of its own: what is not there need not travel.
+        self.call = (function, args, kwargs)
+
+    def __call__(self) -> Any:
+        """Call it, after the initializer of its executor."""
+        if self.preparation is not None:
+            _prepare(self.preparation)
+        function, args, kwargs = self.call
+        return function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        function = self.call[0]
+        return f"<{type(self).__name__} {getattr(function, '__qualname__', function)!s} {self.task_id or ''}>"
+
+
+class FunctionCall(Call):
+    """One call of the function that belongs to its class.
+
+    The class travels once and has its own measured duration; with a call only its arguments
+    travel.
+    """
+
+    function: ClassVar[Callable[..., Any]]
+    kwargs: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.args = args
+        if kwargs:
+            self.kwargs = kwargs
+
+    def __call__(self) -> Any:
+        """Call it, after the initializer of its executor."""
+        if self.preparation is not None:
+            _prepare(self.preparation)
+        return self.function(*self.args, **self.kwargs)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {self.task_id or ''}>"
+
+
+class ClusterExecutor(concurrent.futures.Executor):
+    """Calls functions on a cluster. Thread-safe.
+
+    Without a master it owns a local cluster and ends it in `shutdown`.
+
+    Args:
+        max_workers: Workers of the local cluster; None for one per usable processor.
+        master: Address of a running master, in place of a local cluster.
+        initializer: Called once in every worker before its first call.
+        initargs: Its arguments.
+
+    Raises:
+        ValueError: `max_workers` is below 1, or given together with `master`.
+        TypeError: `initializer` cannot be called.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        master: str | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        if max_workers is not None and max_workers < 1:
+            message = f"max_workers must be 1 or more, got {max_workers}"
+            raise ValueError(message)
+        if max_workers is not None and master is not None:
+            message = f"max_workers is for a cluster of its own; the master at {master} has slaves already"
+            raise ValueError(message)
+        call_class = _call_class(initializer, initargs)
+        if master is None:
+            from concurro.nodes.cluster import LocalCluster  # noqa: PLC0415 - a worker imports this module for Call
+
+            cluster = LocalCluster(max_workers)
+            self._begin(cluster.application, call_class, cluster.close)
+        else:
+            from concurro.nodes.application import ApplicationNode  # noqa: PLC0415 - as above
+
+            application = ApplicationNode(master)
+            try:
+                application.connect()
+            except BaseException:
+                application.close()
+                raise
+            self._begin(application, call_class, application.close)
+
+    @classmethod
+    def sharing(cls, application: ApplicationNode | InlineApplication) -> Self:
+        """Return an executor on a running application, which outlives it."""
+        executor = cls.__new__(cls)
+        executor._begin(application, Call, None)
+        return executor
+
+    def _begin(self, application: Any, call_class: type[Call], close: Callable[[], None] | None) -> None:
+        self._push: Callable[[Task], TaskFuture] = application.push_task
+        self._code: CodeTable = application.code
+        self._call_class = call_class
+        self._function_classes: dict[Callable[..., Any], type[FunctionCall]] = {}
+        self._close = close
+        self._is_shut_down = False
+        self._lock = threading.Lock()
+        # Weak: a result that nobody wants any more is not kept for `shutdown`.
+        self._futures: weakref.WeakSet[TaskFuture] = weakref.WeakSet()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:  # type: ignore[override]  # a future with more
+        """Call `fn(*args, **kwargs)` on a worker; return its future.
+
+        Raises:
+            RuntimeError: After `shutdown`.
+            NotPicklableError: Function or arguments cannot travel; names the culprit.
+        """
+        if self._is_shut_down:
+            message = "cannot schedule new futures after shutdown"
+            raise RuntimeError(message)
+        call: Call
+        if fn.__class__ is FunctionType and fn.__closure__ is None and fn.__name__ != "<lambda>":  # type: ignore[attr-defined]  # it is a FunctionType
+            call = self._class_of(fn)(args, kwargs)
+        else:
+            call = self._call_class(fn, args, kwargs)
+        future = self._push(call)
+        self._futures.add(future)
+        return future
+
+    def map(  # type: ignore[override]  # the newer arguments of the standard library are left out
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+    ) -> Iterator[Any]:
+        """Return the results of `fn` over the iterables, in order, lazily.
+
+        Args:
+            fn: Called with one element of each iterable.
+            iterables: As for the built-in `map`.
+            timeout: Seconds until `next` raises TimeoutError, from now on [s].
+            chunksize: Calls per task; more is faster for many short ones.
+        """
+        if chunksize < 1:
+            message = f"chunksize must be 1 or more, got {chunksize}"
+            raise ValueError(message)
+        if chunksize == 1:
+            return super().map(fn, *iterables, timeout=timeout)
+        chunks = _chunks(zip(*iterables, strict=False), chunksize)
+        return itertools.chain.from_iterable(super().map(partial(call_all, fn), chunks, timeout=timeout))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
+        """Take no more calls; end the cluster if it is this executor's own. Idempotent.
+
+        Args:
+            wait: Whether to return after the last call ended.
+            cancel_futures: Whether to cancel what has not ended.
+        """
+        with self._lock:
+            self._is_shut_down = True
+            close, self._close = self._close, None
+        futures = list(self._futures)
+        if cancel_futures:
+            for future in futures:
+                future.cancel()
+        if wait:
+            _finish(futures, close)
+        elif close is not None:
+            threading.Thread(target=_finish, args=(futures, close), name="concurro-executor-end").start()
+
+    def _class_of(self, function: Callable[..., Any]) -> type[FunctionCall]:
+        """Return the class for calls of a function: another one when its globals were bound anew."""
+        made = self._function_classes.get(function)
+        if made is not None and self._code.known(made) is not None:
+            return made
+        names = {"function": staticmethod(function), "name": function.__qualname__, "__module__": __name__}
+        made = type("FunctionCall", (FunctionCall, self._call_class), names)
+        self._function_classes[function] = made
+        return made
+
+
+def call_all(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+    """Return the results of a function for many argument lists."""
+    return [function(*each) for each in arguments]
+
+
+def _chunks(arguments: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    while chunk := list(itertools.islice(arguments, size)):
+        yield chunk
+
+
+def _finish(futures: list[TaskFuture], close: Callable[[], None] | None) -> None:
+    concurrent.futures.wait(futures)
+    if close is not None:
+        close()
+
+
+def _call_class(initializer: Callable[..., object] | None, arguments: tuple[Any, ...]) -> type[Call]:
+    """Return the task class of an executor: with an initializer one of its own, which travels once."""
+    if initializer is None:
+        return Call
+    if not callable(initializer):
+        message = f"initializer must be callable, got {initializer!r}"
+        raise TypeError(message)
+    preparation = Preparation(str(uuid.uuid4()), initializer, tuple(arguments))
+    return type("PreparedCall", (Call,), {"preparation": preparation, "__module__": __name__})
+
+
+def _prepare(preparation: Preparation) -> None:
+    failure = _prepared.get(preparation.executor_id)
+    if failure is None:
+        try:
+            preparation.initializer(*preparation.arguments)
+            failure = ""
+        except BaseException as error:
+            _prepared[preparation.executor_id] = f"{type(error).__name__}: {error}"
+            message = f"the initializer of the executor failed: {type(error).__name__}: {error}"
+            raise BrokenExecutor(message) from error
+        _prepared[preparation.executor_id] = failure
+    if failure:
+        message = f"the initializer of the executor failed in this worker before: {failure}"
+        raise BrokenExecutor(message)
