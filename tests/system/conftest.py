@@ -4,13 +4,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
+from concurro import LocalCluster
+from tests.support.jobs import SHIPPED, Square
+from tests.support.leftovers import watch_leftovers
+from tests.support.waiting import wait_until
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+SHARED_WORKERS = 2
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """Give a cluster of two workers to the tests of a module that leave it as it was."""
+    tmp_path_factory.getbasetemp()  # made now, or the folders of the tests would be found below the watched one
+    with watch_leftovers(), LocalCluster(workers=SHARED_WORKERS, config=SHIPPED) as cluster:
+        yield cluster
 
 
 @pytest.fixture(autouse=True)
-def leaves_nothing_behind(runtime_folder: Path) -> Path:
+def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Watch the test from outside."""
-    return runtime_folder
+    if "shared_cluster" in request.fixturenames:
+        cluster = request.getfixturevalue("shared_cluster")
+        yield
+        assert_as_before(cluster)
+    else:
+        request.getfixturevalue("runtime_folder")
+        yield
+
+
+def assert_as_before(cluster: LocalCluster) -> None:
+    """Prove that a shared cluster has all its workers, nothing else, and works."""
+    expected = 2 + SHARED_WORKERS  # the master, its launcher, and the workers
+
+    def tree() -> list[psutil.Process]:
+        master = psutil.Process(cluster.master_pid)
+        return [master, *master.children(recursive=True)]
+
+    wait_until(lambda: len(tree()) == expected, 10, f"{expected} processes of the shared cluster")
+    wait_until(lambda: not any(slave["running"] for slave in cluster.status()["slaves"]), 10, "idle slaves")
+    assert [future.result(10) for future in cluster.push_tasks(map(Square, range(4)))] == [0, 1, 4, 9]

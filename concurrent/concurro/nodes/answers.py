@@ -98,6 +98,9 @@ def explain_system(core: SchedulerCore, life: SystemLife, now: float) -> str:
         return f"{who} is inside its own callbacks for {now - oldest:.0f} s (host process {life.host_pid})."
     if not core.slaves:
         return f"{who} waits: no slave is connected; {len(record.open)} tasks are open."
+    sick = [f"{slave.id} ({slave.sick})" for slave in core.slaves.values() if slave.sick]
+    if len(sick) == len(core.slaves):
+        return f"{who} waits: every slave is sick: {', '.join(sick)}; {len(record.open)} tasks are open."
     waiting = len(record.open) - record.leased
     ended = f"{record.done} done, {record.failed} failed"
     return f"{who} runs: {record.leased} tasks are leased, {waiting} queued, {ended}."
