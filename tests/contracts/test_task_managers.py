@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 
 import pytest
-from tests.support.leftovers import watch_leftovers
-from tests.support.waiting import wait_until
 
 from concurro.errors import (
     ClosedError,
@@ -18,6 +16,8 @@ from concurro.errors import (
 from concurro.interfaces import ITaskManager
 from concurro.kernel import Environment
 from concurro.task import Task
+from tests.support.leftovers import watch_leftovers
+from tests.support.waiting import wait_until
 
 NAMES = ("process-pool", "thread-pool", "inline")
 LIMIT = 30.0

@@ -12,12 +12,11 @@ the loop, nor blocks, nor is alone in the process.
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from concurro.errors import ProtocolError
+from concurro.errors import NodeStartError, ProtocolError
 from concurro.execution.launching import Launcher, describe_status
 from concurro.execution.processors import usable_processors
 from concurro.execution.slave_core import SlaveCore
@@ -214,12 +213,10 @@ class SlaveAgent:
         self._ended(child_id, text)
 
     def launcher_lost(self, reason: str) -> None:
-        """Notice that the launcher died, and every worker with it; start again."""
+        """Notice that the launcher died, and every worker with it; the next worker starts another one."""
         log.warning("%s; its workers are gone with it, new ones are started", reason)
         for child_id in list(self._links):
             self._ended(child_id, reason)
-        if self._running and self._owns_launcher:
-            self._launcher.start()
 
     # Workers
 
@@ -267,7 +264,7 @@ class SlaveAgent:
             self.core.worker_ready(link.id, self._loop.now())
         elif note == Note.RECYCLE:
             log.debug("worker %d is replaced: its task changed %s", link.id, body[0])
-            self.core.worker_recycles(link.id)
+            self.core.worker_recycles(link.id, self._loop.now())
 
     def _keep_blobs(self, link: WorkerLink, result: list[Any]) -> None:
         for _, digest, _ in result[3]:
@@ -313,7 +310,7 @@ class SlaveAgent:
     def _do(self, command: Command) -> None:  # noqa: C901, PLR0912 - one line per command
         if isinstance(command, PostChunk):
             link = self._links.get(command.worker)
-            if link is not None and not link.closed:
+            if link is not None:
                 link.post([code.announcement for code in command.task_classes], command.entries, self.blobs)
         elif isinstance(command, Tell):
             self._send(command.kind, command.body, ())
@@ -344,10 +341,11 @@ class SlaveAgent:
 
     def _start_worker(self, worker_id: int) -> None:
         try:
+            if self._owns_launcher and self._launcher.pid is None:
+                self._launcher.start()
             link = WorkerLink(self._loop, worker_id, self.core.current_lease)
-        except OSError as error:
-            text = f"no descriptors for a worker: {os.strerror(error.errno or 0)}"
-            self.core.worker_ended(worker_id, text, 0, self._loop.now())
+        except (OSError, NodeStartError) as error:
+            self.core.worker_ended(worker_id, f"no worker can be started: {error}", 0, self._loop.now())
             return
         self._links[worker_id] = link
         link.link.on_message = lambda frames: self._heard(link, frames)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import gc
 import os
 import select
 import shutil
@@ -284,6 +285,7 @@ def main() -> None:
     control_fd, parent, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else ""  # noqa: PLR2004
     set_process_controls(_PR_SET_CHILD_SUBREAPER, 1)
     os.set_inheritable(control_fd, False)  # noqa: FBT003
+    gc.freeze()  # what is here now is shared with every worker
     Launcher(socket.socket(fileno=control_fd), parent, folder).run()
     os._exit(0)
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import concurro
 
 _PROGRAM = (
-    "import sys; sys.path.extend(path for path in {paths!r} if path not in sys.path); "
-    "from {module} import main; main()"
+    "import sys; sys.path.extend(path for path in {paths!r} if path not in sys.path); from {module} import main; main()"
 )
 
 

@@ -55,6 +55,9 @@ STEAL_AFTER = 0.002
 KILL_GRACE = 0.02
 """Seconds that a chunk of short tasks gets to end by itself when one of it is killed [s]."""
 
+ENDING_LIMIT = 2.0
+"""Seconds that a worker may take to end by itself [s]."""
+
 
 class SlaveCore:
     """What a slave does with its leases and workers. Not thread-safe.
@@ -194,7 +197,7 @@ class SlaveCore:
                 self._take_tokens(worker)
 
     def abandon(self) -> None:
-        """Drop everything: the master that gave the leases is gone."""
+        """Drop everything: the master that gave the leases, and numbered the systems, is gone."""
         self._remove_queued({entry[0] for entry in self._ready} | set(self._fetching))
         for lease in list(self.results):
             self._forget_result(lease)
@@ -203,6 +206,8 @@ class SlaveCore:
             if worker.chunks:
                 worker.killed.update(entry[0] for entry in worker.outstanding())
                 self._kill(worker)
+        for system in {key[0] for key in self._codes}:
+            self.forget(system)
 
     def inventory(self) -> list[int]:
         """Return every lease that is held and has no result."""
@@ -239,17 +244,19 @@ class SlaveCore:
                 results = [result for result in results if not self._is_unwanted(result, worker.killed)]
             self._reports += results
             worker.worked = True
-            worker.deadline = None
+            if not worker.killed:
+                worker.deadline = None
         if ended and chunk is not None:
             worker.chunks.popleft()
             if not worker.chunks:
                 self._became_idle(worker)
 
-    def worker_recycles(self, worker_id: int) -> None:
+    def worker_recycles(self, worker_id: int, now: float) -> None:
         """Notice that a worker ends because a task changed its process."""
         worker = self._workers.get(worker_id)
         if worker is not None:
             worker.state = WorkerState.ENDING
+            worker.deadline = now + ENDING_LIMIT
             worker.worked = True
 
     def tokens_taken(self, worker_id: int, count: int, now: float) -> None:
@@ -291,8 +298,7 @@ class SlaveCore:
             self._lose(worker, entry, Outcome.SLAVE_LOST, f"its worker died before the result left: {cause}")
         for entry in started[-1:]:
             if worker.timed_out == entry[0]:
-                code = self._codes.get((entry[1], entry[2]))
-                limit = code.timeout if code is not None else None
+                limit = worker.chunks[0].code.timeout
                 self._lose(worker, entry, Outcome.TIMEOUT, f"it ran longer than its timeout of {limit:g} s")
             else:
                 self._lose(worker, entry, Outcome.LOST, f"the worker died: {cause}{_quoted(output)}")
@@ -307,15 +313,18 @@ class SlaveCore:
     def tick(self, now: float) -> None:
         """Let time pass: deadlines, restarts, tasks that wait behind a long one."""
         for worker in self._workers.values():
-            if worker.deadline is not None and worker.deadline <= now and worker.chunks:
-                worker.deadline = None
-                lease = worker.chunks[0].entries[0][0] if worker.chunks[0].entries else 0
-                if lease not in worker.killed:
-                    worker.timed_out = lease
+            if worker.deadline is None or worker.deadline > now:
+                continue
+            worker.deadline = None
+            if worker.state is WorkerState.ENDING:
                 self._kill(worker)
-            if self.sick and worker.state is WorkerState.READY and now - worker.started_at >= WELL_AFTER:
-                self._restarts.worked()
-                self._commands.append(StateChanged())
+            elif worker.chunks:
+                if worker.chunks[0].code.timeout is not None:
+                    worker.timed_out = self.current_lease(worker.id)
+                self._kill(worker)
+        if self.sick and any(self._has_lived(worker, now) for worker in self._workers.values()):
+            self._restarts.worked()
+            self._commands.append(StateChanged())
         if not self._ready and not self.draining:
             self._steal(now)
 
@@ -520,6 +529,10 @@ class SlaveCore:
 
     def _living(self) -> int:
         return sum(worker.state in _LIVING for worker in self._workers.values())
+
+    @staticmethod
+    def _has_lived(worker: WorkerRecord, now: float) -> bool:
+        return worker.state is WorkerState.READY and now - worker.started_at >= WELL_AFTER
 
     def _slots_now(self) -> int:
         """Return how many workers to keep: a sick slave tries with one."""

@@ -14,7 +14,6 @@ and version: frame 0 is a msgpack array that starts with a `Note`.
 from __future__ import annotations
 
 import fcntl
-import gc
 import io
 import os
 import resource
@@ -143,6 +142,7 @@ class Worker:
         changed = self._state.compare()
         if changed:
             self._send([Note.RECYCLE, changed])
+            _tidy_multiprocessing()
             _end(0)
 
     def _get_blobs(self, blobs: Sequence[Any]) -> None:
@@ -231,7 +231,6 @@ def run_worker(stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int) -
     stream_high, tokens_high = _raised(stream_fd), _raised(tokens_fd)
     for fd in (stream_fd, tokens_fd, output_fd, errors_fd):
         os.close(fd)
-    gc.freeze()
     Worker(Channel(socket.socket(fileno=stream_high)), tokens_high).run()
 
 
@@ -245,6 +244,16 @@ def _raised(fd: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = max(3, min(soft, 4096) - 16)
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+
+
+def _tidy_multiprocessing() -> None:
+    """Let multiprocessing, if a task used it, remove its sockets and folders."""
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        try:
+            util._run_finalizers()  # noqa: SLF001 - what a process of multiprocessing does at its end
+        except BaseException as error:  # noqa: BLE001 - finalizers are code of users; this process ends anyway
+            sys.stderr.write(f"tidying multiprocessing failed: {error!r}\n")
 
 
 def _end(code: int) -> NoReturn:

@@ -139,7 +139,7 @@ class SlaveDriver:
         """Let a worker notice that the rest of a chunk was taken back."""
         assert self.workers[worker].at_end()
         self.workers[worker].chunks.popleft()
-        self.core.worker_results(worker, [], True, self.now)
+        self.core.worker_results(worker, [], ended=True, now=self.now)
         self.step()
 
     def die(self, worker, cause="killed by SIGSEGV", output=""):
@@ -166,7 +166,7 @@ class SlaveDriver:
         self.core.tokens_taken(worker, taken, self.now)
         self.step()
 
-    def _do(self, command):
+    def _do(self, command):  # noqa: C901 - one branch per command
         if isinstance(command, StartWorker):
             self.workers[command.worker] = FakeWorker()
         elif isinstance(command, StopWorker):

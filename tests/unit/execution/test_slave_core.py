@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
+from concurro.execution.restarts import SICK_DEATHS, SICK_PAUSE, WELL_AFTER
+from concurro.execution.slave_core import ENDING_LIMIT, KILL_GRACE, STEAL_AFTER
+from concurro.execution.slave_records import StartWorker
+from concurro.ids import Outcome
 from tests.unit.execution.slave_driver import (
     MICROSECOND,
     MILLISECOND,
@@ -10,11 +15,6 @@ from tests.unit.execution.slave_driver import (
     lease,
     task_class,
 )
-
-from concurro.execution.restarts import SICK_DEATHS, SICK_PAUSE, WELL_AFTER
-from concurro.execution.slave_core import KILL_GRACE, STEAL_AFTER
-from concurro.execution.slave_records import StartWorker
-from concurro.ids import Outcome
 
 
 @pytest.fixture
@@ -389,17 +389,58 @@ def test_lets_a_chunk_of_short_tasks_end_before_it_kills_for_one(one):
     assert (at_once, one.killed) == ([], [1])
 
 
+def test_kills_for_a_running_lease_although_results_before_it_arrive(one):
+    one.measure(duration=100 * MICROSECOND)
+    one.give(lease(10), lease(11))
+    one.workers[1].claim()
+    one.finish(1)
+    one.workers[1].claim()
+    one.core.kill([11], one.now)
+    one.step()
+
+    fake = one.workers[1]
+    one.core.worker_results(1, [fake.unreported.pop()], ended=False, now=one.now)
+    one.tick(KILL_GRACE)
+    one.die(1, "killed by SIGKILL")
+
+    assert one.killed == [1]
+    assert one.results.keys() == {1, 10}
+
+
+def test_a_new_master_may_number_its_systems_and_classes_again(one):
+    one.measure()
+    one.core.abandon()
+    one.step()
+
+    one.core.classes([[1, 0, "Other", None, {}, b"other code", [], "other job"]])
+    one.core.leases([lease(2)])
+    announced = [command.task_classes for command in one.step() if hasattr(command, "task_classes")]
+
+    assert [code.announcement[3] for codes in announced for code in codes] == [b"other code"]
+
+
 def test_a_worker_that_recycles_is_replaced_and_its_waiting_tasks_are_not_charged(one):
     one.measure(duration=100 * MICROSECOND)
     one.give(lease(10), lease(11), lease(12), lease(13))
 
-    one.core.worker_recycles(1)
+    one.core.worker_recycles(1, one.now)
     one.step()
     one.die(1, "exit code 0")
     one.ready()
 
     assert one.results.keys() == {1}
     assert [number for chunk in one.posted(2) for number in chunk] == [10, 11, 12, 13]
+
+
+def test_kills_a_worker_that_said_that_it_ends_and_does_not(one):
+    one.measure()
+    one.core.worker_recycles(1, one.now)
+
+    one.tick(ENDING_LIMIT)
+    one.die(1, "killed by SIGKILL")
+
+    assert one.killed == [1]
+    assert one.results.keys() == {1}
 
 
 def test_keeps_a_result_until_it_is_acknowledged(one):
@@ -521,7 +562,7 @@ def test_a_busy_worker_that_is_too_many_ends_after_its_task(two):
 def test_a_worker_that_answers_what_it_was_not_asked_is_killed(one):
     one.give(lease(1))
 
-    one.core.worker_results(1, [[77, 0, b"", None, 1]], True, one.now)
+    one.core.worker_results(1, [[77, 0, b"", None, 1]], ended=True, now=one.now)
     one.step()
 
     assert one.killed == [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from tests.unit.execution.slave_driver import MICROSECOND, MILLISECOND, SlaveDriver, lease, task_class
 
 DURATIONS = st.sampled_from([MICROSECOND, 100 * MICROSECOND, 2 * MILLISECOND, 50 * MILLISECOND])
