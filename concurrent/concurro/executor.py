@@ -14,7 +14,7 @@ import weakref
 from concurrent.futures import BrokenExecutor
 from functools import partial
 from types import FunctionType, MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from concurro.task import Task
 
@@ -40,9 +40,10 @@ class Preparation(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-# Outcome of each executor's initializer in this worker: what failed, or empty. It belongs to the
-# process, like what an initializer sets up.
-_prepared: dict[str, str] = {}
+# What each executor's initializer came to in this worker: its globals, and what failed or "". Like what
+# an initializer sets up, it belongs to the process. Code that travels by value has globals per class
+# of calls, and each of these is prepared.
+_prepared: dict[tuple[str, int], tuple[object, str]] = {}
 
 
 class Call(Task):
@@ -65,6 +66,9 @@ class Call(Task):
     def __repr__(self) -> str:
         function = self.call[0]
         return f"<{type(self).__name__} {getattr(function, '__qualname__', function)!s} {self.task_id or ''}>"
+
+
+CallClass = TypeVar("CallClass", bound=Call)
 
 
 class FunctionCall(Call):
@@ -100,7 +104,8 @@ class ClusterExecutor(concurrent.futures.Executor):
     Args:
         max_workers: Workers of the local cluster; None for one per usable processor.
         master: Address of a running master, in place of a local cluster.
-        initializer: Called once in every worker before its first call.
+        initializer: Called in every worker before its first call: once, or once per function
+            where code travels by value and each function has globals of its own.
         initargs: Its arguments.
 
     Raises:
@@ -122,12 +127,12 @@ class ClusterExecutor(concurrent.futures.Executor):
         if max_workers is not None and master is not None:
             message = f"max_workers is for a cluster of its own; the master at {master} has slaves already"
             raise ValueError(message)
-        call_class = _call_class(initializer, initargs)
+        preparation = _preparation(initializer, initargs)
         if master is None:
             from concurro.nodes.cluster import LocalCluster  # noqa: PLC0415 - a worker imports this module for Call
 
             cluster = LocalCluster(max_workers)
-            self._begin(cluster.application, call_class, cluster.close)
+            self._begin(cluster.application, preparation, cluster.close)
         else:
             from concurro.nodes.application import ApplicationNode  # noqa: PLC0415 - as above
 
@@ -137,19 +142,20 @@ class ClusterExecutor(concurrent.futures.Executor):
             except BaseException:
                 application.close()
                 raise
-            self._begin(application, call_class, application.close)
+            self._begin(application, preparation, application.close)
 
     @classmethod
     def sharing(cls, application: ApplicationNode | InlineApplication) -> Self:
         """Return an executor on a running application, which outlives it."""
         executor = cls.__new__(cls)
-        executor._begin(application, Call, None)
+        executor._begin(application, None, None)  # noqa: SLF001 - its own class
         return executor
 
-    def _begin(self, application: Any, call_class: type[Call], close: Callable[[], None] | None) -> None:
+    def _begin(self, application: Any, preparation: Preparation | None, close: Callable[[], None] | None) -> None:
         self._push: Callable[[Task], TaskFuture] = application.push_task
         self._code: CodeTable = application.code
-        self._call_class = call_class
+        self._preparation = preparation
+        self._call_class = Call if preparation is None else _make_class(Call, preparation=preparation)
         self._function_classes: dict[Callable[..., Any], type[FunctionCall]] = {}
         self._close = close
         self._is_shut_down = False
@@ -157,7 +163,7 @@ class ClusterExecutor(concurrent.futures.Executor):
         # Weak: a result that nobody wants any more is not kept for `shutdown`.
         self._futures: weakref.WeakSet[TaskFuture] = weakref.WeakSet()
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:  # type: ignore[override]  # a future with more
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:
         """Call `fn(*args, **kwargs)` on a worker; return its future.
 
         Raises:
@@ -168,7 +174,7 @@ class ClusterExecutor(concurrent.futures.Executor):
             message = "cannot schedule new futures after shutdown"
             raise RuntimeError(message)
         call: Call
-        if fn.__class__ is FunctionType and fn.__closure__ is None and fn.__name__ != "<lambda>":  # type: ignore[attr-defined]  # it is a FunctionType
+        if fn.__class__ is FunctionType and self._is_lasting(fn):
             call = self._class_of(fn)(args, kwargs)
         else:
             call = self._call_class(fn, args, kwargs)
@@ -176,7 +182,7 @@ class ClusterExecutor(concurrent.futures.Executor):
         self._futures.add(future)
         return future
 
-    def map(  # type: ignore[override]  # the newer arguments of the standard library are left out
+    def map(
         self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
     ) -> Iterator[Any]:
         """Return the results of `fn` over the iterables, in order, lazily.
@@ -219,10 +225,17 @@ class ClusterExecutor(concurrent.futures.Executor):
         made = self._function_classes.get(function)
         if made is not None and self._code.known(made) is not None:
             return made
-        names = {"function": staticmethod(function), "name": function.__qualname__, "__module__": __name__}
-        made = type("FunctionCall", (FunctionCall, self._call_class), names)
-        self._function_classes[function] = made
+        made = self._function_classes[function] = _make_class(
+            FunctionCall, function=staticmethod(function), name=function.__qualname__, preparation=self._preparation
+        )
         return made
+
+    def _is_lasting(self, function: Any) -> bool:
+        """Say whether a function deserves a class: most lambdas and closures are used once, or change.
+
+        With an initializer a lambda gets one too, for in a class the two share their globals.
+        """
+        return function.__closure__ is None and (self._preparation is not None or function.__name__ != "<lambda>")
 
 
 def call_all(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
@@ -241,28 +254,31 @@ def _finish(futures: list[TaskFuture], close: Callable[[], None] | None) -> None
         close()
 
 
-def _call_class(initializer: Callable[..., object] | None, arguments: tuple[Any, ...]) -> type[Call]:
-    """Return the task class of an executor: with an initializer one of its own, which travels once."""
+def _make_class(parent: type[CallClass], **attributes: Any) -> type[CallClass]:
+    return type(parent.__name__, (parent,), {**attributes, "__module__": __name__})
+
+
+def _preparation(initializer: Any, arguments: tuple[Any, ...]) -> Preparation | None:
     if initializer is None:
-        return Call
+        return None
     if not callable(initializer):
         message = f"initializer must be callable, got {initializer!r}"
         raise TypeError(message)
-    preparation = Preparation(str(uuid.uuid4()), initializer, tuple(arguments))
-    return type("PreparedCall", (Call,), {"preparation": preparation, "__module__": __name__})
+    return Preparation(str(uuid.uuid4()), initializer, tuple(arguments))
 
 
 def _prepare(preparation: Preparation) -> None:
-    failure = _prepared.get(preparation.executor_id)
-    if failure is None:
+    namespace = getattr(preparation.initializer, "__globals__", None)
+    key = (preparation.executor_id, id(namespace))
+    if key not in _prepared:
         try:
             preparation.initializer(*preparation.arguments)
-            failure = ""
         except BaseException as error:
-            _prepared[preparation.executor_id] = f"{type(error).__name__}: {error}"
+            _prepared[key] = (namespace, f"{type(error).__name__}: {error}")
             message = f"the initializer of the executor failed: {type(error).__name__}: {error}"
             raise BrokenExecutor(message) from error
-        _prepared[preparation.executor_id] = failure
+        _prepared[key] = (namespace, "")
+    failure = _prepared[key][1]
     if failure:
         message = f"the initializer of the executor failed in this worker before: {failure}"
         raise BrokenExecutor(message)

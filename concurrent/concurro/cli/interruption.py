@@ -36,9 +36,8 @@ def interruptible() -> Iterator[None]:
         taken.append(number)
         raise KeyboardInterrupt
 
-    # A signal that is ignored since the start, as behind nohup, stays ignored.
-    watched = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, take) for number in watched}
+    # Also where a shell started us with SIGINT ignored: a job must not outlive its script.
+    before = {number: signal.signal(number, take) for number in _SIGNALS}
     try:
         yield
     finally:

@@ -9,12 +9,13 @@ byte tells the loop about any number of them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import queue
 import threading
 import uuid
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any, Self
 
 from concurro.errors import ClosedError, InvalidTaskError, MasterUnreachable
@@ -60,8 +61,12 @@ class TaskFuture(Future[Any]):
 
     def cancel(self) -> bool:
         """Cancel the task, running or not; return False when it is final."""
+        if self.cancelled():
+            return True
         if not super().cancel():
             return False
+        with contextlib.suppress(InvalidStateError, RuntimeError):  # somebody else cancelled it at the same time
+            self.set_running_or_notify_cancel()
         self._ask_cancel(self.task_id)
         return True
 
