@@ -131,7 +131,7 @@ class SlaveAgent:
         self._links.clear()
 
     def drain(self, done: Callable[[], None]) -> None:
-        """Take nothing new, return what has not started; call `done` when the rest has ended."""
+        """Return what has not started; call `done` when the rest has ended."""
         self._on_drained = done
         self.core.drain()
         self._loop.wake()
@@ -157,7 +157,7 @@ class SlaveAgent:
         self._tell_state()
 
     def recall_all(self) -> None:
-        """Return every lease that has not started, before this returns; the workers stay."""
+        """Return now every lease that has not started; the workers stay."""
         self.core.recall(self.core.inventory())
         self.flush()
 
@@ -213,7 +213,7 @@ class SlaveAgent:
         self._ended(child_id, text)
 
     def launcher_lost(self, reason: str) -> None:
-        """Notice that the launcher died, and every worker with it; the next worker starts another one."""
+        """Notice that the launcher died, and every worker with it."""
         log.warning("%s; its workers are gone with it, new ones are started", reason)
         for child_id in list(self._links):
             self._ended(child_id, reason)

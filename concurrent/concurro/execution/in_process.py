@@ -1,4 +1,4 @@
-"""Run a task object in this very process, as a thread or the caller itself."""
+"""Run a task object in this very process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def run_here(task: Task, slave_id: str) -> tuple[Any, TaskError | None]:
-    """Run a task until it succeeds or its `max_retries` are used up; return result and error.
+    """Run a task to its end; return result and error.
+
+    It is tried again as often as its `max_retries` says.
 
     Sets `slave_id`, `attempt` and `duration` of the task. Raises nothing that the task raises,
     but for KeyboardInterrupt in the main thread, where it is the user's.

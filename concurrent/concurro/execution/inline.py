@@ -1,4 +1,4 @@
-"""The task manager that runs tasks where they are pushed: breakpoints in a task work."""
+"""The task manager that runs tasks where they are pushed."""
 
 from __future__ import annotations
 

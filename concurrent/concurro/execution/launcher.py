@@ -49,7 +49,7 @@ _PARENT_CHECK = 1000
 
 
 class Launcher:
-    """Forks, executes, kills and reaps, as the node at the other end of `control` says.
+    """Forks, executes, kills and reaps, as the node says.
 
     Args:
         control: An AF_UNIX socket of whole messages.
@@ -263,7 +263,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def _above(fds: list[int], lowest: int) -> list[int]:
-    """Return duplicates with numbers from `lowest` on, so that no dup2 overwrites a source."""
+    """Return duplicates from `lowest` on: no dup2 overwrites a source."""
     import fcntl  # noqa: PLC0415 - only a host needs it
 
     return [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest) for fd in fds]
@@ -281,7 +281,10 @@ def _note_signal(number: int, frame: types.FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the launcher: descriptor of the control socket, the node's process id, folder."""
+    """Run the launcher.
+
+    Arguments: descriptor of the control socket, process id of the node, folder.
+    """
     control_fd, parent, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else ""  # noqa: PLR2004
     set_process_controls(_PR_SET_CHILD_SUBREAPER, 1)
     os.set_inheritable(control_fd, False)  # noqa: FBT003

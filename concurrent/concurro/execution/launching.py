@@ -1,4 +1,4 @@
-"""The node's side of its launcher: orders out, starts and ends of children in."""
+"""The node's side of its launcher: orders out, news of children in."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Launcher:
     def execute_host(
         self, child_id: int, argv: Sequence[str], fds: Sequence[int] = (), env: Mapping[str, str] | None = None
     ) -> None:
-        """Execute a program; it finds `fds` as 3, 4, ... They are taken over and closed here."""
+        """Execute a program; it finds `fds`, taken over here, as 3, 4, ..."""
         environment = {"PYTHONHASHSEED": "0", **(env or {})}
         self._order(("execute", child_id, list(argv), environment), list(fds))
 
@@ -180,7 +180,7 @@ class Launcher:
         self.on_lost(reason)
 
     def _kill_groups(self) -> None:
-        """Kill what a killed launcher could not: its children died, their groups may not have."""
+        """Kill the groups of children that died with their launcher."""
         for pid in self._pids.values():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
@@ -197,7 +197,7 @@ class Launcher:
 
 
 def describe_return_code(code: int) -> str:
-    """Return how a process ended, in words: `killed by SIGSEGV`, `exit code 3`."""
+    """Return how a process ended: `killed by SIGSEGV`, `exit code 3`."""
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -213,7 +213,7 @@ def describe_status(status: int) -> str:
 
 
 def _usable_stderr() -> int | None:
-    """Return where the children of a launcher print: the terminal's standard output stays clean."""
+    """Return where children print: our standard output stays clean."""
     try:
         os.fstat(2)
     except OSError:

@@ -1,4 +1,4 @@
-"""A slave agent over any other task manager: it unpickles, and hands real tasks over.
+"""A slave agent over any other task manager.
 
 master <--- send / handle ---> ManagedAgent --- push_task ---> ITaskManager
 ^  posts to the loop            |
@@ -52,7 +52,9 @@ _BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING})
 
 
 class ManagedAgent:
-    """Runs leases through an `ITaskManager`. Loop thread only; same methods as `SlaveAgent`.
+    """Runs leases through an `ITaskManager`, as `SlaveAgent` does by itself.
+
+    Loop thread only.
 
     The manager gets as many tasks as it has workers, so that what waits can be taken back. It
     retries nothing: an attempt is the master's to repeat.
@@ -122,7 +124,7 @@ class ManagedAgent:
         thread.join()
 
     def drain(self, done: Callable[[], None]) -> None:
-        """Take nothing new, return what has not started; call `done` when the rest has ended."""
+        """Return what has not started; call `done` when the rest has ended."""
         self._on_drained = done
         self._drain()
         self._loop.wake()
@@ -189,7 +191,7 @@ class ManagedAgent:
             raise ProtocolError(text)
 
     def flush(self) -> None:
-        """Push what the manager can run, report what ended; the loop calls it once per turn."""
+        """Push what can run, report what ended; called once per turn."""
         while self._ready and len(self._pushed) < self._manager.get_num_workers():
             self._push(self._ready.popleft())
         if self._reports:

@@ -48,7 +48,7 @@ class PooledTasks(Component):
         return self._results
 
     def task_finished(self, task: Task, result: Any, error: TaskError | None) -> None:
-        """Notice a final task; for subclasses. Called once per task, in a thread of the pool."""
+        """Notice a final task, in a thread of the pool; for subclasses."""
 
     def wait_for_all(self, timeout: float | None = None) -> None:
         """Wait until every pushed task is final.

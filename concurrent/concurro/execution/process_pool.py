@@ -40,7 +40,7 @@ _SLAVE_LOSSES = 10
 
 @implementer(ITaskManager)
 class ProcessPool(PooledTasks):
-    """Runs tasks in worker processes: a crash, a timeout or a cancelled task costs one worker.
+    """Runs tasks in worker processes; a crash or a timeout costs one.
 
     Every number of retries, time and crash budget is as in a cluster.
     """

@@ -1,4 +1,4 @@
-"""What tasks share with the process that runs them, and must leave as it was."""
+"""What tasks share with their process, and must leave as it was."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ProcessState:
         return cls(_folder(), _environment(), _umask(), _signals())
 
     def after_import(self) -> ProcessState:
-        """Return the state with the environment as it is now: importing modules sets variables."""
+        """Return the state with the environment as imports have left it."""
         return replace(self, environment=_environment())
 
     def compare(self) -> str:
@@ -75,7 +75,7 @@ def _signals() -> tuple[Any, ...]:
 
 
 def _has_children() -> bool:
-    """Say whether there is any child; it is not reaped, its owner may still ask for it."""
+    """Say whether there is any child, without reaping it."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

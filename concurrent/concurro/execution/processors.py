@@ -9,7 +9,7 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_processors() -> int:
-    """Return how many processors this process may use: affinity and cgroup limit."""
+    """Return how many processors affinity and cgroup leave us."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:

@@ -1,4 +1,4 @@
-"""Tasks that wait for a worker, in the master's order, in runs of one class."""
+"""Tasks that wait for a worker, in the master's order."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ReadyQueue:
         return self._runs[0].code
 
     def take_chunk(self, workers: int) -> list[Entry]:
-        """Take the first tasks as one chunk: as many as last 1 ms, but not more than a worker's share."""
+        """Take the first tasks, of 1 ms or a worker's share, as one chunk."""
         run = self._runs[0]
         waiting = run.entries
         share = -(-self._count // max(1, workers))

@@ -149,7 +149,7 @@ class SlaveCore:
                 self._ready.append(self._codes[entry[1], entry[2]], entry)
 
     def recall(self, leases: Iterable[int]) -> None:
-        """Take RECALL: what has not started is returned, of the rest the master is told."""
+        """Take RECALL: return what has not started, tell of the rest."""
         wanted = set(leases)
         for lease in self._remove_queued(wanted):
             self._returned.append(lease)
@@ -197,7 +197,7 @@ class SlaveCore:
                 self._take_tokens(worker)
 
     def abandon(self) -> None:
-        """Drop everything: the master that gave the leases, and numbered the systems, is gone."""
+        """Drop everything: who gave leases and numbered systems is gone."""
         self._remove_queued({entry[0] for entry in self._ready} | set(self._fetching))
         for lease in list(self.results):
             self._forget_result(lease)
@@ -224,7 +224,7 @@ class SlaveCore:
             self._commands.append(StateChanged())
 
     def worker_results(self, worker_id: int, results: list[Entry], ended: bool, now: float) -> None:  # noqa: FBT001 - as it stands in the message
-        """Take results of a worker's oldest chunk, in its order; `ended`: the chunk's last."""
+        """Take results of a worker's oldest chunk; `ended`: its last."""
         worker = self._workers.get(worker_id)
         if worker is None:
             return
@@ -407,7 +407,7 @@ class SlaveCore:
         self._fetching[entry[0]] = (entry, missing)
 
     def _assign(self, now: float) -> None:
-        """Post chunks, the first ready task first: to idle workers, then behind short tasks."""
+        """Post chunks to idle workers, then behind short tasks."""
         idle = [worker for worker in self._workers.values() if self._may_post(worker)]
         while self._ready and idle:
             self._post(idle.pop(0), now)
@@ -454,7 +454,7 @@ class SlaveCore:
             self._commands.append(TakeTokens(worker.id))
 
     def _give_back(self, worker: WorkerRecord, removed: list[tuple[TaskCode, Entry]]) -> None:
-        """Queue what did not start again, in front, but for what the master wants back."""
+        """Queue in front what did not start, or return it to the master."""
         for code, entry in reversed(removed):
             lease = entry[0]
             if lease in worker.killed:

@@ -157,7 +157,7 @@ class TaskCode:
 
 
 class Chunk:
-    """What was posted to a worker in one message; entries leave as results arrive."""
+    """What one message posted; entries leave as results arrive."""
 
     __slots__ = ("code", "entries")
 

@@ -1,4 +1,4 @@
-"""Runs one attempt: load, call, clean up, dump. Nothing that a task does escapes."""
+"""Runs one attempt; nothing that a task raises escapes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ class TaskRunner:
         self._classes: dict[tuple[int, int], tuple[type[Task], str]] = {}
 
     def announce(self, announcement: list[Any]) -> None:
-        """Learn `[system, class, name, code payload, blobs, system id]`; it is loaded at first use."""
+        """Learn of a class; it is loaded at first use.
+
+        Args:
+            announcement: `[system, class, name, code payload, blobs, system id]`.
+        """
         self._announced[announcement[0], announcement[1]] = announcement
 
     def forget(self, system: int) -> None:
@@ -75,7 +79,7 @@ class TaskRunner:
         return _DONE, payload, blobs
 
     def load(self, entry: list[Any]) -> Task | Answer:
-        """Return the task of a lease, or the answer that says why it cannot be loaded."""
+        """Return the task of a lease, or the answer that says why not."""
         try:
             known = self._classes.get((entry[1], entry[2])) or self._load_class(entry[1], entry[2])
             task_class, system_id = known

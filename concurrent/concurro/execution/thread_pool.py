@@ -1,4 +1,4 @@
-"""The task manager that runs tasks in threads: for tasks that wait, or release the GIL."""
+"""The task manager for tasks that wait, or release the GIL: threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Attempt:
-    """One running attempt; `over` once its outcome was decided, by its thread or the watch."""
+    """One running attempt; `over` once somebody decided its outcome."""
 
     __slots__ = ("deadline", "over", "task", "task_id")
 
@@ -105,7 +105,7 @@ class ThreadPool(PooledTasks):
             self._work.notify_all()
 
     def cancel(self, task_id: str) -> bool:
-        """Cancel a task; a running one goes on in its thread, its result is dropped."""
+        """Cancel a task; a running one goes on, its result is dropped."""
         with self._work:
             self._queue = deque(each for each in self._queue if each[0] != task_id)
             self._leave(task_id)

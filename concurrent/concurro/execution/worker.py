@@ -171,7 +171,7 @@ class Worker:
             self._runner.blobs.put(memoryview(part).toreadonly(), _ARRIVED, digest)
 
     def _send_blobs(self, blobs: list[Any], given: list[Any] | None) -> None:
-        """Send the blobs of a result, but for those that the agent has: the task's own, and code."""
+        """Send the blobs of a result that the agent does not have."""
         there = self._at_agent.union(digest for _, digest, _ in given or ())
         for _, digest, size in blobs:
             if digest in there:
@@ -240,7 +240,7 @@ def _text_stream(fd: int) -> io.TextIOWrapper:
 
 
 def _raised(fd: int) -> int:
-    """Return a duplicate with a high number, out of the way of what tasks open and close."""
+    """Return a duplicate with a high number, out of the way of tasks."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = max(3, min(soft, 4096) - 16)
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
