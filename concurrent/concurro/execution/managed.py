@@ -91,7 +91,6 @@ class ManagedAgent:
         self._resources = resources or {}
         self._transfer = BlobTransfer(self.blobs, send)
         self._runner = TaskRunner(name, self.blobs)
-        self._known: set[tuple[int, int]] = set()
         self._ready: deque[list[Any]] = deque()
         self._fetching: dict[int, list[Any]] = {}
         self._pushed: dict[str, tuple[int, Task]] = {}
@@ -139,14 +138,25 @@ class ManagedAgent:
         self.slave_id = self._runner.slave_id = slave_id
         self._manager.init(slave_id, self._address)
 
+    @property
+    def slots(self) -> int:
+        """How many tasks run at once."""
+        return int(self._manager.get_num_workers())
+
     def worker_pids(self) -> list[int]:
         """Return the process ids of the workers, as far as the manager knows any."""
         known: Callable[[], list[int]] = getattr(self._manager, "worker_pids", lambda: [os.getpid()])
         return known()
 
+    @property
+    def slots(self) -> int:
+        """How many tasks run at once."""
+        workers: int = self._manager.get_num_workers()
+        return workers
+
     def announce(self) -> None:
         """Send SLAVE_STATE."""
-        state = [self._manager.get_num_workers(), self.worker_pids(), "", self._resources]
+        state = [self.slots, self.worker_pids(), "", self._resources]
         self._send(Kind.SLAVE_STATE, state, ())
 
     def abandon(self) -> None:
@@ -180,8 +190,8 @@ class ManagedAgent:
         elif kind == Kind.KILL:
             self._kill(set(body[0]))
         elif kind == Kind.FORGET:
-            self._known = {key for key in self._known if key[0] != body[0]}
-            self._runner.forget(body[0])
+            for number in self._runner.forget(body[0]):
+                self.blobs.release(("class", body[0], number))
         elif kind == Kind.DRAIN:
             self._drain()
         elif kind in _BLOB_KINDS:
@@ -207,7 +217,6 @@ class ManagedAgent:
         system, number, name, _, _, payload, blobs = announcement[:7]
         system_id = announcement[7] if len(announcement) > 7 else ""  # noqa: PLR2004 - a later field
         self._runner.announce([system, number, name, payload, blobs, system_id])
-        self._known.add((system, number))
         self._transfer.fetch(blobs, ("class", system, number), lambda fault: None)  # noqa: ARG005 - loading says it
 
     def _take(self, entry: list[Any]) -> None:

@@ -44,11 +44,13 @@ class TaskRunner:
         """
         self._announced[announcement[0], announcement[1]] = announcement
 
-    def forget(self, system: int) -> None:
-        """Drop the classes of a system."""
-        for key in [key for key in self._announced if key[0] == system]:
-            del self._announced[key]
-            self._classes.pop(key, None)
+    def forget(self, system: int) -> list[int]:
+        """Drop the classes of a system; return which."""
+        numbers = [key[1] for key in self._announced if key[0] == system]
+        for number in numbers:
+            del self._announced[system, number]
+            self._classes.pop((system, number), None)
+        return numbers
 
     def run(self, entry: list[Any]) -> Answer:
         """Run the task of a lease.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 KEPT = 64 * 1024
 """Bytes of output that are kept per worker [B]."""
 
+_LAST_READS = 16  # what a pipe can hold, and more
 _LAST_LINES = 10
 _LAST_SIZE = 2000
 
@@ -33,8 +34,8 @@ class OutputRing:
         self._size = 0
         self._loop = loop
         self._current_lease = current_lease
-        self._fds = {output, errors}
-        for fd, stream in ((output, 1), (errors, 2)):
+        self._streams = {output: 1, errors: 2}
+        for fd, stream in self._streams.items():
             os.set_blocking(fd, False)
             loop.watch(fd, self._reader(fd, stream))
 
@@ -46,31 +47,35 @@ class OutputRing:
 
     def close(self) -> None:
         """Read what is left, and close the pipes. Idempotent."""
-        for fd, stream in zip(sorted(self._fds), (1, 2), strict=False):
-            self._read(fd, stream)
-        for fd in tuple(self._fds):
+        for fd, stream in tuple(self._streams.items()):
+            for _ in range(_LAST_READS):
+                if fd in self._streams and not self._read(fd, stream):
+                    break
             self._drop(fd)
 
     def _reader(self, fd: int, stream: int) -> Callable[[], None]:
-        return lambda: self._read(fd, stream)
+        def read() -> None:
+            self._read(fd, stream)
 
-    def _read(self, fd: int, stream: int) -> None:
+        return read
+
+    def _read(self, fd: int, stream: int) -> bool:
         try:
             piece = os.read(fd, KEPT)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             piece = b""
         if not piece:
             self._drop(fd)
-            return
+            return False
         self.pieces.append((stream, self._current_lease(), piece))
         self._size += len(piece)
         while self._size > KEPT and len(self.pieces) > 1:
             self._size -= len(self.pieces.popleft()[2])
+        return True
 
     def _drop(self, fd: int) -> None:
-        if fd in self._fds:
-            self._fds.discard(fd)
+        if self._streams.pop(fd, None) is not None:
             self._loop.unwatch(fd)
             os.close(fd)
