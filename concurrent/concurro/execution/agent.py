@@ -156,11 +156,6 @@ class SlaveAgent:
         """Return the process ids of the living workers."""
         return [link.pid for link in self._links.values() if link.pid and link.cause is None]
 
-    @property
-    def slots(self) -> int:
-        """How many tasks run at once."""
-        return self.core.slots
-
     def announce(self) -> None:
         """Send SLAVE_STATE, changed or not: the master is a new one."""
         self._state = []

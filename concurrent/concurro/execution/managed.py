@@ -148,12 +148,6 @@ class ManagedAgent:
         known: Callable[[], list[int]] = getattr(self._manager, "worker_pids", lambda: [os.getpid()])
         return known()
 
-    @property
-    def slots(self) -> int:
-        """How many tasks run at once."""
-        workers: int = self._manager.get_num_workers()
-        return workers
-
     def announce(self) -> None:
         """Send SLAVE_STATE."""
         state = [self.slots, self.worker_pids(), "", self._resources]

@@ -145,15 +145,17 @@ class LocalCluster:
         return self._real().add_slave(workers)
 
     def remove_slave(self, slave_id: str) -> None:
-        """End a slave that `add_slave` made; its tasks run elsewhere.
+        """End a slave; its tasks run elsewhere.
 
         Raises:
-            LookupError: There is no such slave, or it lives inside the master.
+            LookupError: There is no such slave here.
         """
         process = self._real().take_slave(slave_id)
+        if process is None and self._application.request("remove_slave", [slave_id]).result():
+            return
         if process is None:
             known = ", ".join(sorted(slave.id for slave in self.slaves))
-            message = f"no slave {slave_id!r} that could be removed; connected: {known}"
+            message = f"this cluster started no slave {slave_id!r}; connected: {known}"
             raise LookupError(message)
         process.stop()
 

@@ -27,6 +27,7 @@ import msgpack
 from concurro.config import Config
 from concurro.errors import ConcurroError, NodeStartError
 from concurro.execution.program import python_command
+from concurro.nodes.agents import NATIVE
 from concurro.transport.stream import Channel
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class EmbeddedCluster:
     Args:
         config: Settings of all its nodes.
         workers: Workers per slave; None for the settings'.
-        slaves: How many; one runs inside the master's process.
+        slaves: How many; a single one runs inside the master's process.
         plugins: Files and folders with components.
     """
 
@@ -154,13 +155,14 @@ class EmbeddedCluster:
         self._folder = make_private_folder()
         try:
             listen = f"ipc://{self._folder}/master"
-            own: dict[str, object] = {"master.listen": listen, "master.standalone": self._count == 1}
+            inside = self._count == 1 and str(self._config["slave.task_manager"]) == NATIVE
+            own: dict[str, object] = {"master.listen": listen, "master.standalone": inside}
             if self._workers is not None:
                 own["slave.workers"] = self._workers
             config = Config.load(self._config, overrides=own)
             self._master = NodeProcess("master", config, self._plugins, self._folder)
             self.url = self._master.wait_ready()
-            if self._count > 1:
+            if not inside:
                 starting = [self._start_slave(self._workers) for _ in range(self._count)]
                 for process in starting:
                     self._slaves[process.wait_ready()] = process
@@ -186,10 +188,10 @@ class EmbeddedCluster:
         with self._lock:
             slaves, self._slaves = list(self._slaves.values()), {}
         master, self._master = self._master, None
-        if master is not None:
-            master.stop()
         for process in slaves:
             process.stop()
+        if master is not None:
+            master.stop()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -16,10 +16,10 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from concurro.execution.agent import SlaveAgent
 from concurro.execution.launching import Launcher
 from concurro.ids import Role, SlaveRecord
 from concurro.interfaces import ITaskScheduler
+from concurro.nodes.agents import make_standalone_agent
 from concurro.nodes.answers import describe_status, explain
 from concurro.nodes.hosts import HOST_CHILD, HostProcesses
 from concurro.nodes.node import Node
@@ -43,6 +43,7 @@ from concurro.wire.messages import PROTOCOL, Kind, Message
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from concurro.execution.agent import SlaveAgent
     from concurro.transport.loop import Timer
 
 log = logging.getLogger("concurro.master")
@@ -250,18 +251,23 @@ class MasterNode(Node):
         """
         self._counter += 1
         self._agent_id = self._slave_name(os.uname().nodename)
-        config = self.env.config
-        agent = self._agent = SlaveAgent(
-            self.loop,
-            send=self._from_agent,
-            workers=int(config["slave.workers"]),
-            name=self._agent_id,
-            resources=dict(config["slave.resources"]),
-            launcher=self._launcher,
-        )
+        send, name = self._from_agent, self._agent_id
+        agent = self._agent = make_standalone_agent(self.env, self.loop, send, name, self._launcher)
         agent.start()
-        facts = {"workers": agent.core.slots, "resources": config["slave.resources"], "pid": os.getpid()}
+        resources = self.env.config["slave.resources"]
+        facts = {"workers": agent.slots, "resources": resources, "pid": os.getpid()}
         self._slave_joined(self._agent_id, os.uname().nodename, facts)
+
+    def _remove_own_slave(self, slave_id: str) -> bool:
+        """End the agent inside a standalone master; return whether it was meant."""
+        if self._agent is None or slave_id != self._agent_id:
+            return False
+        agent, self._agent = self._agent, None
+        agent.stop()
+        self._agent_inbox.clear()
+        self._slave_left(slave_id, "it was removed")
+        self._relay.peer_left(("slave", slave_id))
+        return True
 
     def _from_agent(self, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
         self._agent_inbox.append((kind, body, frames))
@@ -302,9 +308,8 @@ class MasterNode(Node):
                 answer = explain(self._core, self._table, str(arguments[0]), now)
             elif name == "cancel":
                 answer = self._table.cancel(str(arguments[0]), "cancelled by an operator", now)
-            elif name == "drain":
-                self._send_to(("slave", str(arguments[0])), Kind.DRAIN, [])
-                answer = str(arguments[0]) in self._core.slaves
+            elif name == "remove_slave":
+                answer = self._remove_own_slave(str(arguments[0]))
             else:
                 message = f"the master knows no request {name!r}"
                 raise LookupError(message)  # noqa: TRY301 - one way out for every refusal

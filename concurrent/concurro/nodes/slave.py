@@ -13,8 +13,8 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
-from concurro.execution.agent import SlaveAgent
 from concurro.ids import Role
+from concurro.nodes.agents import make_agent
 from concurro.nodes.node import Node
 from concurro.nodes.peer import Dialer, Peer, keep_beating
 from concurro.wire.session import SILENCE_LIMIT
@@ -46,7 +46,7 @@ class SlaveNode(Node):
         self.on_joined: Callable[[str], None] = lambda slave_id: None  # noqa: ARG005
         self.slave_id = ""
         self._master = str(self.env.config["slave.master"])
-        self._agent: SlaveAgent | None = None
+        self._agent: Any = None
         self._peer: Peer | None = None
         self._dialer: Dialer | None = None
         self._stopping = False
@@ -54,14 +54,8 @@ class SlaveNode(Node):
         self._last_check = 0.0
 
     def _open(self) -> None:
-        config = self.env.config
         self.env.start()
-        self._agent = SlaveAgent(
-            self.loop,
-            send=self._send,
-            workers=int(config["slave.workers"]),
-            resources=dict(config["slave.resources"]),
-        )
+        self._agent = make_agent(self.env, self.loop, self._send)
         self._stop_beating = keep_beating(self.loop, lambda: [self._peer] if self._peer is not None else [])
         self._agent.start()
         self._check()
@@ -75,7 +69,7 @@ class SlaveNode(Node):
         agent = self._agent
         if agent is None or self._stopping:
             return
-        if len(agent.worker_pids()) < agent.core.slots and self.loop.now() < deadline:
+        if len(agent.worker_pids()) < agent.slots and self.loop.now() < deadline:
             self.loop.after(0.005, lambda: self._dial_when_ready(deadline))
             return
         self._dial(float(self.env.config["slave.connect_timeout"]) or None)
@@ -111,7 +105,7 @@ class SlaveNode(Node):
         assert self._agent is not None  # noqa: S101 - it is made before the first call
         facts = {
             "pid": os.getpid(),
-            "workers": self._agent.core.slots,
+            "workers": self._agent.slots,
             "resources": dict(self.env.config["slave.resources"]),
             "worker_pids": self._agent.worker_pids(),
         }

@@ -1,0 +1,83 @@
+"""Which agent runs a slave's tasks: `[slave] task_manager` says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import ConfigError
+from concurro.interfaces import ITaskManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from concurro.execution.agent import SlaveAgent
+    from concurro.execution.launching import Launcher
+    from concurro.execution.managed import ManagedAgent
+    from concurro.kernel import Environment
+    from concurro.transport.loop import Loop
+    from concurro.wire.messages import Kind
+
+NATIVE = "process-pool"
+"""The task manager whose workers the agent drives itself, with payloads it never opens."""
+
+
+def make_agent(env: Environment, loop: Loop, send: Callable[[Kind, list[Any], Sequence[Any]], None]) -> Any:
+    """Return the agent of a slave node: a `SlaveAgent` or a `ManagedAgent`.
+
+    Raises:
+        ComponentError: The task manager cannot be used.
+    """
+    config = env.config
+    workers = int(config["slave.workers"])
+    resources = dict(config["slave.resources"])
+    if str(config["slave.task_manager"]) == NATIVE:
+        from concurro.execution.agent import SlaveAgent  # noqa: PLC0415 - who only asks for NATIVE needs none of it
+
+        return SlaveAgent(loop, send=send, workers=workers, resources=resources)
+    return _managed(env, loop, send, workers, resources)
+
+
+def make_standalone_agent(
+    env: Environment,
+    loop: Loop,
+    send: Callable[[Kind, list[Any], Sequence[Any]], None],
+    name: str,
+    launcher: Launcher,
+) -> SlaveAgent:
+    """Return the agent inside a standalone master; its tasks run in worker processes.
+
+    Raises:
+        ConfigError: `[slave] task_manager` would run tasks in the master's process.
+    """
+    config = env.config
+    manager = str(config["slave.task_manager"])
+    if manager != NATIVE:
+        message = (
+            f"a standalone master cannot use the task manager {manager!r}: tasks would run in its own process; "
+            f"start a slave beside it"
+        )
+        raise ConfigError(message, config.origin("slave.task_manager"))
+    from concurro.execution.agent import SlaveAgent  # noqa: PLC0415 - who only asks for NATIVE needs none of it
+
+    return SlaveAgent(
+        loop,
+        send=send,
+        workers=int(config["slave.workers"]),
+        name=name,
+        resources=dict(config["slave.resources"]),
+        launcher=launcher,
+    )
+
+
+def _managed(
+    env: Environment,
+    loop: Loop,
+    send: Callable[[Kind, list[Any], Sequence[Any]], None],
+    workers: int,
+    resources: dict[str, float],
+) -> ManagedAgent:
+    from concurro.execution.managed import ManagedAgent  # noqa: PLC0415 - few slaves need it
+
+    manager = env.selected(ITaskManager, "slave.task_manager")
+    address = str(env.config["slave.master"])
+    return ManagedAgent(loop, send=send, manager=manager, address=address, workers=workers, resources=resources)
