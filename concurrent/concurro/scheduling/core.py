@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from concurro.errors import ProtocolError
 from concurro.ids import (
     Failure,
     Outcome,
@@ -156,19 +157,31 @@ class SchedulerCore:
             )
 
     def emit(self, system: SystemRecord, first: int, entries: list[list[Any]]) -> None:
-        """Take new tasks, as an OUT message lists them, and queue them."""
-        classes, open_tasks = system.classes, system.open
-        tasks = []
+        """Take new tasks, as an OUT message lists them, and queue them: all, or none.
+
+        Raises:
+            ProtocolError: A task's class was never announced, or its number is that of an open one.
+        """
+        classes = system.classes
+        tasks: dict[int, TaskRecord] = {}
+        size = 0
         number = first
         for entry in entries:
+            task_class = classes.get(entry[0])
+            if task_class is None:
+                message = f"task {system.system_id}:{number} is of class {entry[0]}, which was never announced"
+                raise ProtocolError(message)
             blobs = entry[2] if len(entry) > 2 else None  # noqa: PLR2004 - [class, payload, blobs]
-            task = TaskRecord(system, number, classes[entry[0]], entry[1], blobs)
-            open_tasks[number] = task
-            system.open_bytes += len(entry[1])
-            tasks.append(task)
+            tasks[number] = TaskRecord(system, number, task_class, entry[1], blobs)
+            size += len(entry[1])
             number += 1
+        if not system.open.keys().isdisjoint(tasks):
+            message = f"system {system.system_id} emits a task under the number of an open one"
+            raise ProtocolError(message)
+        system.open.update(tasks)
+        system.open_bytes += size
         if tasks:
-            self.scheduler.push_tasks(tasks)
+            self.scheduler.push_tasks(list(tasks.values()))
 
     def cancel_tasks(self, system: SystemRecord, numbers: Iterable[int]) -> None:
         """Cancel open tasks: queued ones are forgotten, running ones killed."""
@@ -191,6 +204,7 @@ class SchedulerCore:
             task.outcome = Outcome.CANCELLED
             system.cancelled += 1
         system.open.clear()
+        system.open_bytes = 0
         system.state = state
         self.systems.pop(system.number, None)
         self._commands.finished.pop(system.number, None)
@@ -200,7 +214,11 @@ class SchedulerCore:
             mine = {key for key in known if key[0] == system.number}
             if mine:
                 known.difference_update(mine)
-                self._orders(slave_id).forgets.append(system.number)
+                orders = self._orders(slave_id)
+                # What was not sent yet must not follow FORGET.
+                orders.classes = [entry for entry in orders.classes if entry[0] != system.number]
+                orders.leases = [entry for entry in orders.leases if entry[1] != system.number]
+                orders.forgets.append(system.number)
 
     # Slaves
 
@@ -251,10 +269,17 @@ class SchedulerCore:
         """Apply results; only those of current leases count."""
         slave = self.slaves.get(slave_id)
         if slave is None:
+            self.stale_results += len(entries)
             return
         leases, durations = slave.leases, slave.durations
         commands = self._commands
+        duration, failure = 0.0, None
         for lease, outcome, value, blobs, nanoseconds in entries:
+            # Whatever may be wrong with the entry shows before the task loses its lease.
+            if outcome == 0:
+                duration = nanoseconds * NANOSECOND
+            else:
+                failure = _failure_of(outcome, value)
             task = leases.pop(lease, None)
             if task is None:
                 self.stale_results += 1
@@ -267,7 +292,6 @@ class SchedulerCore:
             if task_class.requires:
                 _give(slave.free, task_class.requires)
             if outcome == 0:
-                duration = nanoseconds * NANOSECOND
                 task_class.duration = decayed_duration(task_class.duration, duration)
                 mean = durations.get(task_class.name)
                 durations[task_class.name] = duration if mean is None else mean + (duration - mean) * 0.1
@@ -276,7 +300,7 @@ class SchedulerCore:
                 self.scheduler.task_finished(task, value, None)
             else:
                 commands.settled.setdefault(slave_id, []).append(lease)
-                self._attempt_failed(task, Outcome(outcome), Failure(*value))
+                self._attempt_failed(task, Outcome(outcome), failure)
 
     def returned(self, slave_id: str, leases: Iterable[int]) -> None:
         """Take back leases that had not started; nothing is charged."""
@@ -328,7 +352,7 @@ class SchedulerCore:
             orders = self._commands.orders[slave_id] = SlaveOrders()
         return orders
 
-    def _attempt_failed(self, task: TaskRecord, outcome: Outcome, failure: Failure) -> None:
+    def _attempt_failed(self, task: TaskRecord, outcome: Outcome, failure: Failure | None) -> None:
         if outcome is Outcome.LOST:
             task.crashes += 1
         elif outcome is Outcome.SLAVE_LOST:
@@ -383,6 +407,24 @@ def _class_entry(system: SystemRecord, task_class: TaskClass) -> list[Any]:
         blobs,
         system.system_id,
     ]
+
+
+def _failure_of(outcome: Any, value: Any) -> Failure:
+    """Return the failure of a result.
+
+    Raises:
+        ProtocolError: It is none.
+    """
+    try:
+        Outcome(outcome)
+        type_name, message, *rest = value
+    except (ValueError, TypeError):
+        type_name = message = None
+        rest = []
+    if not (isinstance(type_name, str) and isinstance(message, str)):
+        text = f"a result says neither that the task is done nor how it failed: {outcome!r}"
+        raise ProtocolError(text)
+    return Failure(type_name, message, *rest[:2])
 
 
 def _take(free: dict[str, float], requires: dict[str, float]) -> None:
