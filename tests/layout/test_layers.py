@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import pytest
 
-from tests.layout.source_tree import CORE, PLUGINS, STANDARD_LIBRARY, Import, Module, imports_of, modules_below
+from tests.layout.source_tree import CORE, PLUGINS, ROOT, STANDARD_LIBRARY, Import, Module, imports_of, modules_below
 
 LAYERS = {
     "errors": 0,
@@ -54,7 +54,11 @@ UPWARD_EXCEPTIONS = {
 }
 
 CORE_MODULES = modules_below(CORE)
-PLUGIN_MODULES = modules_below(PLUGINS)
+PLUGIN_MODULES = [
+    *modules_below(PLUGINS),
+    *modules_below(ROOT / "examples" / "plugins_file" / "plugins"),
+    *modules_below(ROOT / "examples" / "plugin_package" / "src"),
+]
 
 
 def room_of(name: str) -> str:
