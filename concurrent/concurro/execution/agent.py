@@ -25,6 +25,7 @@ from concurro.execution.slave_records import (
     Fetch,
     Forget,
     KillWorker,
+    Nudge,
     PostChunk,
     Release,
     StartWorker,
@@ -33,7 +34,7 @@ from concurro.execution.slave_records import (
     TakeTokens,
     Tell,
 )
-from concurro.execution.worker import Note
+from concurro.execution.worker import NUDGE_SIGNAL, Note
 from concurro.execution.worker_link import WorkerLink
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import Kind, Message
@@ -332,6 +333,8 @@ class SlaveAgent:
             self._start_worker(command.worker)
         elif isinstance(command, KillWorker):
             self._launcher.kill(command.worker)
+        elif isinstance(command, Nudge):
+            self._launcher.kill(command.worker, NUDGE_SIGNAL, group=False)
         elif isinstance(command, StopWorker):
             link = self._links.get(command.worker)
             if link is not None:

@@ -32,6 +32,7 @@ from concurro.execution.slave_records import (
     Fetch,
     Forget,
     KillWorker,
+    Nudge,
     PostChunk,
     Release,
     StartWorker,
@@ -48,6 +49,9 @@ from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
+
+NUDGE_AFTER = 0.005
+"""A worker that is silent for so long inside a chunk is told to report [s]."""
 
 STEAL_AFTER = 0.002
 """Seconds without news after which an idle worker takes over what waits in another [s]."""
@@ -167,6 +171,7 @@ class SlaveCore:
         for worker in self._holders(wanted):
             worker.killed |= wanted & {entry[0] for entry in worker.outstanding()}
             worker.progress = now
+            worker.nudged = False
             self._take_tokens(worker)
 
     def acknowledge(self, leases: Iterable[int]) -> None:
@@ -229,6 +234,7 @@ class SlaveCore:
         if worker is None:
             return
         worker.progress = now
+        worker.nudged = False
         chunk = worker.chunks[0] if worker.chunks else None
         if results:
             if chunk is None or not _matches(chunk.entries, results):
@@ -325,6 +331,10 @@ class SlaveCore:
         if self.sick and any(self._has_lived(worker, now) for worker in self._workers.values()):
             self._restarts.worked()
             self._commands.append(StateChanged())
+        for worker in self._workers.values():
+            if worker.may_hold_back() and worker.progress + NUDGE_AFTER <= now:
+                worker.nudged = True
+                self._commands.append(Nudge(worker.id))
         if not self._ready and not self.draining:
             self._steal(now)
 
@@ -335,6 +345,7 @@ class SlaveCore:
             times.append(self._restarts.at)
         if self.sick:
             times += [w.started_at + WELL_AFTER for w in self._workers.values() if w.state is WorkerState.READY]
+        times += [w.progress + NUDGE_AFTER for w in self._workers.values() if w.may_hold_back()]
         if not self._ready and any(self._may_post(worker) for worker in self._workers.values()):
             times += [w.progress + STEAL_AFTER for w in self._workers.values() if _has_waiting(w)]
         return min(times, default=None)
@@ -437,6 +448,7 @@ class SlaveCore:
             announced = (code,)
         if not worker.chunks:
             worker.progress = now
+            worker.nudged = False
         worker.chunks.append(Chunk(code, deque(entries)))
         if code.timeout is not None:
             worker.deadline = now + code.timeout

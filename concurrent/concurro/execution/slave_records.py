@@ -61,6 +61,12 @@ class TakeTokens(NamedTuple):
     worker: int
 
 
+class Nudge(NamedTuple):
+    """Let a worker report what it holds back: its task takes longer than expected."""
+
+    worker: int
+
+
 class Forget(NamedTuple):
     """Tell every worker that a system is over."""
 
@@ -101,6 +107,7 @@ Command = (
     | KillWorker
     | PostChunk
     | TakeTokens
+    | Nudge
     | Forget
     | Fetch
     | Release
@@ -183,6 +190,7 @@ class WorkerRecord:
         state: Where it stands.
         chunks: Posted and not ended, oldest first.
         known: Keys of the classes that it was sent.
+        nudged: Whether it was told to report since it was last heard of.
         taking: Tokens are being taken back.
         taken: Tokens were taken back; nothing new until it is idle.
         recalled: Leases that go back to the master when they have not started.
@@ -199,6 +207,7 @@ class WorkerRecord:
         "id",
         "killed",
         "known",
+        "nudged",
         "progress",
         "recalled",
         "started_at",
@@ -214,6 +223,7 @@ class WorkerRecord:
         self.state = WorkerState.STARTING
         self.chunks: deque[Chunk] = deque()
         self.known: set[tuple[int, int]] = set()
+        self.nudged = False
         self.taking = False
         self.taken = False
         self.recalled: set[int] = set()
@@ -227,6 +237,10 @@ class WorkerRecord:
     def outstanding(self) -> list[Entry]:
         """Return what was posted and has no result, oldest first."""
         return [entry for chunk in self.chunks for entry in chunk.entries]
+
+    def may_hold_back(self) -> bool:
+        """Say whether results of its chunk may wait for the end of a long task."""
+        return bool(self.chunks) and len(self.chunks[0].entries) > 1 and not self.nudged
 
     def take_last(self, count: int) -> list[tuple[TaskCode, Entry]]:
         """Remove the last `count` entries: they will not start. In order."""

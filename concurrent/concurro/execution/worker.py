@@ -17,6 +17,7 @@ import fcntl
 import io
 import os
 import resource
+import signal
 import socket
 import sys
 import time
@@ -38,6 +39,9 @@ EXIT_CHANNEL_LOST = 70
 
 BLOB_PIECE = 4 * 1024 * 1024
 """Bytes of a blob in one message between agent and worker [B]."""
+
+NUDGE_SIGNAL = signal.SIGURG
+"""Asks a worker inside a long task for the results before it; ignored by default elsewhere."""
 
 FLUSH_AFTER = 1_000_000
 """Results wait at most so long for those of the next tasks [ns]."""
@@ -74,8 +78,11 @@ class Worker:
         self._parts: dict[bytes, bytearray] = {}
         self._forked = False
         self._at_agent: set[bytes] = set()
+        self._held_back: list[Any] = []
+        self._in_task = False
         self._runner = TaskRunner()
         os.register_at_fork(after_in_child=self._leave_to_parent)
+        signal.signal(NUDGE_SIGNAL, self._report_held_back)
         self._state = ProcessState.now()
 
     def run(self) -> NoReturn:
@@ -103,7 +110,7 @@ class Worker:
             self._at_agent.update(digest for _, digest, _ in announcement[4] or ())
         self._get_blobs([blob for each in announcements for blob in each[4] or ()])
         claim, tokens, run, clock = os.eventfd_read, self._tokens, self._runner.run, time.perf_counter_ns
-        results: list[Any] = []
+        results = self._held_back
         loaded = self._runner.loaded
         many = len(entries) > 1
         start = first = clock()
@@ -116,7 +123,9 @@ class Worker:
                 os._exit(EXIT_CHANNEL_LOST)
             if entry[6]:
                 self._get_blobs(entry[6])
+            self._in_task = True
             outcome, value, blobs = run(entry)
+            self._in_task = False
             if self._forked:
                 # A copy of this process that a task made: it must not answer for us.
                 _end(0)
@@ -129,12 +138,21 @@ class Worker:
                 self._send_blobs(blobs, entry[6])
             if now - first > FLUSH_AFTER and many:
                 self._send([Note.RESULTS, False, results])
-                results = []
+                results.clear()
         self._end_chunk(results, loaded)
+
+    def _report_held_back(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature of a signal's taker
+        """Send the results before a long task, from inside it."""
+        if self._in_task and self._held_back and not self._forked:
+            self._in_task = False
+            self._send([Note.RESULTS, False, self._held_back])
+            self._held_back.clear()
+            self._in_task = True
 
     def _end_chunk(self, results: list[Any], loaded: int) -> None:
         self._flush_prints()
         self._send([Note.RESULTS, True, results])
+        results.clear()
         self._runner.blobs.release(_ARRIVED)
         if self._runner.loaded != loaded:
             # What a module's import leaves behind belongs to the worker, not to the task.

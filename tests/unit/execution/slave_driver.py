@@ -9,6 +9,7 @@ from concurro.execution.slave_records import (
     Drained,
     Fetch,
     KillWorker,
+    Nudge,
     PostChunk,
     Release,
     StartWorker,
@@ -64,6 +65,7 @@ class SlaveDriver:
         self.workers = {}
         self.killed = []
         self.stopped = []
+        self.nudged = []
         self.results = {}
         self.returned = []
         self.started = []
@@ -173,6 +175,8 @@ class SlaveDriver:
             self.stopped.append(command.worker)
         elif isinstance(command, KillWorker):
             self.killed.append(command.worker)
+        elif isinstance(command, Nudge):
+            self.nudged.append(command.worker)
         elif isinstance(command, PostChunk):
             fake = self.workers[command.worker]
             fake.tokens += len(command.entries)
