@@ -8,7 +8,8 @@ By priority within a system, by weighted share between systems.
 Shares follow stride scheduling (Source: C. Waldspurger, W. Weihl, "Stride Scheduling:
 Deterministic Proportional-Share Resource Management", 1995, section 2): each system has a
 virtual time that advances by cost / weight; the least virtual time is next. A system that
-was idle starts at the current minimum, so that it cannot save up.
+is new or was idle starts at the time of the last pick: it cannot save up, nor does it
+find everybody else behind it.
 """
 
 from __future__ import annotations
@@ -98,6 +99,7 @@ class FairQueue:
 
     def __init__(self) -> None:
         self.systems: dict[int, SystemQueue] = {}
+        self._virtual_time = 0.0
 
     def push(self, tasks: list[TaskRecord], *, front: bool = False) -> None:
         """Queue tasks of one system, at the end of their classes or at the front."""
@@ -105,7 +107,7 @@ class FairQueue:
             return
         system = self._system(tasks[0].system)
         if not any(queue.tasks for queue in system.order):
-            system.virtual_time = max(system.virtual_time, self._floor(system))
+            system.virtual_time = max(system.virtual_time, self._virtual_time)
         last_class, queue = None, None
         for task in reversed(tasks) if front else tasks:
             if queue is None or task.task_class is not last_class:
@@ -132,6 +134,7 @@ class FairQueue:
         for system in sorted(self.systems.values(), key=_virtual_time):
             queue = system.next_queue()
             if queue is not None:
+                self._virtual_time = max(self._virtual_time, system.virtual_time)
                 return system, queue
         return None
 
@@ -140,15 +143,6 @@ class FairQueue:
         if queue is None:
             queue = self.systems[record.number] = SystemQueue(record, 0.0)
         return queue
-
-    def _floor(self, newcomer: SystemQueue) -> float:
-        """Return the least virtual time of the others that have something queued."""
-        others = (
-            other.virtual_time
-            for other in self.systems.values()
-            if other is not newcomer and any(queue.tasks for queue in other.order)
-        )
-        return min(others, default=0.0)
 
 
 def _virtual_time(queue: SystemQueue) -> float:

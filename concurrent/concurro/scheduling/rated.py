@@ -152,30 +152,43 @@ class RatedScheduler(Component):
         _note(self._ahead, slave, usable and held < slave.workers * (1 + PREFETCH_LIMIT))
 
     def _place_queued(self) -> None:
-        """Lease queued tasks until none is left or nobody can take the next."""
+        """Lease queued tasks until none is left or nobody can take the next.
+
+        Once a task waits for a worker, nothing after it is sent ahead: a slave that always has
+        short tasks in stock would never have a worker free for a long one.
+        """
         blocked = False
+        send_ahead = True
         while True:
             picked = self._queue.pick()
             if picked is None:
                 break
             system, queue = picked
             head = queue.head()
-            slave = self._choose(head) if head is not None else None
+            if head is None:
+                break
+            slave = self._choose(head, send_ahead=send_ahead)
             if slave is None:
                 queue.blocked = blocked = True
+                send_ahead = send_ahead and not self._waits_for_worker(head)
                 continue
             self._lease_burst(system, queue, slave)
         if blocked:
             self._queue.unblock()
 
-    def _choose(self, task: TaskRecord) -> SlaveRecord | None:
+    def _waits_for_worker(self, task: TaskRecord) -> bool:
+        """Say whether a slave has all that the task requires, but a free worker."""
+        requires = task.task_class.requires
+        return not requires or any(has_room(slave.free, requires) for slave in self._ahead.values())
+
+    def _choose(self, task: TaskRecord, *, send_ahead: bool) -> SlaveRecord | None:
         """Ask the strategy.
 
         First among slaves with a free worker, then to send ahead.
         """
         requires = task.task_class.requires
         slave = self._ask(task, self._idle, requires)
-        if slave is not None or requires or task.task_class.duration is None:
+        if slave is not None or requires or not send_ahead or task.task_class.duration is None:
             return slave
         duration = task.task_class.duration
         if lease_depth(1, duration) == 1:
@@ -215,6 +228,8 @@ class RatedScheduler(Component):
         """Lease as many tasks of one class as one decision may."""
         task_class = queue.task_class
         held = len(slave.leases)
+        if not held:
+            self._heard[slave.id] = self._host.now()
         if task_class.requires:
             room = 1
         elif held < slave.workers:
@@ -235,17 +250,23 @@ class RatedScheduler(Component):
         """Recall leases of stuck slaves, for those that have nothing to do."""
         wanted = sum(slave.workers - len(slave.leases) for slave in self._idle.values())
         for slave in self._host.slaves.values():
-            if not slave.queued or slave.id in self._recalling or slave.id in self._idle:
+            if not slave.queued or slave.id in self._idle or self._is_asked(slave):
                 continue
-            stalled = now - self._heard.get(slave.id, now)
-            if stalled < STALL_SECONDS and not slave.draining:
-                due = self._heard.get(slave.id, now) + STALL_SECONDS
+            due = self._heard.get(slave.id, now) + STALL_SECONDS
+            if now < due and not slave.draining:
                 self.wake_at = due if self.wake_at is None else min(self.wake_at, due)
                 continue
             count = min(slave.queued, max(wanted, slave.queued // 2))
             leases = list(slave.leases)[-count:]
             self._recalling[slave.id] = set(leases)
             self._host.take_back(leases)
+
+    def _is_asked(self, slave: SlaveRecord) -> bool:
+        """Say whether the answer to a take-back is due.
+
+        Of leases that ended, none comes.
+        """
+        return any(lease in slave.leases for lease in self._recalling.get(slave.id, ()))
 
 
 def has_room(free: dict[str, float], requires: dict[str, float]) -> bool:

@@ -100,6 +100,10 @@ class RoundRobin(RankedStrategy):
             self._turn[slave.id] = next(self._turns)
         return float(self._turn[slave.id])
 
+    def _compact(self) -> None:
+        super()._compact()
+        self._turn = {slave_id: turn for slave_id, turn in self._turn.items() if slave_id in self._latest}
+
     def get_next_slave(self, task: TaskRecord | None = None, slaves: Collection[str] | None = None) -> str | None:
         """Return the slave whose turn is longest ago, and put it at the end."""
         chosen = super().get_next_slave(task, slaves)
