@@ -202,7 +202,9 @@ class ClusterExecutor(concurrent.futures.Executor):
         return itertools.chain.from_iterable(super().map(partial(call_all, fn), chunks, timeout=timeout))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
-        """Take no more calls; end the cluster if it is this executor's own. Idempotent.
+        """Take no more calls; end the cluster if it is this executor's own.
+
+        Idempotent.
 
         Args:
             wait: Whether to return after the last call ended.
@@ -221,7 +223,10 @@ class ClusterExecutor(concurrent.futures.Executor):
             threading.Thread(target=_finish, args=(futures, close), name="concurro-executor-end").start()
 
     def _class_of(self, function: Callable[..., Any]) -> type[FunctionCall]:
-        """Return the class for calls of a function: another one when its globals were bound anew."""
+        """Return the class for calls of a function.
+
+        Another one when its globals were bound anew.
+        """
         made = self._function_classes.get(function)
         if made is not None and self._code.known(made) is not None:
             return made
@@ -231,7 +236,9 @@ class ClusterExecutor(concurrent.futures.Executor):
         return made
 
     def _is_lasting(self, function: Any) -> bool:
-        """Say whether a function deserves a class: most lambdas and closures are used once, or change.
+        """Say whether a function deserves a class.
+
+        Most lambdas and closures are used once, or change.
 
         With an initializer a lambda gets one too, for in a class the two share their globals.
         """

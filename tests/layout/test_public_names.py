@@ -14,7 +14,7 @@ PROMISED = """
     Environment Config
     Task TaskSystem
     MasterNode SlaveNode ApplicationNode LocalCluster
-    ClusterExecutor SystemHandle current_application
+    ClusterExecutor SystemHandle
 """.split()  # noqa: SIM905 - reads as the documentation groups them
 MOST_NAMES = 50
 

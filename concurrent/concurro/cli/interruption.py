@@ -19,7 +19,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt here at the first signal; end the process at the second.
+    """Raise KeyboardInterrupt here at the first signal.
+
+    End the process at the second.
 
     What this process started sees the end of its channel and ends too.
     """

@@ -1,4 +1,7 @@
-"""Find the task system that a user named: in a file, or by its component's name."""
+"""Find the task system that a user named.
+
+In a file, or by its component's name.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,10 @@ def load_file(file: Path) -> ModuleType:
 
 
 def _split(target: str) -> tuple[Path | None, str]:
-    """Return (file, class name); the file is None when `target` is the name of a component."""
+    """Return (file, class name).
+
+    The file is None when `target` is the name of a component.
+    """
     if Path(target).is_file():
         return Path(target), ""
     path, colon, class_name = target.rpartition(":")
@@ -113,7 +119,7 @@ def _no_such_file(file: Path) -> str:
 
 
 def _module_name(file: Path) -> str:
-    """Return the stem of the file, or a private name when that means another module."""
+    """Return the file's stem, or a private name when it means another module."""
     stem = file.stem
     if not stem.isidentifier():
         return PRIVATE_PREFIX + "".join(each if each.isalnum() else "_" for each in stem)

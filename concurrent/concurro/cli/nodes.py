@@ -46,7 +46,10 @@ def master_command(listen: str | None, config: str | None, plugins: tuple[str, .
 )
 @_node_options
 def slave_command(master: str | None, workers: int | None, config: str | None, plugins: tuple[str, ...]) -> None:
-    """Run a slave until SIGINT or SIGTERM; the first one lets running tasks finish."""
+    """Run a slave until SIGINT or SIGTERM.
+
+    The first one lets running tasks finish.
+    """
     _log_to_stderr()
     overrides = {"slave.master": master, "slave.workers": None if workers is None else str(workers)}
     with reported_errors():

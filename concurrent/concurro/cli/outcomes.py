@@ -73,7 +73,7 @@ def reported_errors() -> Iterator[None]:
 
 
 def own_traceback(error: BaseException, file: str) -> str:
-    """Return the traceback of an error that the user's file raised here, from that file on."""
+    """Return the traceback of a user's error, from the user's file on."""
     frames: TracebackType | None = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename != file:
         frames = frames.tb_next
@@ -95,7 +95,10 @@ def without_our_frames(text: str) -> str:
 
 
 def failure_text(error: BaseException) -> str:
-    """Return how a job failed: its own traceback where there is one, and what was raised."""
+    """Return how a job failed.
+
+    Its own traceback where there is one, and what was raised.
+    """
     notes = list(getattr(error, "__notes__", ()))
     cause = error.__cause__
     if cause is not None and str(cause).strip():

@@ -1,4 +1,4 @@
-"""Fill the constructor of a task system from `-p NAME=VALUE`, by its annotations."""
+"""Fill a constructor from `-p NAME=VALUE`, by its annotations."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ class Parameter:
 def build_system(
     system_class: type[TaskSystem], texts: Sequence[str], defaults: Mapping[str, object] | None = None
 ) -> TaskSystem:
-    """Return an instance, its parameters filled from the command line and the configuration.
+    """Return an instance.
+
+    Its parameters filled from the command line and the configuration.
 
     Args:
         system_class: The class.
@@ -211,7 +213,10 @@ def _parse_items(members: tuple[Any, ...], text: str) -> list[Any]:
 
 
 def _options_of(kind: Any) -> Mapping[str, Any] | None:
-    """Return what may be written for a Literal or an Enum; None for other types."""
+    """Return what may be written for a Literal or an Enum.
+
+    None for other types.
+    """
     if typing.get_origin(kind) is typing.Literal:
         return {str(option): option for option in typing.get_args(kind)}
     if isinstance(kind, type) and issubclass(kind, Enum):

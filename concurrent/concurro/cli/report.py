@@ -106,7 +106,10 @@ def summary(counts: Mapping[str, int], elapsed: float) -> str:
 
 
 def to_json(report: Report) -> str:
-    """Return the report as one JSON object; a result that JSON lacks as its `repr`."""
+    """Return the report as one JSON object.
+
+    A result that JSON lacks as its `repr`.
+    """
     record: dict[str, Any] = {
         "version": JSON_VERSION,
         "system_id": report.system_id,

@@ -1,4 +1,6 @@
-"""`concurrent run` and `concurrent submit`: a task system from a file or by name.
+"""`concurrent run` and `concurrent submit`.
+
+A task system from a file or by name.
 
 load --> fill parameters --> open a cluster or dial --> submit --> wait --> print
 Ctrl-C: cancel --> wait for what was gathered --> print --> 130

@@ -62,7 +62,10 @@ class TakeTokens(NamedTuple):
 
 
 class Nudge(NamedTuple):
-    """Let a worker report what it holds back: its task takes longer than expected."""
+    """Let a worker report what it holds back.
+
+    Its task takes longer than expected.
+    """
 
     worker: int
 

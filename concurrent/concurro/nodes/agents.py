@@ -44,7 +44,9 @@ def make_standalone_agent(
     name: str,
     launcher: Launcher,
 ) -> SlaveAgent:
-    """Return the agent inside a standalone master; its tasks run in worker processes.
+    """Return the agent inside a standalone master.
+
+    Its tasks run in worker processes.
 
     Raises:
         ConfigError: `[slave] task_manager` would run tasks in the master's process.

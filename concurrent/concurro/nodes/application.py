@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from concurro.errors import TaskError
     from concurro.nodes.embedded import EmbeddedCluster
     from concurro.task import Task
+    from concurro.wire.code import CodeTable
     from concurro.wire.messages import Kind
 
 ACCEPT_LIMIT = 60.0
@@ -85,13 +86,13 @@ class ApplicationNode(Control):
 
     def __init__(self, master: str | None = None, *, config: Any = None, main_file: str | None = None) -> None:
         self._env = Environment(config, kind="application")
-        self.client_id = str(uuid.uuid4())
+        self.client_id = _new_id()
         self._master = master or str(self._env.config["application.master"] or "")
         ship = self._env.config["application.ship"]
         travelling = Travelling(main_file, ship) if main_file is not None else Travelling.of_main(ship)
         self._store = BlobStore()
         self._packer = Packer(self._store, travelling)
-        self._core = ApplicationCore(self._packer, self._send, self.client_id)
+        self._core = ApplicationCore(self._packer, self._send, self.client_id, _new_id)
         self._transfer = BlobTransfer(self._store, self._send)
         self._core.use_transfer(self._transfer)
         self._lock = threading.Lock()
@@ -437,6 +438,10 @@ class ApplicationNode(Control):
                 plain.cancelled.append(number)
                 self._plain_dirty = True
         self._loop.wake()
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
 
 
 def check_system(value: object) -> None:

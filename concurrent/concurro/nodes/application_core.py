@@ -12,7 +12,6 @@ acknowledged is submitted again, and the rest is attached to.
 
 from __future__ import annotations
 
-import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +54,8 @@ class PlainTasks:
     `add` runs in users' threads, everything else in the loop's; the owner holds `lock`.
     """
 
-    def __init__(self, packer: Packer, client_id: str) -> None:
-        self.system_id = str(uuid.uuid4())
+    def __init__(self, packer: Packer, system_id: str, client_id: str) -> None:
+        self.system_id = system_id
         self.ledger = TaskLedger(packer, self.system_id, client_id)
         self.futures: dict[int, Future[Any]] = {}
         self.number: int | None = None
@@ -74,14 +73,16 @@ class ApplicationCore:
         packer: Loads results.
         send: Sends to the master; only called while connected.
         client_id: Of the application.
+        make_id: Gives a fresh unique id for each implicit system.
     """
 
-    def __init__(self, packer: Packer, send: Sender, client_id: str) -> None:
+    def __init__(self, packer: Packer, send: Sender, client_id: str, make_id: Callable[[], str]) -> None:
         self.on_task: TaskTaker | None = None
-        self.plain = PlainTasks(packer, client_id)
+        self.plain = PlainTasks(packer, make_id(), client_id)
         self.connected = False
         self.credit = 1
         self._client_id = client_id
+        self._make_id = make_id
         self._packer = packer
         self._send = send
         self._transfer: BlobTransfer | None = None
@@ -324,7 +325,7 @@ class ApplicationCore:
         plain = self.plain
         futures, plain.futures = plain.futures, {}
         lost = [plain.ledger.open[number] for number in sorted(plain.ledger.open)]
-        self.plain = PlainTasks(self._packer, self._client_id)
+        self.plain = PlainTasks(self._packer, self._make_id(), self._client_id)
         self._inputs.clear()
         for future in futures.values():
             _fail(future, error)

@@ -157,7 +157,9 @@ class SchedulerCore:
             )
 
     def emit(self, system: SystemRecord, first: int, entries: list[list[Any]]) -> None:
-        """Take new tasks, as an OUT message lists them, and queue them: all, or none.
+        """Take new tasks, as an OUT message lists them, and queue them.
+
+        All, or none.
 
         Raises:
             ProtocolError: A task's class was never announced, or its number is that of an open one.

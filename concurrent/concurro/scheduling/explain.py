@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import parse_task_id
+from concurro.ids import Outcome, parse_task_id
 
 if TYPE_CHECKING:
     from concurro.ids import SystemRecord, TaskRecord
@@ -30,17 +30,32 @@ def explain_queued(task_id: str, host: Any, queue: FairQueue) -> str:  # noqa: P
     if task.lease:
         retry = f", attempt {task.attempt}" if task.attempt > 1 else ""
         return f"Task {task_id} is leased to slave {task.slave_id}{retry}."
+    hindrance = explain_hindrance(host, task)
+    if hindrance:
+        return f"Task {task_id} waits: {hindrance}."
+    again = f" again after attempt {task.attempt}" if task.attempt else ""
+    workers = "every worker is busy" if _all_busy(host) else "a worker is free"
+    return f"Task {task_id} is queued{again}: {workers}, and {_count_ahead(system, task, queue)} before it."
+
+
+def explain_hindrance(host: Any, task: TaskRecord) -> str:
+    """Say why no slave could take the task even if its workers were free; empty when one could."""
     if not host.slaves:
-        return f"Task {task_id} waits: no slave is connected."
+        return "no slave is connected"
     unfit = explain_requires(host, task)
     if unfit:
-        return f"Task {task_id} waits: {unfit}."
-    sick = [f"{slave.id} ({slave.sick})" for slave in host.slaves.values() if slave.sick]
-    if len(sick) == len(host.slaves):
-        return f"Task {task_id} waits: every slave is sick: {', '.join(sick)}."
-    ahead = _tasks_ahead(system, task, queue)
-    again = f" again after attempt {task.attempt}" if task.attempt else ""
-    return f"Task {task_id} is queued{again}: every worker is busy, and {ahead} tasks of its system are before it."
+        return unfit
+    slaves = list(host.slaves.values())
+    fitting = [slave for slave in slaves if _covers(slave.resources, task.requires)]
+    usable = [slave for slave in fitting if not slave.sick and not slave.draining]
+    if not usable:
+        reasons = ", ".join(f"{slave.id} ({slave.sick or 'it is leaving'})" for slave in fitting)
+        which = "every slave" if len(fitting) == len(slaves) else "every slave that offers what it requires"
+        state = "is sick" if all(slave.sick for slave in fitting) else "is sick or leaving"
+        return f"{which} {state}: {reasons}"
+    if not any(_covers(slave.free, task.requires) for slave in usable):
+        return f"other tasks have taken the {_amounts(task.requires)} that it requires"
+    return ""
 
 
 def explain_requires(host: Any, task: TaskRecord) -> str:
@@ -48,23 +63,37 @@ def explain_requires(host: Any, task: TaskRecord) -> str:
     requires = task.requires
     slaves = host.slaves.values()
     if not requires or any(
-        all(slave.resources.get(name, 0.0) >= amount for name, amount in requires.items()) for slave in slaves
+        _covers(slave.resources, requires) for slave in slaves
     ):
         return ""
     offered = sorted({name for slave in slaves for name in slave.resources})
-    wanted = ", ".join(f"{name}={amount:g}" for name, amount in sorted(requires.items()))
     names = ", ".join(offered) if offered else "nothing but workers"
-    return f"no slave offers {wanted}; {len(host.slaves)} connected, they offer {names}"
+    return f"no slave offers {_amounts(requires)}; {len(host.slaves)} connected, they offer {names}"
 
 
-def _tasks_ahead(system: SystemRecord, task: TaskRecord, queue: FairQueue) -> int:
+def _covers(amounts: dict[str, float], requires: dict[str, float]) -> bool:
+    return all(amounts.get(name, 0.0) >= amount for name, amount in requires.items())
+
+
+def _amounts(requires: dict[str, float]) -> str:
+    return ", ".join(f"{name}={amount:g}" for name, amount in sorted(requires.items()))
+
+
+def _all_busy(host: Any) -> bool:
+    usable = (slave for slave in host.slaves.values() if not slave.sick and not slave.draining)
+    return all(len(slave.leases) >= slave.workers for slave in usable)
+
+
+def _count_ahead(system: SystemRecord, task: TaskRecord, queue: FairQueue) -> str:
+    """Say how many tasks of its system stand before a task."""
     queued = queue.systems.get(system.number)
-    if queued is None:
-        return 0
     ahead = 0
-    for class_queue in queued.order:
-        if class_queue.task_class.priority > task.priority:
-            ahead += len(class_queue.tasks)
-        elif class_queue.task_class.priority == task.priority:
-            ahead += sum(1 for other in class_queue.tasks if other.number < task.number)
-    return ahead
+    for class_queue in queued.order if queued is not None else ():
+        priority = class_queue.task_class.priority
+        if priority >= task.priority:
+            ahead += sum(
+                1
+                for other in class_queue.tasks
+                if other.outcome is not Outcome.CANCELLED and (priority > task.priority or other.number < task.number)
+            )
+    return f"{ahead} task of its system is" if ahead == 1 else f"{ahead} tasks of its system are"
