@@ -129,7 +129,10 @@ class SchedulerCore:
                 self._orders(slave.id).recalls.extend(mine)
 
     def finish(self, task: TaskRecord, error: Failure | None) -> None:
-        """End a task for good."""
+        """End a task for good; one that has ended stays as it is."""
+        if task.system.open.get(task.number) is not task:
+            return
+        self._revoke(task)
         failure = error or task.failure or _CANCELLED
         outcome = task.outcome if task.outcome is not None else Outcome.RAISED
         self._end_task(task, outcome, list(failure), None, 0)

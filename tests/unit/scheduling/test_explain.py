@@ -1,0 +1,125 @@
+"""Why a task is where it is: one sentence, and true."""
+
+from __future__ import annotations
+
+import pytest
+
+from concurro.ids import Outcome
+from tests.unit.scheduling.cluster import task_class
+
+
+def explain(cluster, number=0):
+    return cluster.core.scheduler.explain(f"system-1:{number}")
+
+
+def test_says_that_no_system_has_the_task(cluster):
+    assert explain(cluster) == "No running system has a task system-1:0."
+
+
+def test_says_that_a_task_is_final_or_to_come(cluster):
+    cluster.system()
+
+    assert explain(cluster, 5) == "Task system-1:5 is final, or was not emitted yet."
+
+
+def test_refuses_what_is_no_task_id(cluster):
+    with pytest.raises(ValueError, match="is not a task id"):
+        cluster.core.scheduler.explain("system-1")
+
+
+def test_says_that_no_slave_is_connected(cluster):
+    cluster.emit(cluster.system())
+
+    assert explain(cluster) == "Task system-1:0 waits: no slave is connected."
+
+
+def test_says_which_slave_has_the_task(cluster):
+    cluster.join("north")
+    cluster.emit(cluster.system())
+    cluster.step()
+
+    assert explain(cluster) == "Task system-1:0 is leased to slave north."
+
+
+def test_says_which_attempt_it_is(cluster):
+    cluster.join("north")
+    (task,) = cluster.emit(cluster.system())
+    cluster.step()
+    cluster.end(task, Outcome.LOST)
+    cluster.step()
+
+    assert explain(cluster) == "Task system-1:0 is leased to slave north, attempt 2."
+
+
+def test_says_what_no_slave_offers(cluster):
+    cluster.join("north", resources={"disk": 1.0})
+    cluster.emit(cluster.system(classes=[task_class(requires={"gpu": 2.0})]))
+
+    assert explain(cluster) == "Task system-1:0 waits: no slave offers gpu=2; 1 connected, they offer disk."
+
+
+def test_says_that_resources_are_taken(cluster):
+    cluster.join("north", workers=4, resources={"gpu": 1.0})
+    cluster.emit(cluster.system(classes=[task_class(requires={"gpu": 1.0})]), 2)
+    cluster.step()
+
+    assert explain(cluster, 1) == "Task system-1:1 waits: other tasks have taken the gpu=1 that it requires."
+
+
+def test_says_that_every_slave_is_sick_and_why(cluster):
+    cluster.join("north")
+    cluster.core.slave_changed("north", 1, "its workers die at once", {})
+    cluster.emit(cluster.system())
+
+    assert explain(cluster) == "Task system-1:0 waits: every slave is sick: north (its workers die at once)."
+
+
+def test_says_that_slaves_are_leaving(cluster):
+    cluster.join("north", "south")
+    cluster.core.slave_changed("north", 1, "its workers die", {})
+    cluster.core.slave_changed("south", 1, "", {}, draining=True)
+    cluster.emit(cluster.system())
+
+    assert explain(cluster) == (
+        "Task system-1:0 waits: every slave is sick or leaving: north (its workers die), south (it is leaving)."
+    )
+
+
+def test_says_that_the_only_slave_with_the_resource_is_sick(cluster):
+    cluster.join("plain")
+    cluster.join("north", resources={"gpu": 1.0})
+    cluster.core.slave_changed("north", 1, "its workers die", {"gpu": 1.0})
+    cluster.emit(cluster.system(classes=[task_class(requires={"gpu": 1.0})]))
+
+    assert explain(cluster) == (
+        "Task system-1:0 waits: every slave that offers what it requires is sick: north (its workers die)."
+    )
+
+
+def test_counts_the_tasks_before_it_without_the_cancelled_ones(cluster):
+    cluster.join("north")
+    system = cluster.system(classes=[task_class(0), task_class(1, priority=3)])
+    cluster.emit(system, 5, 0)
+    cluster.step()
+    cluster.emit(system, 2, 1)
+    cluster.core.cancel_tasks(system, [1, 5])
+
+    assert explain(cluster, 4) == (
+        "Task system-1:4 is queued: every worker is busy, and 3 tasks of its system are before it."
+    )
+
+
+def test_says_that_a_task_is_queued_again(cluster):
+    cluster.join("north")
+    system = cluster.system(classes=[task_class(max_retries=3)])
+    first, _ = cluster.emit(system, 2)
+    cluster.step()
+
+    cluster.end(first, Outcome.RAISED)
+
+    assert explain(cluster) == (
+        "Task system-1:0 is queued again after attempt 1: a worker is free, and 0 tasks of its system are before it."
+    )
+    assert explain(cluster, 1) == (
+        "Task system-1:1 is queued: a worker is free, and 1 task of its system is before it."
+    )
