@@ -19,7 +19,7 @@ from concurro.kernel.declarations import (
 )
 from concurro.wire import rebuild
 from concurro.wire.reach import imports_of, nested_code
-from concurro.wire.units import Use
+from concurro.wire.units import CellUse, Use
 
 if TYPE_CHECKING:
     import io
@@ -159,6 +159,7 @@ class UnitPickler(ValuePickler):
         namespace = function.__globals__
         state, slots = reducers._function_getstate(function)  # noqa: SLF001 - what cloudpickle would write
         self.uses.extend(Use(namespace, name, value) for name, value in slots["__globals__"].items())
+        self.uses.extend(CellUse(cell, cell.cell_contents) for cell in function.__closure__ or () if _is_bound(cell))
         slots["imports"] = self._read(function)
         # Filled by set_function: a closure may lead back to the function itself.
         empty = None if function.__closure__ is None else tuple(CellType() for _ in function.__closure__)
@@ -199,3 +200,11 @@ class UnitPickler(ValuePickler):
         if known is None:
             known = self._namespaces[id(namespace)] = _Namespace(len(self._namespaces), namespace)
         return known
+
+
+def _is_bound(cell: CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True

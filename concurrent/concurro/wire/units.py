@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,7 +53,26 @@ class Use:
     def is_current(self) -> bool:
         """Say whether the name is still bound to the same value."""
         value = self._value() if self._is_weak else self._value
-        return self._namespace.get(self._name, _MISSING) is value
+        return self._bound() is value
+
+    def _bound(self) -> Any:
+        return self._namespace.get(self._name, _MISSING)
+
+
+class CellUse(Use):
+    """A variable of a closure that a unit was made from, and what it was bound to."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: CellType, value: Any) -> None:
+        super().__init__({}, "", value)
+        self._cell = cell
+
+    def _bound(self) -> Any:
+        try:
+            return self._cell.cell_contents
+        except ValueError:  # unbound
+            return _MISSING
 
 
 class Known:

@@ -8,7 +8,7 @@ import socket
 import psutil
 import pytest
 
-from tests.support.nodes import running, running_master, running_slave
+from tests.support.commands import running, running_master, running_slave
 from tests.support.programs import EXAMPLES, command, run_program
 from tests.support.waiting import wait_until
 

@@ -1,0 +1,326 @@
+"""ClusterExecutor is a `concurrent.futures.Executor`, with real processes."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import BrokenExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from concurro import ClusterExecutor, LocalCluster, NotPicklableError, RemoteTraceback, WorkerLost
+from tests.support.commands import running_master, running_slave
+from tests.support.programs import run_program
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+settings: dict[str, object] = {}
+
+
+def scale(number, offset=0):
+    return number * 2 + offset
+
+
+def raise_key_error(key):
+    raise KeyError(key)
+
+
+def configure(value):
+    settings["value"] = value
+
+
+def configured():
+    return os.getpid(), settings.get("value")
+
+
+def fail_to_configure():
+    message = "no such model"
+    raise FileNotFoundError(message)
+
+
+def kill_worker():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def touch_and_sleep(path, seconds):
+    with open(path, "a") as file:  # noqa: PTH123 - a worker needs no more
+        file.write("x")
+    time.sleep(seconds)
+
+
+@pytest.fixture
+def executor() -> Iterator[ClusterExecutor]:
+    with ClusterExecutor(2) as executor:
+        yield executor
+
+
+def test_it_is_an_executor_of_the_standard_library(executor):
+    future = executor.submit(pow, 2, exp=5)
+
+    assert isinstance(executor, concurrent.futures.Executor)
+    assert isinstance(future, concurrent.futures.Future)
+    assert future.result(20) == 32
+    assert list(concurrent.futures.as_completed([future])) == [future]
+
+
+def test_functions_of_every_kind_are_called(executor):
+    local = 3
+
+    def closure(number):
+        return number * local
+
+    assert executor.submit(scale, 4, offset=1).result(20) == 9
+    assert executor.submit(math.sqrt, 16).result(20) == 4
+    assert executor.submit(lambda number: number + 1, 4).result(20) == 5
+    assert executor.submit(closure, 4).result(20) == 12
+    assert executor.submit("a b".split).result(20) == ["a", "b"]
+
+
+def test_a_closure_is_called_as_it_is_at_each_submission(executor):
+    local = 1
+
+    def closure():
+        return local
+
+    first = executor.submit(closure)
+    local = 2
+    second = executor.submit(closure)
+
+    assert (first.result(20), second.result(20)) == (1, 2)
+
+
+def test_calls_run_in_other_processes(executor):
+    pids = {executor.submit(os.getpid).result(20) for _ in range(8)}
+
+    assert os.getpid() not in pids
+    assert len(pids) <= 2
+
+
+def test_an_exception_comes_back_with_its_remote_traceback(executor):
+    error = executor.submit(raise_key_error, "colour").exception(20)
+
+    assert isinstance(error, KeyError)
+    assert error.args == ("colour",)
+    assert isinstance(error.__cause__, RemoteTraceback)
+    assert "raise_key_error" in str(error.__cause__)
+
+
+def test_a_lost_worker_fails_its_call_alone(executor):
+    lost = executor.submit(kill_worker)
+    after = executor.submit(scale, 1)
+
+    assert isinstance(lost.exception(30), WorkerLost)
+    assert "SIGKILL" in str(lost.exception())
+    assert after.result(20) == 2
+
+
+def test_an_argument_that_cannot_travel_is_named_at_once(executor):
+    with pytest.raises(NotPicklableError, match="lock"):
+        executor.submit(scale, {"lock": threading.Lock()})
+
+
+def test_map_gives_results_in_order(executor):
+    numbers = range(50)
+
+    assert list(executor.map(scale, numbers)) == [number * 2 for number in numbers]
+    assert list(executor.map(pow, [2, 3, 4], [5, 2])) == [32, 9]
+
+
+@pytest.mark.parametrize("chunksize", [1, 7, 1000])
+def test_map_in_chunks_gives_the_same(executor, chunksize):
+    assert list(executor.map(scale, range(100), range(100), chunksize=chunksize)) == [3 * n for n in range(100)]
+
+
+def test_map_raises_the_error_in_its_place(executor):
+    results = executor.map(math.sqrt, [4, -1, 9])
+
+    assert next(results) == 2
+    with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
+        next(results)
+
+
+def test_map_gives_up_after_its_timeout(executor):
+    results = executor.map(time.sleep, [30], timeout=0.2)
+
+    with pytest.raises(TimeoutError):
+        next(results)
+
+
+def test_map_refuses_chunks_of_nothing(executor):
+    with pytest.raises(ValueError, match="chunksize must be 1 or more, got 0"):
+        executor.map(scale, [1], chunksize=0)
+
+
+def test_a_running_call_can_be_cancelled(executor, tmp_path):
+    trace = tmp_path / "trace"
+    future = executor.submit(touch_and_sleep, str(trace), 60)
+    wait_until(trace.exists, 20, "the call")
+
+    assert future.cancel()
+
+    assert future.cancelled()
+    assert concurrent.futures.wait([future], 5).done == {future}
+    with pytest.raises(concurrent.futures.CancelledError):
+        future.result()
+
+
+def test_shutdown_waits_for_what_was_submitted():
+    executor = ClusterExecutor(1)
+    future = executor.submit(time.sleep, 0.3)
+
+    executor.shutdown()
+
+    assert future.done()
+    assert future.exception() is None
+
+
+def test_shutdown_without_waiting_lets_the_calls_end():
+    executor = ClusterExecutor(1)
+    future = executor.submit(time.sleep, 0.3)
+
+    executor.shutdown(wait=False)
+
+    assert not future.done()
+    assert future.result(20) is None
+
+
+def test_shutdown_can_cancel_what_is_open():
+    executor = ClusterExecutor(1)
+    futures = [executor.submit(time.sleep, 60) for _ in range(5)]
+
+    executor.shutdown(cancel_futures=True)
+
+    assert all(future.cancelled() for future in futures)
+
+
+def test_a_call_after_shutdown_is_refused():
+    executor = ClusterExecutor(1)
+    executor.shutdown()
+    executor.shutdown()
+
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(scale, 1)
+
+
+def test_an_initializer_runs_before_the_first_call_in_each_worker():
+    with ClusterExecutor(2, initializer=configure, initargs=("model",)) as executor:
+        answers = [executor.submit(configured) for _ in range(10)]
+        results = {answer.result(20) for answer in answers}
+
+    assert {value for _, value in results} == {"model"}
+
+
+def test_an_initializer_runs_once_in_a_worker(tmp_path):
+    trace = tmp_path / "trace"
+
+    with ClusterExecutor(1, initializer=touch_and_sleep, initargs=(str(trace), 0)) as executor:
+        for future in [executor.submit(scale, 1) for _ in range(20)]:
+            future.result(20)
+
+    assert trace.read_text() == "x"
+
+
+def test_a_failing_initializer_breaks_every_call():
+    with ClusterExecutor(1, initializer=fail_to_configure) as executor:
+        errors = [executor.submit(scale, 1).exception(20) for _ in range(2)]
+
+    assert all(isinstance(error, BrokenExecutor) for error in errors)
+    assert all("no such model" in str(error) for error in errors)
+
+
+SCRIPT = """
+from concurro import ClusterExecutor
+
+factor = 2
+cache = {}
+
+def scale(number):
+    return number * factor
+
+def load(value):
+    cache["value"] = value
+
+def cached():
+    return cache["value"]
+
+if __name__ == "__main__":
+    with ClusterExecutor(1, initializer=load, initargs=("model",)) as executor:
+        print(executor.submit(scale, 5).result())
+        factor = 10
+        print(executor.submit(scale, 5).result())
+        print(executor.submit(cached).result())
+        print(executor.submit(lambda: cache["value"]).result())
+"""
+
+
+def test_a_script_of_its_own_sees_its_globals_as_they_are(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+
+    run = run_program(sys.executable, tmp_path / "script.py", cwd=tmp_path)
+
+    assert run.stdout.split() == ["10", "50", "model", "model"]
+
+
+def test_a_result_that_nobody_keeps_is_not_kept():
+    class Result:
+        pass
+
+    with ClusterExecutor(1) as executor:
+        future = executor.submit(scale, 1)
+        future.result(20)
+        reference = weakref.ref(future)
+        del future
+        wait_until(lambda: reference() is None, 10, "the future to go")
+
+
+def test_a_shared_executor_leaves_the_cluster_running():
+    with LocalCluster(1) as cluster:
+        with cluster.executor() as executor:
+            first = executor.submit(scale, 1).result(20)
+        second = cluster.executor().submit(scale, 2).result(20)
+
+    assert (first, second) == (2, 4)
+
+
+def test_an_inline_cluster_calls_at_once():
+    with LocalCluster(inline=True) as cluster, cluster.executor() as executor:
+        assert executor.submit(os.getpid).result(0) == os.getpid()
+        assert list(executor.map(scale, [1, 2])) == [2, 4]
+
+
+def test_a_running_master_serves_executors(tmp_path, runtime_folder):
+    with (
+        running_master(tmp_path, f"ipc://{runtime_folder}/master") as (_, url),
+        running_slave(tmp_path, url) as slave,
+    ):
+        with ClusterExecutor(master=url) as executor:
+            result = executor.submit(pow, 2, 5).result(20) + executor.submit(lambda: 10).result(20)
+        still_there = slave.process.poll() is None
+
+    assert result == 42
+    assert still_there
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_too_few_workers_are_refused(workers):
+    with pytest.raises(ValueError, match=f"max_workers must be 1 or more, got {workers}"):
+        ClusterExecutor(workers)
+
+
+def test_workers_of_a_running_master_cannot_be_chosen():
+    with pytest.raises(ValueError, match="max_workers is for a cluster of its own"):
+        ClusterExecutor(2, master="ipc:///nowhere")
+
+
+def test_an_initializer_must_be_callable():
+    with pytest.raises(TypeError, match="initializer must be callable, got 3"):
+        ClusterExecutor(1, initializer=3)
