@@ -51,6 +51,7 @@ def node_process(kind: str, config: dict[str, Any], **options: Any) -> Iterator[
 def master_process(folder: Path, **options: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a master that listens in `folder`; give its process and its address."""
     config = {"master": {"listen": f"ipc://{folder}/master", **options.pop("master", {})}}
+    config["slave"] = options.pop("slave", {})
     with node_process("MasterNode", config, **options) as process:
         assert process.stdout is not None
         words = process.stdout.readline().split()

@@ -134,7 +134,7 @@ class SlaveAgent:
     def drain(self, done: Callable[[], None]) -> None:
         """Return what has not started; call `done` when the rest has ended."""
         self._on_drained = done
-        self.core.drain()
+        self._start_draining()
         self._loop.wake()
 
     def update_pool(self, workers: int) -> None:
@@ -193,7 +193,7 @@ class SlaveAgent:
         elif kind == Kind.FORGET:
             self.core.forget(body[0])
         elif kind == Kind.DRAIN:
-            self.core.drain()
+            self._start_draining()
         elif kind in _BLOB_KINDS:
             self._transfer.handle(message)
         else:
@@ -360,8 +360,12 @@ class SlaveAgent:
         link.link.on_closed = lambda reason: self._channel_closed(link)  # noqa: ARG005 - the launcher knows the cause
         self._launcher.fork_worker(worker_id, link.child_fds)
 
+    def _start_draining(self) -> None:
+        self.core.drain()
+        self._tell_state()  # before the leases go back, or the master would lease them to us again
+
     def _tell_state(self) -> None:
-        state = [self.core.slots, self.worker_pids(), self.core.sick, self._resources]
+        state = [self.core.slots, self.worker_pids(), self.core.sick, self._resources, self.core.draining]
         if state != self._state:
             self._state = state
             self._send(Kind.SLAVE_STATE, state, ())

@@ -103,6 +103,7 @@ class ApplicationNode(Control):
         self._loop = Loop()
         self._thread: threading.Thread | None = None
         self._joined = threading.Event()
+        self._was_welcome = False
         self._fault: Exception | None = None
         self._peer: Peer | None = None
         self._dialer: Dialer | None = None
@@ -146,6 +147,8 @@ class ApplicationNode(Control):
                 self._open()
         self._joined.wait()
         if self._fault is not None:
+            if not self._was_welcome:
+                self.close()  # nobody else will: a `with` block is not entered
             raise self._fault
         if self._state == "closed":
             message = "the application was closed"
@@ -359,6 +362,7 @@ class ApplicationNode(Control):
         self._dialer = None
         peer.on_message = self._core.handle
         peer.on_closed = self._lost
+        self._was_welcome = True
         self._transfer.restart()
         self._core.joined(int(welcome[3]))
         self._joined.set()
