@@ -60,7 +60,7 @@ class Use:
 
 
 class CellUse(Use):
-    """A variable of a closure that a unit was made from, and what it was bound to."""
+    """A variable of a closure that a unit was made from."""
 
     __slots__ = ("_cell",)
 

@@ -243,3 +243,62 @@ def read_all(leader: int) -> str:
         pass
     os.close(leader)
     return b"".join(pieces).decode()
+
+
+PRIMES = """
+from concurro import Task, TaskSystem
+
+class IsPrime(Task):
+    def __init__(self, n):
+        super().__init__(f"prime-{n}")
+        self.n = n
+
+    def __call__(self):
+        return self.n > 1 and all(self.n % d for d in range(2, self.n))
+
+class CountPrimes(TaskSystem):
+    '''Count the primes up to `limit`.'''
+
+    name = "count-primes"
+
+    def __init__(self, limit: int, least: int = 0):
+        super().__init__()
+        self.limit, self.least = limit, least
+        self.done = self.found = 0
+
+    def generate_tasks(self, master):
+        return (IsPrime(n) for n in range(self.least, self.limit + 1))
+
+    def task_finished(self, master, task, result, error):
+        self.done += 1
+        self.found += result
+
+    def is_complete(self, master):
+        return self.done == self.limit + 1 - self.least
+
+    def gather_result(self, master):
+        return self.found, None
+"""
+
+
+def test_a_system_of_a_plugin_runs_by_its_name_with_defaults_of_the_file(tmp_path):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "primes.py").write_text(PRIMES)
+    (tmp_path / "concurrent.toml").write_text("[count-primes]\nlimit = 30\n")
+
+    by_table = run_program(CONCURRENT, "run", "count-primes", "--workers", 1, cwd=tmp_path)
+    by_option = run_program(CONCURRENT, "run", "count-primes", "-p", "limit=10", "--workers", 1, cwd=tmp_path)
+
+    assert by_table.stdout == "10\n"
+    assert by_option.stdout == "4\n"
+
+
+def test_a_system_of_a_named_file_of_plugins_runs_by_its_name(tmp_path, runtime_folder):
+    (tmp_path / "primes.py").write_text(PRIMES)
+    options = ["--plugins", tmp_path / "primes.py", "--strict-plugins"]
+
+    missing = run_program(CONCURRENT, "run", "count-primes", *options, cwd=runtime_folder, expect=2)
+    run = run_program(CONCURRENT, "run", "count-primes", *options, "-p", "limit=10", cwd=runtime_folder)
+
+    assert "CountPrimes needs a value for:\n  -p limit=...   (int)" in missing.stderr
+    assert run.stdout == "4\n"
