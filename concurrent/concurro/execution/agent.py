@@ -95,6 +95,8 @@ class SlaveAgent:
         self._on_drained: Callable[[], None] | None = None
         self._state: list[Any] = []
         self._running = False
+        self._touched = True
+        self._due: float | None = None
 
     # For the node
 
@@ -139,7 +141,7 @@ class SlaveAgent:
 
     def update_pool(self, workers: int) -> None:
         """Keep another number of workers (1 or more)."""
-        self.core.update_pool(workers)
+        self._learning().update_pool(workers)
         self._loop.wake()
 
     def set_slave_id(self, slave_id: str) -> None:
@@ -164,12 +166,12 @@ class SlaveAgent:
 
     def recall_all(self) -> None:
         """Return now every lease that has not started; the workers stay."""
-        self.core.recall(self.core.inventory())
+        self._learning().recall(self.core.inventory())
         self.flush()
 
     def abandon(self) -> None:
         """Drop every lease and result: the master that gave them is gone."""
-        self.core.abandon()
+        self._learning().abandon()
         self._transfer.fail_all("the master is gone")
         self._loop.wake()
 
@@ -181,17 +183,17 @@ class SlaveAgent:
         """
         kind, body = message.kind, message.body
         if kind == Kind.LEASES:
-            self.core.leases(body)
+            self._learning().leases(body)
         elif kind == Kind.RESULT_ACK:
-            self.core.acknowledge(body[0])
+            self._learning().acknowledge(body[0])
         elif kind == Kind.CLASSES:
-            self.core.classes(body)
+            self._learning().classes(body)
         elif kind == Kind.RECALL:
-            self.core.recall(body[0])
+            self._learning().recall(body[0])
         elif kind == Kind.KILL:
-            self.core.kill(body[0], self._loop.now())
+            self._learning().kill(body[0], self._loop.now())
         elif kind == Kind.FORGET:
-            self.core.forget(body[0])
+            self._learning().forget(body[0])
         elif kind == Kind.DRAIN:
             self._start_draining()
         elif kind in _BLOB_KINDS:
@@ -246,7 +248,7 @@ class SlaveAgent:
         tokens = link.take_tokens()
         link.close()
         self.blobs.release(("worker", link.id))
-        self.core.worker_ended(link.id, link.cause or "?", tokens, self._loop.now(), link.output.last_lines())
+        self._learning().worker_ended(link.id, link.cause or "?", tokens, self._loop.now(), link.output.last_lines())
 
     def _heard(self, link: WorkerLink, frames: list[Any]) -> None:
         note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
@@ -255,7 +257,7 @@ class SlaveAgent:
             for result in results:
                 if result[3]:
                     self._keep_blobs(link, result)
-            self.core.worker_results(link.id, results, ended, self._loop.now())
+            self._learning().worker_results(link.id, results, ended, self._loop.now())
         elif note == Note.BLOB:
             self._take_blob(link, body, frames[1] if len(frames) > 1 else b"")
         elif note == Note.GET:
@@ -267,10 +269,10 @@ class SlaveAgent:
                     self._launcher.kill(link.id)
         elif note == Note.READY:
             link.send(Note.IDENTITY, self.slave_id)
-            self.core.worker_ready(link.id, self._loop.now())
+            self._learning().worker_ready(link.id, self._loop.now())
         elif note == Note.RECYCLE:
             log.debug("worker %d is replaced: its task changed %s", link.id, body[0])
-            self.core.worker_recycles(link.id, self._loop.now())
+            self._learning().worker_recycles(link.id, self._loop.now())
 
     def _keep_blobs(self, link: WorkerLink, result: list[Any]) -> None:
         for _, digest, _ in result[3]:
@@ -289,6 +291,11 @@ class SlaveAgent:
             del link.parts[digest]
             self.blobs.put(memoryview(part).toreadonly(), ("worker", link.id), digest)
 
+    def _learning(self) -> SlaveCore:
+        """Return the core, which is about to learn something: the next flush asks what follows."""
+        self._touched = True
+        return self.core
+
     # Once per turn
 
     def flush(self) -> None:
@@ -297,13 +304,17 @@ class SlaveAgent:
             return
         core = self.core
         now = self._loop.now()
+        if not self._touched and (self._due is None or now < self._due):
+            return
         due = core.next_time()
         if due is not None and due <= now:
             core.tick(now)
         while commands := core.take_commands(now):
             for command in commands:
                 self._do(command)
-        self._set_timer(core.next_time())
+        self._touched = False
+        self._due = core.next_time()
+        self._set_timer(self._due)
 
     def _set_timer(self, due: float | None) -> None:
         timer = self._timer
@@ -328,7 +339,7 @@ class SlaveAgent:
                 self.core.tokens_taken(command.worker, link.take_tokens(), self._loop.now())
         elif isinstance(command, Fetch):
             owner = command.owner
-            self._transfer.fetch(command.blobs, owner, lambda fault: self.core.fetched(owner, fault))
+            self._transfer.fetch(command.blobs, owner, lambda fault: self._learning().fetched(owner, fault))
         elif isinstance(command, StartWorker):
             self._start_worker(command.worker)
         elif isinstance(command, KillWorker):
@@ -353,7 +364,7 @@ class SlaveAgent:
                 self._launcher.start()
             link = WorkerLink(self._loop, worker_id, self.core.current_lease)
         except (OSError, NodeStartError) as error:
-            self.core.worker_ended(worker_id, f"no worker can be started: {error}", 0, self._loop.now())
+            self._learning().worker_ended(worker_id, f"no worker can be started: {error}", 0, self._loop.now())
             return
         self._links[worker_id] = link
         link.link.on_message = lambda frames: self._heard(link, frames)
@@ -361,7 +372,7 @@ class SlaveAgent:
         self._launcher.fork_worker(worker_id, link.child_fds)
 
     def _start_draining(self) -> None:
-        self.core.drain()
+        self._learning().drain()
         self._tell_state()  # before the leases go back, or the master would lease them to us again
 
     def _tell_state(self) -> None:

@@ -370,9 +370,12 @@ class MasterNode(Node):
                 self._agent.flush()
                 self._take_agent_inbox()
             self._core.tick(now)
-            busy = self._put_out_core()
+            self._put_out_core()
             self._table.advance(now, wall)
-            if not self._put_out_table() and not busy:
+            self._put_out_table()
+            if self._agent is not None:
+                self._agent.flush()
+            if not self._agent_inbox and not self._core.pending:
                 break
         self._schedule_wake(now)
 
@@ -381,7 +384,7 @@ class MasterNode(Node):
         for kind, body, frames in inbox:
             self._slave_message(self._agent_id, Message(kind, 0, 0, body, tuple(frames)))
 
-    def _put_out_core(self) -> bool:
+    def _put_out_core(self) -> None:
         commands = self._core.take_commands()
         for number, entries in commands.finished.items():
             self._table.finished(number, entries, commands.leases_of.get(number, []))
@@ -389,7 +392,6 @@ class MasterNode(Node):
             self._send_to(("slave", slave_id), Kind.RESULT_ACK, [leases])
         for slave_id, orders in commands.orders.items():
             self._send_orders(("slave", slave_id), orders)
-        return bool(commands)
 
     def _send_orders(self, slave: Hashable, orders: SlaveOrders) -> None:
         if orders.forgets:
@@ -412,9 +414,8 @@ class MasterNode(Node):
         if orders.kills:
             self._send_to(slave, Kind.KILL, [orders.kills])
 
-    def _put_out_table(self) -> bool:
-        commands = self._table.take_commands()
-        for command in commands:
+    def _put_out_table(self) -> None:
+        for command in self._table.take_commands():
             if isinstance(command, Send):
                 self._send_to(command.peer, command.kind, command.body)
             elif isinstance(command, Acknowledge):
@@ -430,7 +431,6 @@ class MasterNode(Node):
                 self._fetch(command)
             elif isinstance(command, DropBlobs):
                 self._relay.drop(command.owner)
-        return bool(commands)
 
     def _fetch(self, command: Spool) -> None:
         self._relay.spool(

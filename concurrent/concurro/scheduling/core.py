@@ -346,6 +346,11 @@ class SchedulerCore:
         """When `tick` is needed although nothing happened, monotonic [s]."""
         return getattr(self.scheduler, "wake_at", None)
 
+    @property
+    def pending(self) -> bool:
+        """Whether something is to be sent."""
+        return bool(self._commands)
+
     def take_commands(self) -> Commands:
         """Return what follows from everything since the last call."""
         taken, self._commands = self._commands, Commands()

@@ -139,7 +139,7 @@ def test_drains_by_returning_what_waits_and_waiting_for_what_runs(waiting_driver
 def test_reports_its_slots_and_processes(driver):
     driver.result(driver.lease(tasks.square, 3))
 
-    slots, pids, sick, _ = driver.states[-1]
+    slots, pids, sick = driver.states[-1][:3]
 
     assert (slots, sick) == (1, "")
     assert pids == driver.agent.worker_pids()
