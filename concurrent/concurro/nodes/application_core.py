@@ -12,7 +12,10 @@ acknowledged is submitted again, and the rest is attached to.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections import deque
+from concurrent.futures import InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import MasterUnreachable, TaskError, UnknownSystemError
@@ -33,14 +36,17 @@ if TYPE_CHECKING:
     Sender = Callable[[Kind, list[Any]], None]
     TaskTaker = Callable[[Task, Any, TaskError | None], None]
 
+log = logging.getLogger("concurro.application")
+
 EMISSION_LIMIT = 4096
 
 
 class _Submission:
-    __slots__ = ("acknowledged", "body", "handle", "number")
+    __slots__ = ("acknowledged", "body", "handles", "number", "system_id")
 
     def __init__(self, handle: SystemHandle, body: list[Any] | None) -> None:
-        self.handle = handle
+        self.system_id = handle.system_id
+        self.handles = [handle]
         self.body = body  # what follows the token in SUBMIT; None for an attached system
         self.acknowledged = False
         self.number: int | None = None
@@ -92,6 +98,7 @@ class ApplicationCore:
         self._by_number: dict[int, _Submission] = {}
         self._requests: dict[int, tuple[Future[Any], str, list[Any]]] = {}
         self._inputs: deque[list[Any]] = deque()
+        self._news: dict[int, deque[Message]] = {}
 
     def use_transfer(self, transfer: BlobTransfer) -> None:
         """Learn who fetches blobs."""
@@ -106,19 +113,11 @@ class ApplicationCore:
 
     def submit(self, handle: SystemHandle, body: list[Any]) -> None:
         """Submit a system; `body` is what follows the token in SUBMIT."""
-        known = self._submissions.get(handle.system_id)
-        if known is not None:
-            known.handle.add_done_callback(lambda first: _copy_end(first, handle))
-            return
-        self._begin(_Submission(handle, body))
+        self._begin(handle, body)
 
     def attach(self, handle: SystemHandle) -> None:
         """Follow a system that is running or kept."""
-        known = self._submissions.get(handle.system_id)
-        if known is not None:
-            known.handle.add_done_callback(lambda first: _copy_end(first, handle))
-            return
-        self._begin(_Submission(handle, None))
+        self._begin(handle, None)
 
     def cancel_system(self, system_id: str) -> None:
         """Ask the master to cancel a system."""
@@ -129,7 +128,8 @@ class ApplicationCore:
             self._send(Kind.CANCEL_SYSTEM, [system_id])
         else:
             self._drop(submission)
-            submission.handle.end_cancelled()
+            for handle in submission.handles:
+                handle.end_cancelled()
 
     def request(self, future: Future[Any], name: str, arguments: list[Any]) -> None:
         """Ask the master a question."""
@@ -180,6 +180,7 @@ class ApplicationCore:
         self.connected = False
         self._by_token.clear()
         self._by_number.clear()
+        self._news.clear()
         if self.plain.number is not None or self.plain.opening:
             error = MasterUnreachable(f"the connection to the master was lost while tasks ran: {reason}")
             self._fail_plain(error)
@@ -188,7 +189,7 @@ class ApplicationCore:
         """End everything with an error."""
         self.connected = False
         for submission in list(self._submissions.values()):
-            submission.handle.end_failed(error)
+            _end_failed(submission, error)
         self._submissions.clear()
         for future, _, _ in self._requests.values():
             _fail(future, error)
@@ -204,14 +205,11 @@ class ApplicationCore:
                 self._next_input()
         elif kind == Kind.SUBMITTED:
             self._submitted(*body[:5])
-        elif kind == Kind.EVENT:
-            blobs = [blob for _, part in body[1] for blob in part or ()]
-            owner = ("event", body[0])
-            self._fetch(blobs, owner, lambda error: self._event(body, error))
-        elif kind == Kind.ENDED:
-            result = body[2]
-            large = result[2] if result is not None else None
-            self._fetch(large, ("system", body[3]), lambda error: self._system_ended(body, error))
+        elif kind in (Kind.EVENT, Kind.ENDED):
+            news = self._news.setdefault(body[0], deque())
+            news.append(message)
+            if len(news) == 1:
+                self._next_news(body[0], news)
         elif kind == Kind.REPLY:
             self._replied(*body[:3])
         elif self._transfer is not None:
@@ -219,10 +217,22 @@ class ApplicationCore:
 
     # Systems
 
-    def _begin(self, submission: _Submission) -> None:
-        self._submissions[submission.handle.system_id] = submission
+    def _begin(self, handle: SystemHandle, body: list[Any] | None) -> None:
+        known = self._submissions.get(handle.system_id)
+        if known is not None:
+            self._join(known, [handle])
+            return
+        submission = self._submissions[handle.system_id] = _Submission(handle, body)
         if self.connected:
             self._ask(submission)
+
+    def _join(self, known: _Submission, handles: list[SystemHandle]) -> None:
+        """Let more handles follow a system; each hears everything from now on."""
+        known.handles += handles
+        for handle in handles:
+            handle.system_id = known.system_id
+            if known.acknowledged:
+                handle.acknowledge()
 
     def _ask(self, submission: _Submission) -> None:
         self._token += 1
@@ -230,7 +240,7 @@ class ApplicationCore:
         if submission.body is not None and not submission.acknowledged:
             self._send(Kind.SUBMIT, [self._token, *submission.body])
         else:
-            self._send(Kind.ATTACH, [self._token, submission.handle.system_id])
+            self._send(Kind.ATTACH, [self._token, submission.system_id])
 
     def _submitted(self, token: int, number: int, system_id: str, error: str | None, code: str | None) -> None:
         if system_id == self.plain.system_id:
@@ -246,26 +256,71 @@ class ApplicationCore:
             known = submission.acknowledged
             text = f"the master forgot the system, it was probably restarted: {error}" if known else error
             fault = UnknownSystemError(text) if code == "unknown" else MasterUnreachable(text)
-            submission.handle.end_failed(fault)
+            _end_failed(submission, fault)
             return
-        if system_id != submission.handle.system_id:
-            self._submissions[system_id] = self._submissions.pop(submission.handle.system_id)
-            submission.handle.system_id = system_id
+        if system_id != submission.system_id:
+            # It was asked for by the beginning of its id.
+            del self._submissions[submission.system_id]
+            submission.system_id = system_id
+            known = self._submissions.get(system_id)
+            if known is not None:
+                self._join(known, submission.handles)
+                return
+            self._submissions[system_id] = submission
         submission.acknowledged = True
         submission.number = number
         self._by_number[number] = submission
-        submission.handle.acknowledge()
+        for handle in submission.handles:
+            handle.system_id = system_id
+            handle.acknowledge()
+
+    def _next_news(self, number: int, news: deque[Message]) -> None:
+        """Fetch what the oldest news of a system needs; they are told in order."""
+        kind, body = news[0].kind, news[0].body
+        if kind == Kind.EVENT:
+            blobs = [blob for _, part in body[1] for blob in part or ()]
+            owner = ("event", number)
+        else:
+            result = body[2]
+            blobs = (result[2] if result is not None else None) or []
+            owner = ("system", body[3])
+        self._fetch(blobs, owner, lambda error: self._tell_news(number, news, error))
+
+    def _tell_news(self, number: int, news: deque[Message], error: str | None) -> None:
+        if self._news.get(number) is not news:
+            return  # the connection was lost meanwhile, and the news with it
+        message = news.popleft()
+        if message.kind == Kind.EVENT:
+            self._event(message.body, error)
+        else:
+            self._system_ended(message.body, error)
+        if news:
+            self._next_news(number, news)
+        else:
+            self._news.pop(number, None)
 
     def _event(self, body: list[Any], error: str | None) -> None:
         number, publications, progress, counts, elapsed = body[:5]
         submission = self._by_number.get(number)
         if submission is None:
             return
-        if error is None:
-            for value, blobs in publications:
-                submission.handle.take_published(self._packer.loads(value, blobs))
+        progress_now = progress_record(progress, counts or {}, elapsed)
+        values = self._published(publications) if error is None else []
         self._packer.blobs.release(("event", number))
-        submission.handle.take_progress(progress_record(progress, counts or {}, elapsed))
+        for handle in submission.handles:
+            for value in values:
+                handle.take_published(value)
+            handle.take_progress(progress_now)
+
+    def _published(self, publications: list[Any]) -> list[Any]:
+        values = []
+        for value, blobs in publications:
+            try:
+                values.append(self._packer.loads(value, blobs))
+            except BaseException:
+                # Loading runs user code, which may do anything, exit included.
+                log.warning("a partial result arrived but could not be rebuilt", exc_info=True)
+        return values
 
     def _system_ended(self, body: list[Any], error: str | None) -> None:
         number, state, result, system_id = body[:4]
@@ -274,17 +329,18 @@ class ApplicationCore:
             return
         self._drop(submission)
         if error is not None:
-            submission.handle.end_failed(UnknownSystemError(f"the result did not arrive: {error}"))
+            _end_failed(submission, UnknownSystemError(f"the result did not arrive: {error}"))
             return
-        submission.handle.take_end(state, result, self._packer)
+        for handle in submission.handles:
+            handle.take_end(state, result, self._packer)
         if self.connected:
             self._send(Kind.RELEASE, [system_id])
 
     def _drop(self, submission: _Submission) -> None:
-        self._submissions.pop(submission.handle.system_id, None)
+        self._submissions.pop(submission.system_id, None)
         if submission.number is not None:
             self._by_number.pop(submission.number, None)
-        self._packer.blobs.release(("system", submission.handle.system_id))
+        self._packer.blobs.release(("system", submission.system_id))
 
     # Plain tasks
 
@@ -360,14 +416,12 @@ def progress_record(progress: list[Any] | None, counts: dict[str, int], elapsed:
 
 def resolve(future: Future[Any], result: Any, error: TaskError | None) -> None:
     """Resolve the future of a task, unless its owner cancelled it."""
-    if future.cancelled():
-        return
-    if not future.running() and not future.set_running_or_notify_cancel():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(original(error))
+    # One step, for every other question to a future takes its lock again.
+    with contextlib.suppress(InvalidStateError):
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(original(error))
 
 
 def _fail(future: Future[Any], error: Exception) -> None:
@@ -375,10 +429,6 @@ def _fail(future: Future[Any], error: Exception) -> None:
         future.set_exception(error)
 
 
-def _copy_end(first: Future[Any], second: SystemHandle) -> None:
-    if first.cancelled():
-        second.end_cancelled()
-    elif (error := first.exception()) is not None:
-        second.end_failed(error)
-    else:
-        second.set_result(first.result())
+def _end_failed(submission: _Submission, error: Exception) -> None:
+    for handle in submission.handles:
+        handle.end_failed(error)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import msgpack
 
 from concurro.config import Config
-from concurro.errors import ConcurroError, NodeStartError
+from concurro.errors import ClosedError, ConcurroError, NodeStartError
 from concurro.execution.program import python_command
 from concurro.nodes.agents import NATIVE
 from concurro.transport.stream import Channel
@@ -171,11 +171,20 @@ class EmbeddedCluster:
             raise
 
     def add_slave(self, workers: int) -> str:
-        """Start one more slave; return its id once it joined."""
+        """Start one more slave; return its id once it joined.
+
+        Raises:
+            ClosedError: The cluster was ended, perhaps meanwhile.
+        """
+        self._check_open()
         process = self._start_slave(workers)
         slave_id = process.wait_ready()
         with self._lock:
-            self._slaves[slave_id] = process
+            if self._master is not None:
+                self._slaves[slave_id] = process
+                return slave_id
+        process.stop()
+        self._check_open()
         return slave_id
 
     def take_slave(self, slave_id: str) -> NodeProcess | None:
@@ -187,13 +196,18 @@ class EmbeddedCluster:
         """End every node; nothing is left when it returns. Idempotent."""
         with self._lock:
             slaves, self._slaves = list(self._slaves.values()), {}
-        master, self._master = self._master, None
+            master, self._master = self._master, None
         for process in slaves:
             process.stop()
         if master is not None:
             master.stop()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _check_open(self) -> None:
+        if self._master is None:
+            message = "the cluster was closed"
+            raise ClosedError(message)
 
     def _start_slave(self, workers: int | None) -> NodeProcess:
         own: dict[str, object] = {"slave.master": self.url}
