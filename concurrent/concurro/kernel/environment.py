@@ -358,6 +358,8 @@ class Environment:
         except DependencyCycleError:
             raise
         except ComponentError as error:
+            if origin == "default":
+                raise
             error.add_note(f"selected by {option_key} = {name!r} ({origin})")
             if isinstance(error, ComponentNotFoundError):
                 message = f"{origin}: {option_key} = {name!r}: {error}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from concurro.scheduling.core import SchedulerCore
-    from concurro.scheduling.systems import SystemLife, SystemTable
+    from concurro.scheduling.life import SystemLife
+    from concurro.scheduling.systems import SystemTable
 
 STATUS_VERSION = 1
 

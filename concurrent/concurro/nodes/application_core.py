@@ -307,6 +307,8 @@ class ApplicationCore:
         progress_now = progress_record(progress, counts or {}, elapsed)
         values = self._published(publications) if error is None else []
         self._packer.blobs.release(("event", number))
+        for notice in body[5] if len(body) > 5 else ():  # noqa: PLR2004 - a later field
+            log.warning("%s", notice)
         for handle in submission.handles:
             for value in values:
                 handle.take_published(value)

@@ -15,7 +15,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import InvalidTaskError, StalledSystemError
+from concurro.errors import InvalidTaskError, StalledSystemError, TaskCancelled
 from concurro.ids import Outcome, SlaveView, SystemState
 from concurro.interfaces import IMaster, implementer
 from concurro.nodes.ledger import TaskLedger
@@ -24,9 +24,13 @@ from concurro.wire.failures import describe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from concurro.errors import TaskError
     from concurro.system import TaskSystem
     from concurro.task import Task
     from concurro.wire.payload import Packer
+
+NOTICE_LIMIT = 20
+"""Most kinds of failures of which the first one is shown."""
 
 EMISSION_BYTES = 8 * 1024 * 1024
 """Payload bytes after which a pull stops, to be continued by the next one [B]."""
@@ -122,6 +126,8 @@ class HostCore:
         self._cancelled: list[int] = []
         self._publications: list[list[Any]] = []
         self._end: list[Any] | None = None
+        self._noticed: set[tuple[type, str]] = set()
+        self._notices: list[str] = []
 
     # Inputs
 
@@ -177,12 +183,22 @@ class HostCore:
         if settled is None:
             return
         task, result, error = settled
+        if error is not None:
+            self._notice(task, error)
         self.callback = f"{type(task).__qualname__}.finished"
         task.finished(result, error)
         self.callback = "task_finished"
         self._system.task_finished(self._master, task, result, error)
         if self._pulled:
             self._ask_complete()
+
+    def _notice(self, task: Task, error: TaskError) -> None:
+        """Let the application show the first failure of each kind: a job may overlook it."""
+        kind = (type(task), error.type_name)
+        if kind in self._noticed or len(self._noticed) >= NOTICE_LIMIT or isinstance(error, TaskCancelled):
+            return
+        self._noticed.add(kind)
+        self._notices.append(f"task {task.name!r} failed; further failures of this kind are only counted\n{error}")
 
     def _ask_complete(self) -> None:
         self.callback = "is_complete"
@@ -281,7 +297,9 @@ class HostCore:
         publications, self._publications = self._publications, []
         progress, self.progress = self.progress, None
         end, self._end = self._end, None
-        facts = {"exhausted": self._iterator is None and self._round > 0, "round": self._round}
+        facts: dict[str, Any] = {"exhausted": self._iterator is None and self._round > 0, "round": self._round}
+        if self._notices:
+            facts["notices"], self._notices = self._notices, []
         return [self.number, n, first, classes, tasks, cancelled, publications, progress, end, facts]
 
 

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 PROTOCOL_ERROR_LIMIT = 10
 HELLO_PATIENCE = 3.0
 FIRST_DELAY = 0.05
+TELL_AFTER = 1.5
 LONGEST_DELAY = 2.0
 
 
@@ -149,6 +150,7 @@ class Dialer:
         self._peer: Peer | None = None
         self._timer: Timer | None = None
         self._last = ""
+        self._told = False
 
     def start(self) -> None:
         """Try now."""
@@ -205,6 +207,10 @@ class Dialer:
         if self._deadline is not None and now >= self._deadline:
             self.on_failed(self._unreachable(now))
             return
+        if not self._told and now - self._started > TELL_AFTER:
+            self._told = True
+            patience = "for ever" if self._deadline is None else f"for {self._deadline - now:.0f} s more"
+            log.warning("no master at %s yet (%s); trying %s", self._url, reason, patience)
         delay = self._delay * (0.5 + random.random())
         self._delay = min(LONGEST_DELAY, self._delay * 1.6)
         if self._deadline is not None:

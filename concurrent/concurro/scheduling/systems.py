@@ -10,12 +10,21 @@ SUBMIT, the same OUT and IN, no process. Pure: events in, commands out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import Failure, Outcome, SystemRecord, SystemState
+from concurro.errors import ProtocolError
+from concurro.ids import SystemRecord, SystemState
 from concurro.scheduling.depth import lease_depth
-from concurro.scheduling.flow import InputFlow
+from concurro.scheduling.life import (
+    DEFAULT_TTL,
+    Delivery,
+    SystemLife,
+    count_tasks,
+    failure_result,
+    fault_of_options,
+)
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
@@ -35,8 +44,6 @@ VIEW_PERIOD = 0.5
 LEAST_WINDOW = 256
 MOST_WINDOW = 32_768
 BYTE_WINDOW = 64 * 1024 * 1024
-
-DEFAULT_TTL = 86_400.0
 
 
 @dataclass(slots=True)
@@ -96,36 +103,6 @@ class DropBlobs:
     owner: Hashable
 
 
-@dataclass(slots=True)
-class SystemLife:
-    """A task system from its submission until its result is forgotten."""
-
-    record: SystemRecord
-    payload: bytes
-    blobs: list[Any] | None
-    options: dict[str, Any]
-    owner: Hashable | None
-    submitted_at: float
-    seed: int
-    implicit: bool = False
-    followers: set[Hashable] = field(default_factory=set)
-    flow: InputFlow = field(default_factory=InputFlow)
-    result: list[Any] | None = None
-    ended_at: float | None = None
-    orphan_since: float | None = None
-    cancel_by: float | None = None
-    progress: list[Any] | None = None
-    told: tuple[int, ...] = ()
-    view_at: float = -1e9
-    round: int = 0
-    host_pid: int | None = None
-
-    @property
-    def host(self) -> Hashable:
-        """The peer that runs the system."""
-        return self.owner if self.implicit else ("host", self.record.number)
-
-
 class SystemTable:
     """Every system of a master. Loop thread only."""
 
@@ -172,20 +149,43 @@ class SystemTable:
         now: float,
         seed: int,
     ) -> None:
-        """Take a submission; the same one twice is one system."""
+        """Take a submission; the same one twice is one system.
+
+        Raises:
+            ProtocolError: The id is that of somebody's plain tasks.
+        """
         life = self._by_id.get(system_id)
-        if life is not None:
+        if life is not None and life.implicit:
+            message = f"system {system_id} is no submitted system"
+            raise ProtocolError(message)
+        if life is not None and (life.accepted or not blobs):
             self._follow(life, peer, token, owner=not life.options.get("detach"))
             return
-        life = self._create(peer, system_id, name, payload, blobs, options, now, seed)
+        fault = fault_of_options(options)
+        if fault:
+            self._commands.append(Send(peer, Kind.SUBMITTED, [token, 0, system_id, fault, "options"]))
+            return
+        if life is None:
+            life = self._create(peer, system_id, name, payload, blobs, options, now, seed)
         life.followers.add(peer)
+        life.owner = peer
+        life.orphan_since = None
         if blobs:
-            self._commands.append(Spool(peer, blobs, ("submit", life.record.number, token), life.record.number))
+            life.spooling += 1
+            number = life.record.number
+            self._commands.append(Spool(peer, blobs, ("submit", number, (peer, token)), number))
         else:
-            self._accepted(life, token)
+            self._accept(life, peer, token)
 
     def open(self, peer: Hashable, token: int, system_id: str, name: str, now: float) -> None:
-        """Make the implicit system of an application."""
+        """Make the implicit system of an application.
+
+        Raises:
+            ProtocolError: There is a system of that id.
+        """
+        if system_id in self._by_id:
+            message = f"there is a system {system_id} already"
+            raise ProtocolError(message)
         life = self._create(peer, system_id, name, b"", None, {}, now, 0)
         life.implicit = True
         self._core.start_system(life.record)
@@ -215,10 +215,10 @@ class SystemTable:
     def cancel(self, system_id: str, reason: str, now: float) -> bool:
         """Cancel a running system; return whether there was one."""
         life = self.find(system_id)
-        if life is None or life.ended_at is not None:
+        if life is None or life.record.state.ended:
             return False
         if life.implicit or life.record.state is SystemState.STARTING:
-            self._end(life, SystemState.CANCELLED, _failure_result("CancelledError", reason), now)
+            self._end(life, SystemState.CANCELLED, failure_result("CancelledError", reason), now)
         elif life.cancel_by is None:
             life.flow.cancel = reason
             life.cancel_by = now + CANCEL_PATIENCE
@@ -235,7 +235,7 @@ class SystemTable:
             if life.owner != peer or life.ended_at is not None:
                 continue
             if life.implicit:
-                self._end(life, SystemState.CANCELLED, _failure_result("CancelledError", "its application left"), now)
+                self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "its application left"), now)
             elif not life.options.get("detach"):
                 life.owner = None
                 life.orphan_since = now
@@ -249,20 +249,14 @@ class SystemTable:
         if life is None:
             return
         if purpose == "submit":
-            if error is None:
-                self._accepted(life, rest)
-                return
-            body = [rest, 0, life.record.system_id, f"its parts did not arrive: {error}", "blobs"]
-            self._commands.append(Send(life.owner, Kind.SUBMITTED, body))
-            self._forget(life)
-        elif purpose == "event":
-            if error is None:
-                self._tell(life, now, publications=rest)
-        elif purpose == "end":
-            state, result = rest
-            if error is not None:
-                state, result = SystemState.FAILED, _failure_result("SystemFailedError", f"result lost: {error}")
-            self._finish_end(life, state, result, now)
+            self._parts_arrived(life, rest, error)
+            return
+        if error is not None and rest.end is not None:
+            rest.end = SystemState.FAILED, failure_result("SystemFailedError", f"result lost: {error}")
+        elif error is not None:
+            rest.publications = []
+        rest.ready = True
+        self._deliver(life, now)
 
     def host_started(self, number: int, pid: int, now: float, wall: float) -> None:
         """Give a new host its system."""
@@ -283,10 +277,10 @@ class SystemTable:
         if life is None or life.ended_at is not None or life.record.state.ended:
             return
         if life.cancel_by is not None:
-            self._end(life, SystemState.CANCELLED, _failure_result("CancelledError", "cancelled"), now)
+            self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
             return
         text = f"the process that ran system {life.record.system_id} ({life.record.name}) died: {reason}"
-        self._end(life, SystemState.FAILED, _failure_result("HostLost", text), now)
+        self._end(life, SystemState.FAILED, failure_result("HostLost", text), now)
 
     def output(self, peer: Hashable, body: list[Any], now: float) -> None:
         """Apply OUT n."""
@@ -299,6 +293,7 @@ class SystemTable:
             self._acknowledge(life.flow.answered(n, len(tasks), now))
         life.flow.exhausted = bool(facts.get("exhausted"))
         life.round = facts.get("round", life.round)
+        life.notices.extend(facts.get("notices", ()))
         if classes:
             self._offer(life, [blob for entry in classes for blob in entry[7] or ()])
             self._core.announce_classes(record, classes)
@@ -309,13 +304,13 @@ class SystemTable:
             self._core.cancel_tasks(record, cancelled)
         if progress is not None:
             life.progress = progress
-        if publications or progress is not None:
+        if publications or progress is not None or life.notices:
             self._publish(life, publications, now)
         if end is not None:
             state, result = end
             if life.cancel_by is not None:
                 state = SystemState.CANCELLED.value
-            self._end(life, SystemState(state), result, now)
+            self._end(life, SystemState(state), result, now, by_host=True)
 
     def finished(self, number: int, entries: list[list[Any]], leases: list[tuple[str, int]]) -> None:
         """Queue final tasks for their host."""
@@ -387,27 +382,47 @@ class SystemTable:
                 self._forget(life)
             return
         if life.cancel_by is not None and now > life.cancel_by:
-            self._end(life, SystemState.CANCELLED, _failure_result("CancelledError", "cancelled"), now)
+            self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
             return
         if life.orphan_since is not None and now - life.orphan_since > self._grace:
             self.cancel(life.record.system_id, f"its application was gone for {self._grace:g} s", now)
-        counts = _counts(life.record)
+        counts = count_tasks(life.record)
         if life.followers and tuple(counts.values()) != life.told:
             self._tell(life, now)
 
     # Ends
 
-    def _end(self, life: SystemLife, state: SystemState, result: list[Any], now: float) -> None:
+    def _end(  # noqa: PLR0913 - what there is to say about an end
+        self, life: SystemLife, state: SystemState, result: list[Any], now: float, *, by_host: bool = False
+    ) -> None:
         if life.record.state.ended:
             return
         self._core.end_system(life.record, state)
         self._acknowledge(life.flow.rest())
         life.flow.finished.clear()
-        if result[2] and not life.implicit:
-            token = ("end", life.record.number, (state, result))
-            self._commands.append(Spool(life.host, result[2], token, life.record.number))
-        else:
-            self._finish_end(life, state, result, now)
+        if not by_host:
+            # Its host is gone or does not listen: what it has not sent yet never comes.
+            life.deliveries = deque(delivery for delivery in life.deliveries if delivery.ready)
+        self._queue(life, Delivery(end=(state, result)), result[2] or [], now)
+
+    def _queue(self, life: SystemLife, delivery: Delivery, blobs: list[Any], now: float) -> None:
+        """Queue news for the followers, behind those that wait for their blobs."""
+        life.deliveries.append(delivery)
+        if blobs and not life.implicit:
+            delivery.ready = False
+            number = life.record.number
+            token = ("event" if delivery.end is None else "end", number, delivery)
+            self._commands.append(Spool(life.host, blobs, token, number))
+        self._deliver(life, now)
+
+    def _deliver(self, life: SystemLife, now: float) -> None:
+        """Send the news that are ready, in order."""
+        while life.deliveries and life.deliveries[0].ready:
+            delivery = life.deliveries.popleft()
+            if delivery.end is None:
+                self._tell(life, now, publications=delivery.publications)
+            else:
+                self._finish_end(life, *delivery.end, now)
 
     def _finish_end(self, life: SystemLife, state: SystemState, result: list[Any], now: float) -> None:
         life.record.state = state
@@ -456,10 +471,27 @@ class SystemTable:
         self._by_id[system_id] = life
         return life
 
-    def _accepted(self, life: SystemLife, token: int) -> None:
+    def _accept(self, life: SystemLife, peer: Hashable, token: int) -> None:
+        """Tell a submitter that its system is here; start its host, once."""
         body = [token, life.record.number, life.record.system_id, None, None]
-        self._commands.append(Send(life.owner, Kind.SUBMITTED, body))
-        self._commands.append(StartHost(life.record.number))
+        self._commands.append(Send(peer, Kind.SUBMITTED, body))
+        if not life.accepted:
+            life.accepted = True
+            self._commands.append(StartHost(life.record.number))
+
+    def _parts_arrived(self, life: SystemLife, submission: tuple[Hashable, int], error: str | None) -> None:
+        """Go on with a submission whose blobs are here, or do not come."""
+        peer, token = submission
+        life.spooling -= 1
+        if life.record.state.ended:
+            return
+        if error is None:
+            self._accept(life, peer, token)
+            return
+        text = f"its parts did not arrive: {error}"
+        self._commands.append(Send(peer, Kind.SUBMITTED, [token, 0, life.record.system_id, text, "blobs"]))
+        if not life.accepted and not life.spooling:
+            self._forget(life)
 
     def _follow(self, life: SystemLife, peer: Hashable, token: int, *, owner: bool) -> None:
         life.followers.add(peer)
@@ -478,16 +510,13 @@ class SystemTable:
 
     def _publish(self, life: SystemLife, publications: list[Any], now: float) -> None:
         large = [blob for _, blobs in publications for blob in blobs or ()]
-        if large and not life.implicit:
-            token = ("event", life.record.number, publications)
-            self._commands.append(Spool(life.host, large, token, life.record.number))
-        else:
-            self._tell(life, now, publications=publications)
+        self._queue(life, Delivery(publications), large, now)
 
     def _tell(self, life: SystemLife, now: float, publications: list[Any] | None = None) -> None:
-        counts = _counts(life.record)
+        counts = count_tasks(life.record)
         life.told = tuple(counts.values())
-        body = [life.record.number, publications or [], life.progress, counts, now - life.submitted_at]
+        notices, life.notices = life.notices, []
+        body = [life.record.number, publications or [], life.progress, counts, now - life.submitted_at, notices]
         for peer in life.followers:
             self._commands.append(Send(peer, Kind.EVENT, body))
 
@@ -502,17 +531,3 @@ class SystemTable:
             [slave.id, slave.host, slave.workers, slave.running, slave.queued, slave.rating, slave.resources]
             for slave in self._core.slaves.values()
         ]
-
-
-def _counts(record: SystemRecord) -> dict[str, int]:
-    return {
-        "queued": len(record.open) - record.leased,
-        "leased": record.leased,
-        "done": record.done,
-        "failed": record.failed,
-        "cancelled": record.cancelled,
-    }
-
-
-def _failure_result(type_name: str, message: str) -> list[Any]:
-    return [int(Outcome.RAISED), list(Failure(type_name, message)), None]

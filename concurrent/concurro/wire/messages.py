@@ -87,7 +87,7 @@ class Kind(IntEnum):
     #   tasks: [[class, payload] or [class, payload, blobs], ...], numbered on from the first
     #   publications: [[value, blobs], ...]; progress: [done, total, message]
     #   end: [state, result] with state "complete" or "failed" and result as above
-    #   facts: {"exhausted": bool, "round": int}
+    #   facts: {"exhausted": bool, "round": int, "notices": [text, ...] or absent}
 
     # Application and master.
     SUBMIT = 56  # [token, system id, name, payload, blobs, options {detach, ttl, weight, restarts, speculate}]
@@ -95,7 +95,7 @@ class Kind(IntEnum):
     ATTACH = 58  # [token, system id]
     SUBMITTED = 59  # [token, system, system id, error text or None, error code or None]
     CANCEL_SYSTEM = 60  # [system id]
-    EVENT = 61  # [system, publications, progress or None, counts {} or None, elapsed s]
+    EVENT = 61  # [system, publications, progress or None, counts {} or None, elapsed s, notices]
     ENDED = 62  # [system, state, result]
     RELEASE = 63  # [system id]: the result arrived; it may go
     REQUEST = 64  # [token, name, arguments []]

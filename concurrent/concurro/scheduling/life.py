@@ -1,0 +1,86 @@
+"""A task system from its submission until its result is forgotten."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from concurro.ids import Failure, Outcome, SystemRecord, SystemState
+from concurro.scheduling.flow import InputFlow
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+DEFAULT_TTL = 86_400.0
+"""How long the result of a detached system is kept [s]."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """News for the followers of a system: they leave in order, each once its blobs are here."""
+
+    publications: list[Any] = field(default_factory=list)
+    end: tuple[SystemState, list[Any]] | None = None
+    ready: bool = True
+
+
+@dataclass(slots=True)
+class SystemLife:
+    """A task system from its submission until its result is forgotten."""
+
+    record: SystemRecord
+    payload: bytes
+    blobs: list[Any] | None
+    options: dict[str, Any]
+    owner: Hashable | None
+    submitted_at: float
+    seed: int
+    implicit: bool = False
+    followers: set[Hashable] = field(default_factory=set)
+    flow: InputFlow = field(default_factory=InputFlow)
+    result: list[Any] | None = None
+    ended_at: float | None = None
+    orphan_since: float | None = None
+    cancel_by: float | None = None
+    progress: list[Any] | None = None
+    notices: list[str] = field(default_factory=list)
+    told: tuple[int, ...] = ()
+    view_at: float = -1e9
+    accepted: bool = False
+    spooling: int = 0
+    deliveries: deque[Delivery] = field(default_factory=deque)
+    round: int = 0
+    host_pid: int | None = None
+
+    @property
+    def host(self) -> Hashable:
+        """The peer that runs the system."""
+        return self.owner if self.implicit else ("host", self.record.number)
+
+
+def count_tasks(record: SystemRecord) -> dict[str, int]:
+    """Return the tasks of a system by state."""
+    return {
+        "queued": len(record.open) - record.leased,
+        "leased": record.leased,
+        "done": record.done,
+        "failed": record.failed,
+        "cancelled": record.cancelled,
+    }
+
+
+def fault_of_options(options: dict[str, Any]) -> str:
+    """Say what is wrong with the options of a submission; empty when nothing is."""
+    weight, ttl = options.get("weight", 1.0), options.get("ttl", DEFAULT_TTL)
+    if not isinstance(weight, int | float) or not isfinite(weight) or weight <= 0:
+        return f"weight must be a number above 0, got {weight!r}"
+    if not isinstance(ttl, int | float) or not ttl >= 0:
+        return f"ttl must be 0 seconds or more, got {ttl!r}"
+    return ""
+
+
+def failure_result(type_name: str, message: str) -> list[Any]:
+    """Return the result of a system that failed, as ENDED carries it."""
+    return [int(Outcome.RAISED), list(Failure(type_name, message)), None]
