@@ -1,0 +1,239 @@
+"""A cluster on this machine: slaves that come and go, one thread, closing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+
+import psutil
+import pytest
+
+from concurro import ConfigError, LocalCluster, Task, TaskCancelled, TaskError, WorkerLost
+from tests.support.jobs import SHIPPED, Mixture, Square, Traced, Waiting, open_gate, read_trace
+from tests.support.programs import ROOT
+from tests.support.waiting import wait_until
+
+
+def test_slaves_are_live_records_with_real_process_ids():
+    with LocalCluster(workers=2, slaves=2, config=SHIPPED) as cluster:
+        slaves = cluster.slaves
+        parents = {psutil.Process(pid).parent().ppid() for slave in slaves for pid in slave.workers}
+
+    assert [len(slave.workers) for slave in slaves] == [2, 2]
+    assert len({slave.id for slave in slaves}) == 2
+    assert parents == {slave.pid for slave in slaves}
+    assert not any(psutil.pid_exists(pid) for slave in slaves for pid in (slave.pid, *slave.workers))
+
+
+def test_an_added_slave_takes_part_in_a_running_job(tmp_path):
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        handle = cluster.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(4))))
+        wait_until(lambda: len(read_trace(tmp_path)) == 1, 10, "the first task")
+
+        added = cluster.add_slave(2)
+        wait_until(lambda: len(read_trace(tmp_path)) == 3, 10, "two more tasks")
+        listed = [slave.id for slave in cluster.slaves]
+        open_gate(tmp_path)
+        report = handle.result(10)
+
+    assert added in listed
+    assert Counter(report.slaves.values())[added] >= 2
+    assert report.errors == []
+
+
+def test_the_tasks_of_a_removed_slave_run_elsewhere(tmp_path):
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        stayed = cluster.slaves[0].id
+        added = cluster.add_slave(2)
+        slave = next(slave for slave in cluster.slaves if slave.id == added)
+        handle = cluster.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(8))))
+        wait_until(lambda: len([line for line in read_trace(tmp_path) if line[3] == added]) == 2, 10, "tasks on it")
+
+        cluster.remove_slave(added)
+        gone = not any(psutil.pid_exists(pid) for pid in (slave.pid, *slave.workers))
+        open_gate(tmp_path)
+        report = handle.result(20)
+        left = [slave.id for slave in cluster.slaves]
+
+    assert gone
+    assert left == [stayed]
+    assert report.errors == []
+    assert set(report.slaves.values()) == {stayed}
+    assert sorted(report.finished) == sorted(f"task-{n}" for n in range(8))
+
+
+def test_the_slave_inside_the_master_can_be_removed_too(tmp_path):
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        [own] = cluster.slaves
+        handle = cluster.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(4))))
+        wait_until(lambda: read_trace(tmp_path), 10, "the first task")
+        added = cluster.add_slave(1)
+
+        cluster.remove_slave(own.id)
+        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in own.workers), 5, "the end of its workers")
+        open_gate(tmp_path)
+        report = handle.result(20)
+        left = [slave.id for slave in cluster.slaves]
+
+    assert left == [added]
+    assert report.errors == []
+    assert set(report.slaves.values()) == {added}
+
+
+def test_a_slave_that_is_not_there_cannot_be_removed(shared_cluster):
+    with pytest.raises(LookupError, match="no slave 'nobody'; connected: ") as caught:
+        shared_cluster.remove_slave("nobody")
+
+    assert shared_cluster.slaves[0].id in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [{"workers": -1}, {"workers": 0}, {"slaves": 0}])
+def test_fewer_than_one_worker_is_refused(arguments):
+    with pytest.raises(ConfigError, match="must be 1 or more"):
+        LocalCluster(**arguments)
+
+
+def test_an_added_slave_has_at_least_one_worker(shared_cluster):
+    with pytest.raises(ConfigError, match="-1"):
+        shared_cluster.add_slave(-1)
+
+
+def test_many_threads_use_one_cluster(shared_cluster):
+    sums = {}
+
+    def use(number):
+        futures = shared_cluster.push_tasks(Square(n) for n in range(50))
+        report = shared_cluster.run(Mixture(*(Square(n) for n in range(number))), timeout=30)
+        sums[number] = (sum(future.result(20) for future in futures), len(report.results))
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(40)
+
+    assert sums == {number: (sum(n * n for n in range(50)), number) for number in range(1, 5)}
+
+
+def test_closing_twice_is_harmless_and_kills_what_runs(tmp_path):
+    cluster = LocalCluster(workers=1, config=SHIPPED)
+    cluster.push_task(Waiting("stuck", tmp_path))
+    [line] = wait_until(lambda: read_trace(tmp_path), 10, "the task")
+
+    cluster.close()
+    cluster.close()
+
+    assert not psutil.pid_exists(int(line[1]))
+
+
+OWNER = """
+import sys, time
+sys.path.insert(0, {root!r})
+from concurro import LocalCluster
+from tests.support.jobs import SHIPPED, Mixture, Waiting
+cluster = LocalCluster(workers=2, slaves={slaves}, config=SHIPPED)
+handle = cluster.submit(Mixture(Waiting("stuck", {folder!r})))
+pids = [cluster.master_pid, *(pid for slave in cluster.slaves for pid in (slave.pid, *slave.workers))]
+print(*pids, flush=True)
+{ending}
+"""
+
+
+@pytest.mark.parametrize("slaves", [1, 2])
+@pytest.mark.parametrize(
+    "ending",
+    ["time.sleep(60)", "import os; os._exit(0)", "sys.exit()", "raise SystemError"],
+    ids=["killed", "_exit", "exit", "raises"],
+)
+def test_no_process_outlives_its_owner_however_it_ends(tmp_path, slaves, ending):
+    code = OWNER.format(root=str(ROOT), folder=str(tmp_path), slaves=slaves, ending=ending)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as owner:
+        pids = [int(word) for word in owner.stdout.readline().split()]
+        if "sleep" in ending:
+            owner.kill()
+        owner.wait(15)
+
+    assert len(pids) >= 4
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 5, "the end of every process")
+
+
+def _pid_and_thread():
+    return os.getpid(), threading.current_thread().name
+
+
+class Here(Task):
+    """Returns where it runs."""
+
+    def __call__(self):
+        return _pid_and_thread()
+
+
+class Bad(Task):
+    """Raises."""
+
+    def __call__(self):
+        message = "inline"
+        raise KeyError(message)
+
+
+def test_inline_runs_everything_here_with_the_same_results():
+    here, before = _pid_and_thread(), psutil.Process().children()
+    with LocalCluster(inline=True) as cluster:
+        report = cluster.run(Mixture(Here("here"), Bad("bad"), *(Square(n) for n in range(300))))
+        future = cluster.push_task(Here("pushed"))
+        failing = cluster.push_task(Bad("bad"))
+        children = psutil.Process().children()
+
+    assert report.results["here"] == here
+    assert [report.results[f"square-{n}"] for n in range(300)] == [n * n for n in range(300)]
+    [error] = report.errors
+    assert isinstance(error, TaskError)
+    assert (error.type_name, error.attempt) == ("KeyError", 1)
+    assert future.result(0) == here
+    with pytest.raises(KeyError, match="inline"):
+        failing.result(0)
+    assert children == before
+    assert cluster.master_url == ""
+
+
+class CancelsOne(Mixture):
+    """Cancels a queued task when the first is finished."""
+
+    def generate_tasks(self, master):
+        self.ids = master.push_tasks(self.tasks)
+        return ()
+
+    def task_finished(self, master, task, result, error):
+        if not self.report.finished:
+            master.cancel_task(self.ids[-1])
+        super().task_finished(master, task, result, error)
+
+
+def test_inline_cancels_a_queued_task():
+    with LocalCluster(inline=True) as cluster:
+        report = cluster.run(CancelsOne(Square(1), Square(2), Square(3)))
+
+    assert report.results == {"square-1": 1, "square-2": 4}
+    [error] = report.errors
+    assert isinstance(error, TaskCancelled)
+
+
+def test_a_task_that_is_lost_and_one_that_waits_share_a_cluster(shared_cluster, tmp_path):
+    class Ends(Traced):
+        def __call__(self):
+            super().__call__()
+            os._exit(5)
+
+    waiting = shared_cluster.push_task(Waiting("waiting", tmp_path))
+    lost = shared_cluster.push_task(Ends("ends", tmp_path))
+
+    with pytest.raises(WorkerLost, match="exit code 5"):
+        lost.result(20)
+    open_gate(tmp_path)
+
+    assert isinstance(waiting.result(10), int)
