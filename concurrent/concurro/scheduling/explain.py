@@ -20,7 +20,7 @@ def find_task(host: Any, task_id: str) -> tuple[SystemRecord | None, TaskRecord 
     return None, None
 
 
-def explain_queued(task_id: str, host: Any, queue: FairQueue) -> str:  # noqa: PLR0911 - one sentence per reason
+def explain_queued(task_id: str, host: Any, queue: FairQueue) -> str:
     """Return one true sentence about an open task."""
     system, task = find_task(host, task_id)
     if system is None:

@@ -99,7 +99,7 @@ class InputFlow:
     def _adapt(self, took: float, units: int) -> None:
         if took < QUICK and units * 2 >= self.units:
             self.units = min(MOST_UNITS, self.units * 2)
-        elif took > SLOW:
+        elif took > SLOW and units:
             self.units = max(1, min(self.units, units) // 2)
 
 

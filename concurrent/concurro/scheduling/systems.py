@@ -392,7 +392,7 @@ class SystemTable:
 
     # Ends
 
-    def _end(  # noqa: PLR0913 - what there is to say about an end
+    def _end(
         self, life: SystemLife, state: SystemState, result: list[Any], now: float, *, by_host: bool = False
     ) -> None:
         if life.record.state.ended:

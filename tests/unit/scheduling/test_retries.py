@@ -47,7 +47,9 @@ def test_an_attempt_is_repeated_as_often_as_promised(outcome, max_retries, attem
     needed = attempts_until_final(cluster, lambda: cluster.end(task, outcome))
 
     assert needed == attempts
-    assert cluster.finished[1] == [[0, int(outcome), ["ValueError", "wrong", "Traceback ...", None], None, "north", attempts, 0]]
+    assert cluster.finished[1] == [
+        [0, int(outcome), ["ValueError", "wrong", "Traceback ...", None], None, "north", attempts, 0]
+    ]
     assert system.open == {}
 
 
