@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,3 +35,11 @@ def wait_until(predicate: Callable[[], T], timeout: float = 10.0, what: str = "t
             message = f"waited {timeout:g} s for {what}; the last answer was {answer!r}"
             raise AssertionError(message)
         time.sleep(POLL_INTERVAL)
+
+
+def has_ended(pid: int) -> bool:
+    """Say whether a process has ended, reaped or not: an orphan's parent may take its time."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -20,11 +20,10 @@ from concurro import (
     MasterUnreachable,
     RefusedError,
     SlaveNode,
-    Task,
 )
-from tests.support.jobs import SHIPPED, Mixture, Square, Traced, Waiting, leave_trace, open_gate, read_trace
+from tests.support.jobs import SHIPPED, Mixture, Square, Traced, Waiting, open_gate, read_trace
 from tests.support.nodes import master_process, slave_process
-from tests.support.waiting import wait_until
+from tests.support.waiting import has_ended, wait_until
 
 
 def application(url, **settings):
@@ -50,11 +49,13 @@ def test_f37_a_killed_slave_takes_its_workers_along_and_its_tasks_run_elsewhere(
         added = cluster.add_slave(2)
         slave = next(slave for slave in cluster.slaves if slave.id == added)
         handle = cluster.submit(Mixture(*(OnlyStuckOn(n, tmp_path, added) for n in range(30))))
-        wait_until(lambda: len([line for line in read_trace(tmp_path) if line[3] == added]) >= 2, 10, "tasks on the slave")
+        wait_until(
+            lambda: len([line for line in read_trace(tmp_path) if line[3] == added]) >= 2, 10, "tasks on the slave"
+        )
 
         began = time.monotonic()
         os.kill(slave.pid, signal.SIGKILL)
-        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in slave.workers), 2, "the end of its workers")
+        wait_until(lambda: all(has_ended(pid) for pid in slave.workers), 2, "the end of its workers")
         wait_until(lambda: len(cluster.slaves) == 1, 2, "the slave to be gone")
         report = handle.result(20)
         elapsed = time.monotonic() - began
@@ -100,7 +101,7 @@ def test_f37_the_loss_of_slaves_is_not_charged_to_the_crash_budget(tmp_path, run
         future = node.push_task(KillsItsSlave("killer", tmp_path))
         for _ in range(5):
             with slave_process(url) as slave:
-                wait_until(lambda: slave.poll() is not None or future.done(), 20, "the next attempt")  # noqa: B023
+                wait_until(lambda: slave.poll() is not None or future.done(), 20, "the next attempt")
 
         attempt = future.result(10)
 
@@ -153,7 +154,9 @@ def test_f82_an_application_of_another_python_is_refused_with_both_versions(runt
     with master_process(runtime_folder) as (_, url):
         monkeypatch.setattr("concurro.nodes.peer.python_version", lambda: "3.4")
 
-        with pytest.raises(RefusedError, match=r"Python 3\.4 of the application .* Python 3\.\d+ of the master") as caught:
+        with pytest.raises(
+            RefusedError, match=r"Python 3\.4 of the application .* Python 3\.\d+ of the master"
+        ) as caught:
             application(url).connect()
         monkeypatch.undo()
         with application(url) as node:
@@ -194,7 +197,7 @@ def test_f44_a_second_signal_ends_a_slave_at_once(tmp_path, runtime_folder):
         slave.send_signal(signal.SIGTERM)
 
         slave.wait(5)
-    assert not psutil.pid_exists(int(line[1]))
+    assert has_ended(int(line[1]))
 
 
 @pytest.fixture
@@ -260,8 +263,8 @@ def test_f61_a_terminated_master_ends_everything_with_a_clear_error(tmp_path, ru
     assert master.returncode == 0
     assert elapsed < 5
     assert len(tree) >= 3
-    assert not any(psutil.pid_exists(process.pid) for process in tree)
-    assert not psutil.pid_exists(int(line[1]))
+    assert all(has_ended(process.pid) for process in tree)
+    assert has_ended(int(line[1]))
 
 
 def test_a_killed_master_leaves_no_process_and_its_successor_gets_the_slaves(tmp_path, runtime_folder):
@@ -273,7 +276,7 @@ def test_a_killed_master_leaves_no_process_and_its_successor_gets_the_slaves(tmp
             tree = psutil.Process(master.pid).children(recursive=True)
             master.kill()
             master.wait()
-            wait_until(lambda: not any(psutil.pid_exists(process.pid) for process in tree), 5, "the end of its children")
+            wait_until(lambda: all(has_ended(process.pid) for process in tree), 5, "the end of its children")
         with master_process(runtime_folder) as (_, url), application(url) as node:
             connected_slaves(node, 1)
             square = node.push_task(Square(8)).result(10)
@@ -340,5 +343,3 @@ def test_a_slave_gives_up_and_says_what_it_tried(runtime_folder):
 
     with pytest.raises(MasterUnreachable, match="tried"):
         slave.run()
-
-

@@ -9,10 +9,9 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from concurro import (
@@ -33,10 +32,7 @@ from tests.support.jobs import (
     read_trace,
     run_among_others,
 )
-from tests.support.waiting import wait_until
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.waiting import has_ended, wait_until
 
 
 class TwoPartError(Exception):
@@ -277,7 +273,7 @@ def test_a_task_that_ends_its_worker_is_lost_after_three_workers(shared_cluster,
     assert error.attempt == 3
     victims = {int(line[0]) for line in read_trace(tmp_path)}
     assert len(victims) == 3
-    assert not any(psutil.pid_exists(pid) for pid in victims)
+    assert all(has_ended(pid) for pid in victims)
     wait_until(lambda: len(shared_cluster.slaves[0].workers) == len(before), 1, "the worker to be back")
 
 
@@ -307,7 +303,7 @@ def test_f13_an_infinite_loop_ends_at_its_timeout(shared_cluster, tmp_path):
     assert "0.3 s" in error.message
     assert time.monotonic() - began < 10
     [[pid]] = read_trace(tmp_path)
-    assert not psutil.pid_exists(int(pid))
+    assert has_ended(int(pid))
 
 
 def test_f16_threads_that_a_task_leaves_disturb_nobody(shared_cluster):
@@ -332,7 +328,7 @@ def test_f17_a_task_may_use_multiprocessing(shared_cluster, tmp_path):
 
     assert result == list(range(10, 0, -1))
     [pids] = read_trace(tmp_path)
-    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), 5, "the end of the pool's processes")
+    wait_until(lambda: all(has_ended(int(pid)) for pid in pids), 5, "the end of the pool's processes")
 
 
 def test_f17_a_process_that_a_task_forgets_ends_with_the_attempt(shared_cluster, tmp_path):
@@ -346,7 +342,7 @@ def test_f17_a_process_that_a_task_forgets_ends_with_the_attempt(shared_cluster,
 
     assert result == "done"
     [[pid]] = read_trace(tmp_path)
-    wait_until(lambda: not psutil.pid_exists(int(pid)), 5, "the end of the forgotten process")
+    wait_until(lambda: has_ended(int(pid)), 5, "the end of the forgotten process")
 
 
 def test_f21_an_argument_too_large_is_refused_with_sizes(shared_cluster, monkeypatch):
@@ -418,7 +414,7 @@ def _change_process():
 def _look_around():
     mask = os.umask(0o022)
     os.umask(mask)
-    return os.getcwd(), os.environ.get("CHANGED"), mask, str(signal.getsignal(signal.SIGUSR1))
+    return str(Path.cwd()), os.environ.get("CHANGED"), mask, str(signal.getsignal(signal.SIGUSR1))
 
 
 def test_f24_a_changed_process_is_not_seen_by_the_next_task(shared_cluster):

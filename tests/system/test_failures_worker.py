@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter
 
-import psutil
 import pytest
 
 from concurro import LocalCluster, Task, WorkerLost
@@ -24,7 +23,7 @@ from tests.support.jobs import (
     run_among_others,
     wait_for_gate,
 )
-from tests.support.waiting import wait_until
+from tests.support.waiting import has_ended, wait_until
 
 
 def test_f30_a_worker_killed_idle_is_replaced_and_nothing_is_charged(shared_cluster):
@@ -40,7 +39,7 @@ def test_f30_a_worker_killed_idle_is_replaced_and_nothing_is_charged(shared_clus
 
     assert survivor in replaced
     assert set(report.attempts.values()) == {1}
-    assert not psutil.pid_exists(victim)
+    assert has_ended(victim)
 
 
 class Step(Task):
@@ -168,7 +167,7 @@ def test_a_child_that_survives_its_worker_is_killed_with_it(shared_cluster, tmp_
 
     assert isinstance(error, WorkerLost)
     [[pid]] = read_trace(tmp_path)
-    wait_until(lambda: not psutil.pid_exists(int(pid)), 5, "the end of the child")
+    wait_until(lambda: has_ended(int(pid)), 5, "the end of the child")
 
 
 KILLS_ITS_FORKS = """

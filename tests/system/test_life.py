@@ -21,7 +21,7 @@ from concurro import (
     TaskSystem,
 )
 from tests.support.jobs import Square, Traced, Waiting, leave_trace, read_trace
-from tests.support.waiting import wait_until
+from tests.support.waiting import has_ended, wait_until
 
 
 class Endless(TaskSystem):
@@ -104,7 +104,7 @@ def test_an_early_end_cancels_queued_tasks_and_kills_running_ones(shared_cluster
     started = {line[0]: int(line[1]) for line in read_trace(tmp_path)}
     assert {"stuck", "found"} <= started.keys()
     assert len(started) <= 4
-    wait_until(lambda: not psutil.pid_exists(started["stuck"]), 5, "the end of the worker of the stuck task")
+    wait_until(lambda: has_ended(started["stuck"]), 5, "the end of the worker of the stuck task")
     assert handle.progress.counts["done"] == 1
     assert handle.progress.counts["cancelled"] > 1
     assert handle.progress.counts["queued"] == handle.progress.counts["leased"] == 0
@@ -240,7 +240,7 @@ def test_callbacks_push_cancel_publish_and_report(shared_cluster, tmp_path):
     assert handle.progress.counts["cancelled"] == 1
     assert records
     stuck = [int(line[1]) for line in read_trace(tmp_path) if line[0] == "stuck"]
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in stuck), 5, "the end of the cancelled task's worker")
+    wait_until(lambda: all(has_ended(pid) for pid in stuck), 5, "the end of the cancelled task's worker")
 
 
 class Looking(TaskSystem):
@@ -440,7 +440,7 @@ def test_f65_a_callback_that_loops_can_be_cancelled_and_disturbs_nobody(shared_c
 
     assert rounds == [1, 2**8, 3**8]
     assert time.monotonic() - began < 10
-    wait_until(lambda: not psutil.pid_exists(int(host)), 5, "the end of the host")
+    wait_until(lambda: has_ended(int(host)), 5, "the end of the host")
 
 
 def test_a_host_that_is_killed_fails_its_system_only(shared_cluster, tmp_path):

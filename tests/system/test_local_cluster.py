@@ -14,7 +14,7 @@ import pytest
 from concurro import ConfigError, LocalCluster, Task, TaskCancelled, TaskError, WorkerLost
 from tests.support.jobs import SHIPPED, Mixture, Square, Traced, Waiting, open_gate, read_trace
 from tests.support.programs import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import has_ended, wait_until
 
 
 def test_slaves_are_live_records_with_real_process_ids():
@@ -25,7 +25,7 @@ def test_slaves_are_live_records_with_real_process_ids():
     assert [len(slave.workers) for slave in slaves] == [2, 2]
     assert len({slave.id for slave in slaves}) == 2
     assert parents == {slave.pid for slave in slaves}
-    assert not any(psutil.pid_exists(pid) for slave in slaves for pid in (slave.pid, *slave.workers))
+    assert all(has_ended(pid) for slave in slaves for pid in (slave.pid, *slave.workers))
 
 
 def test_an_added_slave_takes_part_in_a_running_job(tmp_path):
@@ -53,7 +53,7 @@ def test_the_tasks_of_a_removed_slave_run_elsewhere(tmp_path):
         wait_until(lambda: len([line for line in read_trace(tmp_path) if line[3] == added]) == 2, 10, "tasks on it")
 
         cluster.remove_slave(added)
-        gone = not any(psutil.pid_exists(pid) for pid in (slave.pid, *slave.workers))
+        gone = all(has_ended(pid) for pid in (slave.pid, *slave.workers))
         open_gate(tmp_path)
         report = handle.result(20)
         left = [slave.id for slave in cluster.slaves]
@@ -73,7 +73,7 @@ def test_the_slave_inside_the_master_can_be_removed_too(tmp_path):
         added = cluster.add_slave(1)
 
         cluster.remove_slave(own.id)
-        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in own.workers), 5, "the end of its workers")
+        wait_until(lambda: all(has_ended(pid) for pid in own.workers), 5, "the end of its workers")
         open_gate(tmp_path)
         report = handle.result(20)
         left = [slave.id for slave in cluster.slaves]
@@ -126,7 +126,7 @@ def test_closing_twice_is_harmless_and_kills_what_runs(tmp_path):
     cluster.close()
     cluster.close()
 
-    assert not psutil.pid_exists(int(line[1]))
+    assert has_ended(int(line[1]))
 
 
 OWNER = """
@@ -159,7 +159,7 @@ def test_no_process_outlives_its_owner_however_it_ends(tmp_path, slaves, ending)
         owner.wait(15)
 
     assert len(pids) >= 4
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 5, "the end of every process")
+    wait_until(lambda: all(has_ended(pid) for pid in pids), 5, "the end of every process")
 
 
 def _pid_and_thread():
