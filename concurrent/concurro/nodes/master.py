@@ -188,7 +188,8 @@ class MasterNode(Node):
             self._table.peer_left(peer.id, self.loop.now())
         self._relay.peer_left(peer.id)
 
-    def _send_to(self, peer_id: Hashable, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
+    def _send_to(self, peer_id: Hashable, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> bool:
+        """Send to a peer; return whether there is one of that id."""
         peer = self._peers.get(peer_id)
         if peer is not None:
             peer.send(kind, body, frames)
@@ -196,6 +197,9 @@ class MasterNode(Node):
             self._hosts.send(peer_id[1], kind, body, frames)
         elif self._agent is not None and peer_id == ("slave", self._agent_id):
             self._agent.handle(Message(kind, 0, 0, body, tuple(frames)))
+        else:
+            return False
+        return True
 
     # Slaves
 
@@ -415,22 +419,27 @@ class MasterNode(Node):
             self._send_to(slave, Kind.KILL, [orders.kills])
 
     def _put_out_table(self) -> None:
-        for command in self._table.take_commands():
-            if isinstance(command, Send):
-                self._send_to(command.peer, command.kind, command.body)
-            elif isinstance(command, Acknowledge):
-                self._send_to(("slave", command.slave_id), Kind.RESULT_ACK, [command.leases])
-            elif isinstance(command, OfferBlobs):
-                self._relay.offer(command.peer, command.blobs, command.owner)
-            elif isinstance(command, StartHost):
-                self._hosts.start(command.system)
-            elif isinstance(command, StopHost):
-                self._hosts.stop(command.system)
-                self._relay.peer_left(("host", command.system))
-            elif isinstance(command, Spool):
-                self._fetch(command)
-            elif isinstance(command, DropBlobs):
-                self._relay.drop(command.owner)
+        # What is carried out may bring more: parts that are here already need no fetching.
+        while commands := self._table.take_commands():
+            for command in commands:
+                self._carry_out(command)
+
+    def _carry_out(self, command: Any) -> None:
+        if isinstance(command, Send):
+            self._send_to(command.peer, command.kind, command.body)
+        elif isinstance(command, Acknowledge):
+            self._send_to(("slave", command.slave_id), Kind.RESULT_ACK, [command.leases])
+        elif isinstance(command, OfferBlobs):
+            self._relay.offer(command.peer, command.blobs, command.owner)
+        elif isinstance(command, StartHost):
+            self._hosts.start(command.system)
+        elif isinstance(command, StopHost):
+            self._hosts.stop(command.system)
+            self._relay.peer_left(("host", command.system))
+        elif isinstance(command, Spool):
+            self._fetch(command)
+        elif isinstance(command, DropBlobs):
+            self._relay.drop(command.owner)
 
     def _fetch(self, command: Spool) -> None:
         self._relay.spool(

@@ -3,8 +3,9 @@
     slave --BLOB_GET--> relay --BLOB_GET--> the peer that has it (host, application, slave)
     slave <-BLOB_CHUNK- relay <-BLOB_CHUNK-
 
-Chunks are forwarded untouched. What belongs to a submitted system or to a result that is
-kept goes into the spool, since the peer that had it may leave.
+Chunks are forwarded untouched, each asked for once however many wait for it; when the peer
+that was asked leaves, the next one that has the blob is asked. What belongs to a submitted
+system or to a result that is kept goes into the spool, since the peer that had it may leave.
 """
 
 from __future__ import annotations
@@ -19,20 +20,40 @@ if TYPE_CHECKING:
 
     from concurro.wire.blobs import BlobStore
 
-    SendTo = Callable[[Hashable, Kind, list[Any], tuple[Any, ...]], None]
+    SendTo = Callable[[Hashable, Kind, list[Any], tuple[Any, ...]], bool]
+
+
+_SPOOL = "the master's spool"
+"""The spool, among those who wait for a chunk."""
+
+
+class _Awaited:
+    """A chunk that somebody was asked for."""
+
+    __slots__ = ("holder", "length", "size", "waiters")
+
+    def __init__(self, size: int, length: int, waiter: Hashable) -> None:
+        self.size = size
+        self.length = length
+        self.waiters: dict[Hashable, None] = {waiter: None}
+        self.holder: Hashable = None
 
 
 class BlobRelay:
-    """Who has which blob, who waits for which chunk. Loop thread only."""
+    """Who has which blob, who waits for which chunk. Loop thread only.
+
+    Args:
+        spool: The master's own store.
+        send: Sends to a peer; returns whether that peer is there.
+    """
 
     def __init__(self, spool: BlobStore, send: SendTo) -> None:
         self._spool = spool
         self._send = send
         self._holders: dict[bytes, dict[Hashable, None]] = {}
         self._owned: dict[Hashable, set[bytes]] = {}
-        self._waiting: dict[tuple[bytes, int], list[Hashable]] = {}
-        self._asked: dict[Hashable, set[tuple[bytes, int]]] = {}
-        self._transfers: dict[Hashable, BlobTransfer] = {}
+        self._awaited: dict[tuple[bytes, int], _Awaited] = {}
+        self._into_spool = BlobTransfer(spool, self._ask_for_spool)
 
     def offer(self, peer: Hashable, blobs: list[Any], owner: Hashable) -> None:
         """Note that `peer` has blobs that belong to `owner`."""
@@ -50,76 +71,89 @@ class BlobRelay:
         self._spool.release(owner)
 
     def spool(self, peer: Hashable, blobs: list[Any], owner: Hashable, done: Callable[[str | None], None]) -> None:
-        """Fetch blobs from a peer into the spool."""
-        transfer = self._transfers.get(peer)
-        if transfer is None:
-            transfer = self._transfers[peer] = BlobTransfer(
-                self._spool, lambda kind, body, frames: self._send(peer, kind, body, frames)
-            )
-        transfer.fetch(blobs, owner, done)
+        """Fetch blobs that a peer has into the spool."""
+        self.offer(peer, blobs, owner)
+        self._into_spool.fetch(blobs, owner, done)
 
     def handle(self, peer: Hashable, message: Message) -> None:
         """Take BLOB_GET, BLOB_CHUNK or BLOB_MISSING of a peer.
 
         Raises:
-            ProtocolError: The peer sends what nobody asked for.
+            ProtocolError: The bytes are not those of the blob.
         """
         if message.kind == Kind.BLOB_GET:
             self._get(peer, *message.body[:4])
         elif message.kind == Kind.BLOB_CHUNK:
             self._chunk(peer, message)
         else:
-            digest, size = message.body[:2]
-            for key in [key for key in self._asked.get(peer, ()) if key[0] == digest]:
-                self._missing(peer, key, size)
-            if peer in self._transfers:
-                self._transfers[peer].handle(message)
+            digest = message.body[0]
+            self._forget_holder(peer, digest)
+            self._ask_others(peer, digest)
 
     def peer_left(self, peer: Hashable) -> None:
-        """Forget a peer; who waits for its blobs is told."""
-        for key in list(self._asked.pop(peer, ())):
-            self._missing(peer, key, 0)
-        for digest, holders in list(self._holders.items()):
-            holders.pop(peer, None)
-            if not holders:
-                del self._holders[digest]
-        for waiters in self._waiting.values():
-            if peer in waiters:
-                waiters.remove(peer)
-        transfer = self._transfers.pop(peer, None)
-        if transfer is not None:
-            transfer.fail_all("its holder left")
+        """Forget a peer; what it was asked for is asked of others."""
+        for digest in [digest for digest, holders in self._holders.items() if peer in holders]:
+            self._forget_holder(peer, digest)
+        for awaited in self._awaited.values():
+            awaited.waiters.pop(peer, None)
+        self._ask_others(peer, None)
 
     def _get(self, peer: Hashable, digest: bytes, size: int, offset: int, length: int) -> None:
         if digest in self._spool:
             chunk = self._spool.get(digest)[offset : offset + min(length, CHUNK_SIZE)]
             self._send(peer, Kind.BLOB_CHUNK, [digest, size, offset], (chunk,))
             return
-        holder = next((holder for holder in self._holders.get(digest, ()) if holder != peer), None)
-        if holder is None:
-            self._send(peer, Kind.BLOB_MISSING, [digest, size], ())
+        awaited = self._awaited.get((digest, offset))
+        if awaited is not None:
+            awaited.waiters[peer] = None
             return
-        waiters = self._waiting.setdefault((digest, offset), [])
-        waiters.append(peer)
-        if len(waiters) == 1:
-            self._asked.setdefault(holder, set()).add((digest, offset))
-            self._send(holder, Kind.BLOB_GET, [digest, size, offset, length], ())
+        self._ask(digest, offset, _Awaited(size, length, peer))
+
+    def _ask(self, digest: bytes, offset: int, awaited: _Awaited) -> None:
+        """Ask the first peer that has the blob; tell those who wait when nobody has it."""
+        self._awaited[digest, offset] = awaited
+        for holder in list(self._holders.get(digest, ())):
+            if holder in awaited.waiters:
+                continue
+            awaited.holder = holder
+            if self._send(holder, Kind.BLOB_GET, [digest, awaited.size, offset, awaited.length], ()):
+                return
+            self._forget_holder(holder, digest)
+        del self._awaited[digest, offset]
+        for waiter in awaited.waiters:
+            if waiter == _SPOOL:
+                self._into_spool.handle(Message(Kind.BLOB_MISSING, 0, 0, [digest, awaited.size]))
+            else:
+                self._send(waiter, Kind.BLOB_MISSING, [digest, awaited.size], ())
+
+    def _ask_others(self, peer: Hashable, digest: bytes | None) -> None:
+        """Ask others for what a peer was asked for, of one blob or of all."""
+        unanswered = [
+            key for key, awaited in self._awaited.items() if awaited.holder == peer and digest in (None, key[0])
+        ]
+        for key in unanswered:
+            awaited = self._awaited.pop(key, None)
+            if awaited is not None and awaited.waiters:
+                self._ask(*key, awaited)
+
+    def _ask_for_spool(self, kind: Kind, body: list[Any], frames: tuple[Any, ...]) -> None:  # noqa: ARG002 - a Sender's signature; the spool only asks
+        self._get(_SPOOL, *body)
 
     def _chunk(self, peer: Hashable, message: Message) -> None:
         digest, size, offset = message.body[:3]
-        key = (digest, offset)
-        asked = self._asked.get(peer)
-        if asked is not None and key in asked:
-            asked.discard(key)
-            for waiter in self._waiting.pop(key, ()):
+        awaited = self._awaited.get((digest, offset))
+        if awaited is None or awaited.holder != peer:
+            return
+        del self._awaited[digest, offset]
+        for waiter in awaited.waiters:
+            if waiter != _SPOOL:
                 self._send(waiter, Kind.BLOB_CHUNK, [digest, size, offset], message.frames[:1])
-        transfer = self._transfers.get(peer)
-        if transfer is not None:
-            transfer.handle(message)
+        if _SPOOL in awaited.waiters:
+            self._into_spool.handle(message)
 
-    def _missing(self, holder: Hashable, key: tuple[bytes, int], size: int) -> None:
-        asked = self._asked.get(holder)
-        if asked is not None:
-            asked.discard(key)
-        for waiter in self._waiting.pop(key, ()):
-            self._send(waiter, Kind.BLOB_MISSING, [key[0], size], ())
+    def _forget_holder(self, peer: Hashable, digest: bytes) -> None:
+        holders = self._holders.get(digest)
+        if holders is not None:
+            holders.pop(peer, None)
+            if not holders:
+                del self._holders[digest]

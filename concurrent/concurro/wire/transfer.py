@@ -91,14 +91,14 @@ class BlobTransfer:
 
         The connection is a new one.
         """
-        for assembly in self._assemblies.values():
+        for assembly in list(self._assemblies.values()):
             assembly.restart()
             self._ask(assembly)
 
     def _ask(self, assembly: Assembly) -> None:
         ref = assembly.ref
         if ref.size == 0:
-            self._arrived(ref, memoryview(b""))
+            self._finish(assembly)
             return
         for offset, length in assembly.next_requests():
             self._send(Kind.BLOB_GET, [ref.digest, ref.size, offset, length], ())
@@ -114,13 +114,21 @@ class BlobTransfer:
         assembly = self._assemblies.get(digest)
         if assembly is None:
             return
-        if not assembly.add(offset, chunk):
+        try:
+            complete = assembly.add(offset, chunk)
+        except ProtocolError as error:
+            self._fail(digest, str(error))
+            raise
+        if complete:
+            self._finish(assembly)
+        else:
             self._ask(assembly)
-            return
+
+    def _finish(self, assembly: Assembly) -> None:
         try:
             view = assembly.finish()
         except ProtocolError as error:
-            self._fail(digest, str(error))
+            self._fail(assembly.ref.digest, str(error))
             return
         self._arrived(assembly.ref, view)
 

@@ -1,0 +1,249 @@
+"""Blobs that pass through the master: who is asked, who gets what."""
+
+from __future__ import annotations
+
+import pytest
+
+from concurro.nodes.relay import BlobRelay
+from concurro.wire.blobs import BlobStore, digest_of
+from concurro.wire.messages import CHUNK_SIZE, Kind, Message
+
+CONTENT = bytes(range(256)) * 4
+DIGEST = digest_of(CONTENT)
+SIZE = len(CONTENT)
+BLOBS = [[0, DIGEST, len(CONTENT)]]
+HOST = ("host", 1)
+NORTH, SOUTH, EAST = ("slave", "north"), ("slave", "south"), ("slave", "east")
+
+
+class Network:
+    """A relay and what it sent; peers in `gone` hear nothing."""
+
+    def __init__(self):
+        self.spool = BlobStore()
+        self.sent = []
+        self.gone = set()
+        self.relay = BlobRelay(self.spool, self.send)
+
+    def send(self, peer, kind, body, frames):
+        if peer in self.gone:
+            return False
+        self.sent.append((peer, kind, body, [bytes(frame) for frame in frames]))
+        return True
+
+    def take(self):
+        taken, self.sent = self.sent, []
+        return taken
+
+    def get(self, peer, offset=0, digest=DIGEST, size=SIZE):
+        self.relay.handle(peer, Message(Kind.BLOB_GET, 0, 0, [digest, size, offset, min(size, CHUNK_SIZE)]))
+
+    def chunk(self, peer, content=CONTENT, offset=0, digest=DIGEST, size=SIZE):
+        self.relay.handle(peer, Message(Kind.BLOB_CHUNK, 0, 0, [digest, size, offset], (content,)))
+
+    def missing(self, peer):
+        self.relay.handle(peer, Message(Kind.BLOB_MISSING, 0, 0, [DIGEST, len(CONTENT)]))
+
+
+GET = [DIGEST, len(CONTENT), 0, len(CONTENT)]
+CHUNK = [DIGEST, len(CONTENT), 0]
+MISSING = [DIGEST, len(CONTENT)]
+
+
+@pytest.fixture
+def network():
+    return Network()
+
+
+def test_asks_the_holder_and_forwards_the_chunk_untouched(network):
+    network.relay.offer(HOST, BLOBS, 1)
+
+    network.get(NORTH)
+    assert network.take() == [(HOST, Kind.BLOB_GET, GET, [])]
+
+    network.chunk(HOST)
+    assert network.take() == [(NORTH, Kind.BLOB_CHUNK, CHUNK, [CONTENT])]
+
+
+def test_several_who_wait_get_one_stream_of_chunks(network):
+    network.relay.offer(HOST, BLOBS, 1)
+
+    network.get(NORTH)
+    network.get(SOUTH)
+    assert network.take() == [(HOST, Kind.BLOB_GET, GET, [])]
+
+    network.chunk(HOST)
+    assert [(peer, frames) for peer, _, _, frames in network.take()] == [(NORTH, [CONTENT]), (SOUTH, [CONTENT])]
+
+
+def test_says_that_nobody_has_a_blob(network):
+    network.get(NORTH)
+
+    assert network.take() == [(NORTH, Kind.BLOB_MISSING, MISSING, [])]
+
+
+def test_does_not_ask_the_peer_that_asks(network):
+    network.relay.offer(NORTH, BLOBS, 1)
+
+    network.get(NORTH)
+
+    assert network.take() == [(NORTH, Kind.BLOB_MISSING, MISSING, [])]
+
+
+def test_asks_another_holder_when_the_first_one_leaves(network):
+    network.relay.offer(NORTH, BLOBS, 1)
+    network.relay.offer(SOUTH, BLOBS, 1)
+    network.get(HOST)
+    network.take()
+
+    network.relay.peer_left(NORTH)
+    assert network.take() == [(SOUTH, Kind.BLOB_GET, GET, [])]
+
+    network.chunk(SOUTH)
+    assert network.take() == [(HOST, Kind.BLOB_CHUNK, CHUNK, [CONTENT])]
+
+
+def test_asks_another_holder_when_the_first_one_has_it_no_more(network):
+    network.relay.offer(NORTH, BLOBS, 1)
+    network.relay.offer(SOUTH, BLOBS, 1)
+    network.get(HOST)
+    network.take()
+
+    network.missing(NORTH)
+    assert network.take() == [(SOUTH, Kind.BLOB_GET, GET, [])]
+
+    network.missing(SOUTH)
+    assert network.take() == [(HOST, Kind.BLOB_MISSING, MISSING, [])]
+
+
+def test_tells_who_waits_when_the_last_holder_leaves(network):
+    network.relay.offer(NORTH, BLOBS, 1)
+    network.get(HOST)
+    network.get(SOUTH)
+    network.take()
+
+    network.relay.peer_left(NORTH)
+
+    assert network.take() == [(HOST, Kind.BLOB_MISSING, MISSING, []), (SOUTH, Kind.BLOB_MISSING, MISSING, [])]
+
+
+def test_a_holder_that_was_gone_when_it_was_offered_keeps_nobody_waiting(network):
+    network.gone.add(NORTH)
+    network.relay.offer(NORTH, BLOBS, 1)
+
+    network.get(HOST)
+
+    assert network.take() == [(HOST, Kind.BLOB_MISSING, MISSING, [])]
+
+
+def test_who_left_gets_no_chunk(network):
+    network.relay.offer(HOST, BLOBS, 1)
+    network.get(NORTH)
+    network.get(SOUTH)
+    network.take()
+
+    network.relay.peer_left(NORTH)
+    network.chunk(HOST)
+
+    assert [peer for peer, *_ in network.take()] == [SOUTH]
+
+
+def test_a_chunk_that_nobody_waits_for_is_dropped(network):
+    network.relay.offer(HOST, BLOBS, 1)
+
+    network.chunk(HOST)
+
+    assert network.take() == []
+
+
+def test_a_chunk_of_somebody_who_was_not_asked_is_dropped(network):
+    network.relay.offer(HOST, BLOBS, 1)
+    network.get(NORTH)
+    network.take()
+
+    network.chunk(SOUTH, b"forged" * 100)
+
+    assert network.take() == []
+
+
+def test_what_no_owner_has_any_more_is_forgotten(network):
+    network.relay.offer(HOST, BLOBS, 1)
+    network.relay.offer(HOST, BLOBS, 2)
+
+    network.relay.drop(1)
+    network.get(NORTH)
+    assert network.take()[0][0] == HOST
+
+    network.relay.drop(2)
+    network.get(SOUTH, offset=CHUNK_SIZE)
+    assert network.take() == [(SOUTH, Kind.BLOB_MISSING, MISSING, [])]
+
+
+def test_fetches_blobs_into_the_spool_and_serves_them_itself(network):
+    outcome = []
+    network.relay.spool(HOST, BLOBS, 1, outcome.append)
+    assert network.take() == [(HOST, Kind.BLOB_GET, GET, [])]
+
+    network.chunk(HOST)
+    network.relay.peer_left(HOST)
+    network.get(NORTH)
+
+    assert outcome == [None]
+    assert network.take() == [(NORTH, Kind.BLOB_CHUNK, CHUNK, [CONTENT])]
+
+
+def test_what_is_in_the_spool_already_is_there_at_once(network):
+    network.spool.put(CONTENT)
+    outcome = []
+
+    network.relay.spool(HOST, BLOBS, 1, outcome.append)
+
+    assert outcome == [None]
+    assert network.take() == []
+
+
+def test_the_spool_and_a_peer_share_one_stream_of_chunks(network):
+    outcome = []
+    network.relay.spool(HOST, BLOBS, 1, outcome.append)
+    network.get(NORTH)
+    assert [kind for _, kind, *_ in network.take()] == [Kind.BLOB_GET]
+
+    network.chunk(HOST)
+
+    assert outcome == [None]
+    assert network.take() == [(NORTH, Kind.BLOB_CHUNK, CHUNK, [CONTENT])]
+
+
+def test_says_why_blobs_did_not_reach_the_spool(network):
+    outcome = []
+    network.relay.spool(HOST, BLOBS, 1, outcome.append)
+
+    network.relay.peer_left(HOST)
+
+    assert len(outcome) == 1
+    assert "nobody has it" in outcome[0]
+
+
+def test_the_spool_asks_another_holder_too(network):
+    outcome = []
+    network.relay.offer(NORTH, BLOBS, 1)
+    network.relay.spool(HOST, BLOBS, 1, outcome.append)
+    network.relay.peer_left(NORTH)
+
+    network.chunk(HOST)
+
+    assert outcome == [None]
+
+
+def test_a_large_blob_reaches_the_spool_in_pieces(network):
+    content = bytes(3 * CHUNK_SIZE + 5)
+    digest = digest_of(content)
+    outcome = []
+    network.relay.spool(HOST, [[0, digest, len(content)]], 1, outcome.append)
+    requests = [body for _, _, body, _ in network.take()]
+
+    for _, _, offset, length in requests:
+        network.chunk(HOST, content[offset : offset + length], offset, digest, len(content))
+
+    assert outcome == [None]
+    assert bytes(network.spool.get(digest)) == content

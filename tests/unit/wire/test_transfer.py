@@ -1,0 +1,205 @@
+"""Blobs on their way: both ends, and everything that may come in between."""
+
+from __future__ import annotations
+
+import pytest
+
+from concurro.errors import ProtocolError
+from concurro.wire.blobs import IN_FLIGHT, BlobStore, digest_of
+from concurro.wire.messages import CHUNK_SIZE, Kind, Message
+from concurro.wire.transfer import BlobTransfer
+
+
+class End:
+    """One end of a connection."""
+
+    def __init__(self):
+        self.store = BlobStore()
+        self.sent = []
+        self.transfer = BlobTransfer(self.store, lambda kind, body, frames: self.sent.append((kind, body, frames)))
+        self.outcomes = []
+
+    def fetch(self, *contents, owner="owner"):
+        self.transfer.fetch(blobs_of(*contents), owner, self.outcomes.append)
+
+    def take(self):
+        taken, self.sent = self.sent, []
+        return taken
+
+
+def blobs_of(*contents):
+    return [[0, digest_of(content), len(content)] for content in contents]
+
+
+def exchange(left, right):
+    """Carry messages until nobody has anything to say."""
+    while left.sent or right.sent:
+        for sender, receiver in ((left, right), (right, left)):
+            for kind, body, frames in sender.take():
+                receiver.transfer.handle(Message(kind, 0, 0, body, frames))
+
+
+@pytest.fixture
+def here():
+    return End()
+
+
+@pytest.fixture
+def there():
+    return End()
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE, CHUNK_SIZE + 1, 10 * CHUNK_SIZE + 7])
+def test_brings_a_blob_of_any_size(here, there, size):
+    content = bytes(size)
+    there.store.put(content, "kept")
+
+    here.fetch(content)
+    exchange(here, there)
+
+    assert here.outcomes == [None]
+    assert bytes(here.store.get(digest_of(content))) == content
+
+
+def test_calls_back_at_once_when_nothing_is_missing(here):
+    here.store.put(b"here already")
+
+    here.fetch(b"here already")
+
+    assert here.outcomes == [None]
+    assert here.sent == []
+
+
+def test_what_is_here_already_gets_the_new_owner(here):
+    here.store.put(b"cached")
+    assert here.store.cached == 6
+
+    here.fetch(b"cached")
+
+    assert here.store.cached == 0
+
+
+def test_asks_for_a_bounded_number_of_chunks_at_once(here):
+    here.fetch(bytes(100 * CHUNK_SIZE))
+
+    assert len(here.sent) == IN_FLIGHT
+
+
+def test_asks_once_for_a_blob_that_two_want(here, there):
+    there.store.put(b"wanted", "kept")
+
+    here.fetch(b"wanted", owner="one")
+    here.fetch(b"wanted", owner="two")
+    assert len(here.sent) == 1
+    exchange(here, there)
+
+    assert here.outcomes == [None, None]
+    here.store.release("one")
+    assert here.store.cached == 0
+
+
+def test_calls_back_once_when_everything_is_here(here, there):
+    there.store.put(b"first", "kept")
+    there.store.put(b"second", "kept")
+
+    here.fetch(b"first", b"second", b"first")
+    requests = here.take()
+    there.transfer.handle(Message(requests[0][0], 0, 0, requests[0][1]))
+    for kind, body, frames in there.take():
+        here.transfer.handle(Message(kind, 0, 0, body, frames))
+    assert here.outcomes == []
+
+    there.transfer.handle(Message(requests[1][0], 0, 0, requests[1][1]))
+    exchange(here, there)
+    assert here.outcomes == [None]
+
+
+def test_says_which_blob_nobody_has(here, there):
+    here.fetch(b"nowhere")
+    exchange(here, there)
+
+    assert here.outcomes == [f"blob {digest_of(b'nowhere').hex()[:12]}: nobody has it any more"]
+
+
+def test_refuses_bytes_of_another_blob(here):
+    here.fetch(b"wanted")
+
+    here.transfer.handle(Message(Kind.BLOB_CHUNK, 0, 0, [digest_of(b"wanted"), 6, 0], (b"forged",)))
+
+    assert len(here.outcomes) == 1
+    assert "not those of its digest" in here.outcomes[0]
+    assert digest_of(b"wanted") not in here.store
+
+
+def test_refuses_to_take_an_empty_blob_for_another(here):
+    digest = digest_of(b"not empty")
+
+    here.transfer.fetch([[0, digest, 0]], "owner", here.outcomes.append)
+
+    assert len(here.outcomes) == 1
+    assert "not those of its digest" in here.outcomes[0]
+    assert digest not in here.store
+
+
+def test_a_chunk_of_wrong_length_ends_the_fetch(here):
+    here.fetch(b"wanted")
+
+    with pytest.raises(ProtocolError, match="expected 6"):
+        here.transfer.handle(Message(Kind.BLOB_CHUNK, 0, 0, [digest_of(b"wanted"), 6, 0], (b"short",)))
+
+    assert len(here.outcomes) == 1
+    assert "expected 6" in here.outcomes[0]
+
+
+def test_a_chunk_of_a_blob_that_nobody_wants_is_dropped(here):
+    here.transfer.handle(Message(Kind.BLOB_CHUNK, 0, 0, [digest_of(b"unwanted"), 8, 0], (b"unwanted",)))
+
+    assert len(here.store) == 0
+
+
+def test_the_loss_of_the_peer_fails_every_fetch_with_the_reason(here):
+    here.fetch(b"first")
+    here.fetch(b"second", b"third")
+
+    here.transfer.fail_all("the peer is gone")
+
+    assert len(here.outcomes) == 2
+    assert all("the peer is gone" in outcome for outcome in here.outcomes)
+
+
+def test_a_blob_may_be_fetched_again_after_a_failure(here, there):
+    here.fetch(b"wanted")
+    here.transfer.fail_all("the peer is gone")
+    here.take()
+    there.store.put(b"wanted", "kept")
+
+    here.fetch(b"wanted")
+    exchange(here, there)
+
+    assert here.outcomes[1:] == [None]
+
+
+def test_asks_again_for_what_was_under_way_over_a_new_connection(here, there):
+    content = bytes(3 * CHUNK_SIZE)
+    there.store.put(content, "kept")
+    here.fetch(content)
+    first, *_ = here.take()
+    there.transfer.handle(Message(first[0], 0, 0, first[1]))
+    for kind, body, frames in there.take():
+        here.transfer.handle(Message(kind, 0, 0, body, frames))
+
+    here.transfer.restart()
+    assert [body[2] for _, body, _ in here.sent] == [CHUNK_SIZE, 2 * CHUNK_SIZE]
+    exchange(here, there)
+
+    assert here.outcomes == [None]
+
+
+def test_serves_no_more_than_a_chunk_at_once(there):
+    there.store.put(bytes(10 * CHUNK_SIZE), "kept")
+    digest = digest_of(bytes(10 * CHUNK_SIZE))
+
+    there.transfer.handle(Message(Kind.BLOB_GET, 0, 0, [digest, 10 * CHUNK_SIZE, 0, 10 * CHUNK_SIZE]))
+
+    ((_, _, (chunk,)),) = there.take()
+    assert len(chunk) == CHUNK_SIZE
