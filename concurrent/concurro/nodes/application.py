@@ -10,6 +10,7 @@ byte tells the loop about any number of them.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import platform
 import queue
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from concurro.task import Task
     from concurro.wire.code import CodeTable
     from concurro.wire.messages import Kind
+
+log = logging.getLogger("concurro.application")
 
 ACCEPT_LIMIT = 60.0
 REQUEST_LIMIT = 30.0
@@ -95,7 +98,7 @@ class ApplicationNode(Control):
         self._core = ApplicationCore(self._packer, self._send, self.client_id, _new_id)
         self._transfer = BlobTransfer(self._store, self._send)
         self._core.use_transfer(self._transfer)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._room = threading.Condition(self._lock)
         self._state = "new"
         self._start_lock = threading.Lock()
@@ -260,7 +263,8 @@ class ApplicationNode(Control):
             InvalidTaskError: It is no usable task.
             NotPicklableError: It cannot travel; names the culprit.
         """
-        self.connect()
+        if not self._joined.is_set():
+            self.connect()
         return self._push(task)
 
     def push_tasks(self, tasks: Iterable[Task]) -> list[TaskFuture]:
@@ -343,8 +347,13 @@ class ApplicationNode(Control):
     def _main(self) -> None:
         self._loop.on_flush(self._flush)
         stop_beating = keep_beating(self._loop, lambda: [self._peer] if self._peer is not None else [])
-        self._dial()
-        self._loop.run()
+        try:
+            self._dial()
+            self._loop.run()
+        except BaseException as fault:
+            # Nothing hangs silently: whoever waits for this thread is told.
+            log.exception("the application's loop failed")
+            self._fail(ClosedError(f"the application's loop failed: {type(fault).__name__}: {fault}"))
         stop_beating()
         self._loop.close()
 
@@ -378,17 +387,18 @@ class ApplicationNode(Control):
             self._dial()
 
     def _fail(self, error: Exception) -> None:
-        self._fault = error
         self._dialer = None
-        self._core.close(error)
         with self._lock:
+            self._fault = error
+            self._core.close(error)
             self._room.notify_all()
         self._joined.set()
 
     def _leave(self) -> None:
         if self._dialer is not None:
             self._dialer.stop()
-        self._core.close(ClosedError("the application was closed before this ended"))
+        with self._lock:
+            self._core.close(ClosedError("the application was closed before this ended"))
         self._transfer.fail_all("the application was closed")
         if self._peer is not None:
             self._peer.close("the application left")

@@ -139,7 +139,10 @@ class ApplicationCore:
             self._send(Kind.REQUEST, [self._token, name, arguments])
 
     def flush_plain(self) -> None:
-        """Send pushed tasks, as far as credit goes, and what was consumed."""
+        """Send pushed tasks, as far as credit goes, and what was consumed.
+
+        The owner holds the lock that users' threads take to push.
+        """
         plain = self.plain
         if not self.connected:
             return
@@ -170,7 +173,7 @@ class ApplicationCore:
             self._ask(submission)
         for token, (_, name, arguments) in self._requests.items():
             self._send(Kind.REQUEST, [token, name, arguments])
-        self.flush_plain()
+        self.plain.answer_due = True
 
     def lost(self, reason: str) -> None:
         """Note a lost connection.
@@ -246,7 +249,7 @@ class ApplicationCore:
         if system_id == self.plain.system_id:
             self.plain.number = number
             self.plain.opening = False
-            self.flush_plain()
+            self.plain.answer_due = True
             return
         submission = self._by_token.pop(token, None)
         if submission is None:
@@ -369,15 +372,16 @@ class ApplicationCore:
             task, result, fault = settled
             plain.sent -= 1
             future = plain.futures.pop(entry[0], None)
-            task.finished(result, fault)
+            broken = _call_finished(task, result, fault)
             if self.on_task is not None:
                 self.on_task(task, result, fault)
-            if future is not None:
+            if future is not None and broken is None:
                 resolve(future, result, fault)
+            elif future is not None:
+                _fail(future, broken)
         plain.consumed = body[1]
         plain.answer_due = True
         self._packer.blobs.release(("input", body[1]))
-        self.flush_plain()
 
     def _fail_plain(self, error: Exception) -> None:
         plain = self.plain
@@ -426,8 +430,17 @@ def resolve(future: Future[Any], result: Any, error: TaskError | None) -> None:
             future.set_exception(original(error))
 
 
-def _fail(future: Future[Any], error: Exception) -> None:
-    if not future.done():
+def _call_finished(task: Task, result: Any, error: TaskError | None) -> BaseException | None:
+    """Call a task's own `finished`; return what it raised."""
+    try:
+        task.finished(result, error)
+    except BaseException as fault:  # noqa: BLE001 - user code, and everybody else's news come through this thread
+        return fault if isinstance(fault, Exception) else RuntimeError(f"finished raised {type(fault).__name__}")
+    return None
+
+
+def _fail(future: Future[Any], error: BaseException | None) -> None:
+    with contextlib.suppress(InvalidStateError):
         future.set_exception(error)
 
 

@@ -54,6 +54,7 @@ class Host:
         self._core: HostCore | None = None
         self._inputs: deque[Message] = deque()
         self._fetching = False
+        self._looking = False
 
     def _send(self, kind: Kind, body: list[Any], frames: tuple[Any, ...] = ()) -> None:
         self._link.send([pack_message(kind, body), *frames])
@@ -74,6 +75,7 @@ class Host:
 
     def _next_input(self) -> None:
         """Apply inputs in order, each once its blobs are here."""
+        self._looking = True
         while self._inputs and not self._fetching:
             self._fetching = True
             message = self._inputs[0]
@@ -82,6 +84,7 @@ class Host:
             else:
                 blobs = [blob for entry in message.body[3] if entry[1] == 0 for blob in entry[3] or ()]
                 self._transfer.fetch(blobs, ("input", message.body[1]), self._ready)
+        self._looking = False
 
     def _ready(self, error: str | None) -> None:
         """Apply the first input.
@@ -97,7 +100,8 @@ class Host:
         elif self._core is not None:
             self._put_out(self._core.take_input(message.body))
             self._store.release(("input", message.body[1]))
-        if error is not None:
+        # Fetched at once, we are inside the loop of `_next_input`, which this call would not enter twice.
+        if not self._looking:
             self._next_input()
 
     def _start(self, body: list[Any]) -> None:
