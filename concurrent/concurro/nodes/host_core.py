@@ -260,11 +260,11 @@ class HostCore:
     def _gather(self, state: SystemState) -> None:
         self.callback = "gather_result"
         gathered = self._system.gather_result(self._master)
-        try:
-            result, error = gathered
-        except (TypeError, ValueError):
-            message = f"gather_result must return a tuple (result, error), got {type(gathered).__qualname__}"
-            raise TypeError(message) from None
+        # A text or a dictionary of two would unpack as well.
+        if not isinstance(gathered, tuple | list) or len(gathered) != 2:  # noqa: PLR2004 - a pair
+            message = f"gather_result must return a tuple (result, error), got {_shape_of(gathered)}"
+            raise TypeError(message)
+        result, error = gathered
         payload, blobs = self._packer.dumps((result, error))
         self._finish_with(state, [int(Outcome.DONE), payload, blobs])
         raise _Ended
@@ -301,6 +301,11 @@ class HostCore:
         if self._notices:
             facts["notices"], self._notices = self._notices, []
         return [self.number, n, first, classes, tasks, cancelled, publications, progress, end, facts]
+
+
+def _shape_of(value: Any) -> str:
+    kind = type(value).__qualname__
+    return f"a {kind} of {len(value)}" if isinstance(value, tuple | list) else kind
 
 
 _EXHAUSTED = object()
