@@ -77,7 +77,8 @@ def test_an_exception_in_a_callback_ends_the_system_and_names_it(name):
 def test_an_exception_in_finished_of_a_task_names_the_task_class():
     class Broken(Number):
         def finished(self, result, error):
-            raise LookupError("gone")
+            message = "gone"
+            raise LookupError(message)
 
     driver = Driver(Job([Broken(0)]))
     driver.pull()
@@ -104,7 +105,8 @@ def test_an_exit_in_a_callback_is_a_failure():
 def test_an_exception_in_the_middle_of_the_generator_ends_the_system():
     def generate(master):
         yield Number(0)
-        raise RuntimeError("no more")
+        message = "no more"
+        raise RuntimeError(message)
 
     job = Job()
     job.generate_tasks = generate
