@@ -1,0 +1,70 @@
+"""Values over 64 KiB travel beside their messages, and hold nothing up."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from concurro import LocalCluster, Task, TaskSystem
+from tests.support.jobs import SHIPPED
+
+
+class Digest(Task):
+    """Takes bytes and returns as many others."""
+
+    def __init__(self, number: int, size: int) -> None:
+        super().__init__(f"digest-{number}")
+        self.number = number
+        self.block = bytes([number % 256]) * size
+
+    def __call__(self) -> bytes:
+        return bytes([(self.number + 1) % 256]) * len(self.block)
+
+
+class Blocks(TaskSystem):
+    """Mixes large and small values, and publishes and returns large ones."""
+
+    def __init__(self, count: int, size: int) -> None:
+        super().__init__()
+        self.count = count
+        self.size = size
+        self.wrong: list[str] = []
+        self.done = 0
+
+    def generate_tasks(self, master):
+        return (Digest(number, self.size if number % 3 else 10) for number in range(self.count))
+
+    def task_finished(self, master, task, result, error):
+        if error is not None or result != bytes([(task.number + 1) % 256]) * len(task.block):
+            self.wrong.append(task.name)
+        self.done += 1
+        if self.done == 1:
+            master.publish(b"p" * self.size)
+
+    def is_complete(self, master):
+        return self.done == self.count
+
+    def gather_result(self, master):
+        return (self.wrong, b"r" * self.size), None
+
+
+@pytest.mark.parametrize("slaves", [1, 2])
+def test_large_and_small_values_come_and_go_in_any_mixture(slaves):
+    with LocalCluster(workers=1, slaves=slaves, config=SHIPPED) as cluster:
+        for size in (70_000, 200_000, 3_000_000):
+            handle = cluster.submit(Blocks(20, size))
+
+            wrong, returned = handle.result(30)
+
+            assert wrong == []
+            assert hashlib.sha1(returned).digest() == hashlib.sha1(b"r" * size).digest()
+            assert [len(value) for value in handle.partial_results()] == [size]
+
+
+def test_large_arguments_and_results_of_pushed_tasks(shared_cluster):
+    futures = shared_cluster.push_tasks(Digest(number, 500_000) for number in range(12))
+
+    results = [future.result(30) for future in futures]
+
+    assert [(len(result), result[0]) for result in results] == [(500_000, number + 1) for number in range(12)]
