@@ -69,8 +69,8 @@ def _exit_when_loaded():
 class Failing(Task):
     """Raises what a function gives."""
 
-    def __init__(self, make_error):
-        super().__init__("failing")
+    def __init__(self, make_error, name="failing"):
+        super().__init__(name)
         self.make_error = make_error
 
     def __call__(self):
@@ -123,38 +123,6 @@ def test_f01_a_raised_exception_is_tried_again_as_often_as_the_task_says(shared_
     assert len(read_trace(tmp_path)) == 3
 
 
-def test_f02_an_exception_that_does_not_unpickle_arrives_as_text(shared_cluster):
-    [error] = run_among_others(shared_cluster, Failing(lambda: TwoPartError("here", "there")))
-
-    assert (error.type_name, error.message) == ("TwoPartError", "here and there")
-    assert "raise self.make_error()" in error.traceback
-    assert error.cause is None
-
-
-@pytest.mark.parametrize("act", [_refuse, _exit_when_dumped, _exit_when_loaded])
-def test_f03_an_exception_whose_reduce_raises_or_exits_arrives_as_text(shared_cluster, act):
-    workers = shared_cluster.slaves[0].workers
-
-    [error] = run_among_others(shared_cluster, Failing(lambda: ReducesBadlyError(act)))
-
-    assert (error.type_name, error.message) == ("ReducesBadlyError", "an error with a bad __reduce__")
-    assert "raise self.make_error()" in error.traceback
-    assert error.cause is None
-    assert shared_cluster.slaves[0].workers == workers
-
-
-def test_f04_a_result_that_does_not_pickle_is_named_with_its_path_and_the_worker_lives(shared_cluster):
-    workers = shared_cluster.slaves[0].workers
-
-    [error] = run_among_others(shared_cluster, Doing(lambda: {"parts": [1, threading.Lock()]}))
-
-    assert isinstance(error, ResultNotPicklable)
-    assert error.type_name == "ResultNotPicklable"
-    assert "_thread.lock" in error.message
-    assert "result['parts'][1]" in error.message
-    assert shared_cluster.slaves[0].workers == workers
-
-
 def _fail_to_load(*_):
     message = "not here"
     raise LookupError(message)
@@ -199,30 +167,87 @@ def _nested(depth):
     return nest
 
 
-def test_f06_infinite_recursion_is_an_error_like_others(shared_cluster):
-    [error] = run_among_others(shared_cluster, Doing(_recurse, 0))
+def _import_missing():
+    import module_that_is_not_there  # type: ignore[import-not-found]
 
-    assert error.type_name == "RecursionError"
-    assert "_recurse" in error.traceback
+    return module_that_is_not_there
 
 
-def test_f06_a_result_nested_too_deep_does_not_pickle(shared_cluster):
-    [error] = run_among_others(shared_cluster, Doing(_nested, 100_000))
+@pytest.fixture(scope="module")
+def errors(shared_cluster):
+    """Run many bad tasks among good ones, in one system; give the error of each by its name."""
+    workers = shared_cluster.slaves[0].workers
+    bad = [
+        Failing(lambda: TwoPartError("here", "there"), "does-not-unpickle"),
+        Failing(lambda: ReducesBadlyError(_refuse), "reduce-raises"),
+        Failing(lambda: ReducesBadlyError(_exit_when_dumped), "reduce-exits"),
+        Failing(lambda: ReducesBadlyError(_exit_when_loaded), "exits-when-loaded"),
+        Doing(lambda: {"parts": [1, threading.Lock()]}, name="lock"),
+        Doing(_recurse, 0, name="recursion"),
+        Doing(_nested, 100_000, name="nested"),
+        Doing(sys.exit, 0, name="exit-zero"),
+        Failing(KeyboardInterrupt, "interrupt"),
+        Doing(_import_missing, name="missing-import"),
+    ]
+    found = run_among_others(shared_cluster, *bad)
+    numbers = {int(error.task_id.rpartition(":")[2]): error for error in found}
+    assert shared_cluster.slaves[0].workers == workers, "a worker died of an exception"
+    return {task.name: numbers[10 + index] for index, task in enumerate(bad)}
+
+
+def test_f02_an_exception_that_does_not_unpickle_arrives_as_text(errors):
+    error = errors["does-not-unpickle"]
+
+    assert (error.type_name, error.message) == ("TwoPartError", "here and there")
+    assert "raise self.make_error()" in error.traceback
+    assert error.cause is None
+
+
+@pytest.mark.parametrize("name", ["reduce-raises", "reduce-exits", "exits-when-loaded"])
+def test_f03_an_exception_whose_reduce_raises_or_exits_arrives_as_text(errors, name):
+    error = errors[name]
+
+    assert (error.type_name, error.message) == ("ReducesBadlyError", "an error with a bad __reduce__")
+    assert "raise self.make_error()" in error.traceback
+    assert error.cause is None
+
+
+def test_f04_a_result_that_does_not_pickle_is_named_with_its_path(errors):
+    error = errors["lock"]
 
     assert isinstance(error, ResultNotPicklable)
-    assert "RecursionError" in error.message or "recursion" in error.message
+    assert error.type_name == "ResultNotPicklable"
+    assert "_thread.lock" in error.message
+    assert "result['parts'][1]" in error.message
 
 
-def test_f07_exit_zero_is_a_failure(shared_cluster):
-    [error] = run_among_others(shared_cluster, Doing(sys.exit, 0))
+def test_f06_infinite_recursion_is_an_error_like_others(errors):
+    assert errors["recursion"].type_name == "RecursionError"
+    assert "_recurse" in errors["recursion"].traceback
 
-    assert (error.type_name, error.message) == ("SystemExit", "0")
+
+def test_f06_a_result_nested_too_deep_does_not_pickle(errors):
+    error = errors["nested"]
+
+    assert isinstance(error, ResultNotPicklable)
+    assert "recursion" in error.message.lower()
 
 
-def test_f08_a_keyboard_interrupt_is_a_failure_of_its_task(shared_cluster):
-    [error] = run_among_others(shared_cluster, Failing(KeyboardInterrupt))
+def test_f07_exit_zero_is_a_failure(errors):
+    assert (errors["exit-zero"].type_name, errors["exit-zero"].message) == ("SystemExit", "0")
 
-    assert error.type_name == "KeyboardInterrupt"
+
+def test_f08_a_keyboard_interrupt_is_a_failure_of_its_task(errors):
+    assert errors["interrupt"].type_name == "KeyboardInterrupt"
+
+
+def test_f25_a_missing_import_names_module_slave_and_ship(errors):
+    error = errors["missing-import"]
+
+    assert error.type_name == "ModuleNotFoundError"
+    assert "'module_that_is_not_there'" in error.message
+    assert error.slave_id in error.message
+    assert "ship" in error.message
 
 
 def test_f08_ctrl_c_in_the_middle_of_a_worker_does_not_end_it(shared_cluster):
@@ -427,20 +452,6 @@ def test_f24_a_changed_process_is_not_seen_by_the_next_task(shared_cluster):
     assert seen == {before}
 
 
-def test_f25_a_missing_import_names_module_slave_and_ship(shared_cluster):
-    def import_missing():
-        import module_that_is_not_there  # type: ignore[import-not-found]
-
-        return module_that_is_not_there
-
-    [error] = run_among_others(shared_cluster, Doing(import_missing))
-
-    assert error.type_name == "ModuleNotFoundError"
-    assert "'module_that_is_not_there'" in error.message
-    assert error.slave_id in error.message
-    assert "ship" in error.message
-
-
 def test_f25_a_module_missing_on_one_slave_fails_the_tasks_there_and_says_so(tmp_path: Path, monkeypatch):
     folder = tmp_path / "site-packages"
     folder.mkdir()
@@ -454,7 +465,7 @@ def test_f25_a_module_missing_on_one_slave_fails_the_tasks_there_and_says_so(tmp
     )
     with LocalCluster(workers=1, slaves=1, config=SHIPPED) as cluster:
         poor = cluster.slaves[0].id
-        monkeypatch.setenv("PYTHONPATH", str(folder))
+        monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         rich = cluster.add_slave(1)
         monkeypatch.syspath_prepend(str(folder))
         from only_on_one import Installed  # type: ignore[import-not-found]

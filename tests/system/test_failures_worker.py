@@ -182,13 +182,14 @@ if "concurro.execution.launcher" in " ".join(sys.orig_argv):
 """
 
 
+@pytest.mark.slow
 def test_f35_a_slave_whose_workers_die_at_every_start_is_sick_and_says_why(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(KILLS_ITS_FORKS.format(folder=str(tmp_path)))
     (tmp_path / "armed").touch()
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         well = cluster.slaves[0].id
         with monkeypatch.context() as patched:
-            patched.setenv("PYTHONPATH", str(tmp_path))
+            patched.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
             sick = cluster.add_slave(2)
 
         reason = wait_until(
@@ -207,7 +208,7 @@ def test_f35_a_slave_whose_workers_die_at_every_start_is_sick_and_says_why(tmp_p
 @pytest.mark.slow
 def test_f35_a_job_with_only_a_sick_slave_waits_says_for_what_and_goes_on_when_it_is_well(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(KILLS_ITS_FORKS.format(folder=str(tmp_path)))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         handle = cluster.submit(Mixture(Waiting("waiting", tmp_path)))
         line = wait_until(lambda: next(iter(read_trace(tmp_path)), None), 10, "the task")

@@ -142,19 +142,30 @@ print(*pids, flush=True)
 """
 
 
-@pytest.mark.parametrize("slaves", [1, 2])
+ENDINGS = {
+    "killed": "time.sleep(60)",
+    "ends at once": "import os; os._exit(0)",
+    "exits": "sys.exit()",
+    "raises": "raise SystemError",
+}
+
+
 @pytest.mark.parametrize(
-    "ending",
-    ["time.sleep(60)", "import os; os._exit(0)", "sys.exit()", "raise SystemError"],
-    ids=["killed", "_exit", "exit", "raises"],
+    ("slaves", "ending"),
+    [
+        (1, "killed"),
+        (2, "killed"),
+        (1, "exits"),
+        *(pytest.param(slaves, ending, marks=pytest.mark.slow) for slaves in (1, 2) for ending in ENDINGS),
+    ],
 )
 def test_no_process_outlives_its_owner_however_it_ends(tmp_path, slaves, ending):
-    code = OWNER.format(root=str(ROOT), folder=str(tmp_path), slaves=slaves, ending=ending)
+    code = OWNER.format(root=str(ROOT), folder=str(tmp_path), slaves=slaves, ending=ENDINGS[ending])
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as owner:
         pids = [int(word) for word in owner.stdout.readline().split()]
-        if "sleep" in ending:
+        if ending == "killed":
             owner.kill()
         owner.wait(15)
 
