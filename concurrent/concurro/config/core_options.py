@@ -60,6 +60,9 @@ class ApplicationTable:
     master = AddressOption("", "The master to use; empty for an embedded local cluster.", optional=True)
     ship = ListOption([], "Modules or folders that travel with the code.")
     connect_timeout = DurationOption(15.0, "How long to wait for a master to answer [s].")
+    output = BoolOption(
+        default=True, documentation="Whether what tasks and systems print appears on the application's stdout and stderr."
+    )
 
 
 class SecurityTable:

@@ -18,6 +18,7 @@ import msgpack
 
 from concurro.errors import NodeStartError, ProtocolError
 from concurro.execution.launching import Launcher, describe_status
+from concurro.execution.output_desk import OutputDesk
 from concurro.execution.processors import usable_processors
 from concurro.execution.slave_core import SlaveCore
 from concurro.execution.slave_records import (
@@ -67,6 +68,7 @@ class SlaveAgent:
             for children whose id is from `first_child_id` on.
         blobs: Where blobs are kept; None for an own store.
         first_child_id: Where the ids of its workers start in a shared launcher.
+        backlog: Says how many bytes wait on the way to the master [B].
     """
 
     def __init__(  # noqa: PLR0913 - what a slave is made of
@@ -80,6 +82,7 @@ class SlaveAgent:
         launcher: Launcher | None = None,
         blobs: BlobStore | None = None,
         first_child_id: int = 1,
+        backlog: Callable[[], int] = lambda: 0,
     ) -> None:
         self.slave_id = name
         self.blobs = blobs if blobs is not None else BlobStore()
@@ -89,6 +92,7 @@ class SlaveAgent:
         self._resources = resources or {}
         self._transfer = BlobTransfer(self.blobs, send)
         self._links: dict[int, WorkerLink] = {}
+        self._desk = OutputDesk(loop, send, self.core.current_lease, backlog)
         self._owns_launcher = launcher is None
         self._launcher = launcher or Launcher(loop)
         self._timer: Timer | None = None
@@ -127,6 +131,7 @@ class SlaveAgent:
             self._timer.cancel()
         if self._owns_launcher:
             self._launcher.stop()
+        self._desk.close()
         for link in self._links.values():
             if not self._owns_launcher:
                 self._launcher.kill(link.id)
@@ -246,6 +251,7 @@ class SlaveAgent:
         if self._links.pop(link.id, None) is None:
             return
         tokens = link.take_tokens()
+        self._desk.remove(link)
         link.close()
         self.blobs.release(("worker", link.id))
         self._learning().worker_ended(link.id, link.cause or "?", tokens, self._loop.now(), link.output.last_lines())
@@ -257,7 +263,11 @@ class SlaveAgent:
             for result in results:
                 if result[3]:
                     self._keep_blobs(link, result)
+            if results:
+                self._desk.reported(link, results[-1][0])
             self._learning().worker_results(link.id, results, ended, self._loop.now())
+        elif note == Note.SPEAKS:
+            self._desk.speaks(link, *body)
         elif note == Note.BLOB:
             self._take_blob(link, body, frames[1] if len(frames) > 1 else b"")
         elif note == Note.GET:
@@ -307,6 +317,7 @@ class SlaveAgent:
         if not self._touched and (self._due is None or now < self._due):
             return
         due = core.next_time()
+        self._desk.before_results()
         if due is not None and due <= now:
             core.tick(now)
         while commands := core.take_commands(now):
@@ -362,11 +373,12 @@ class SlaveAgent:
         try:
             if self._owns_launcher and self._launcher.pid is None:
                 self._launcher.start()
-            link = WorkerLink(self._loop, worker_id, self.core.current_lease)
+            link = WorkerLink(self._loop, worker_id, self._desk.note)
         except (OSError, NodeStartError) as error:
             self._learning().worker_ended(worker_id, f"no worker can be started: {error}", 0, self._loop.now())
             return
         self._links[worker_id] = link
+        self._desk.add(link)
         link.link.on_message = lambda frames: self._heard(link, frames)
         link.link.on_closed = lambda reason: self._channel_closed(link)  # noqa: ARG005 - the launcher knows the cause
         self._launcher.fork_worker(worker_id, link.child_fds)

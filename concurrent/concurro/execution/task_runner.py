@@ -26,6 +26,7 @@ class TaskRunner:
         blobs: What the tasks need and give.
         loaded: How many classes were loaded so far.
         packer: Loads tasks and dumps results.
+        task: What runs, or ran last.
     """
 
     def __init__(self, slave_id: str = "", blobs: BlobStore | None = None) -> None:
@@ -33,6 +34,7 @@ class TaskRunner:
         self.blobs = blobs if blobs is not None else BlobStore()
         self.loaded = 0
         self.packer = Packer(self.blobs, Travelling())
+        self.task: Task | None = None
         self._announced: dict[tuple[int, int], list[Any]] = {}
         self._classes: dict[tuple[int, int], tuple[type[Task], str]] = {}
 
@@ -64,6 +66,7 @@ class TaskRunner:
         task = self.load(entry)
         if not isinstance(task, Task):
             return task
+        self.task = task
         try:
             result = task()
         except BaseException as error:  # noqa: BLE001 - a task may raise anything; SystemExit is a failure too

@@ -4,6 +4,7 @@
       | tokens (eventfd)  -------> | one is claimed before each task
       | CHUNK, BLOB, FORGET -----> | load, call, clean up, dump
       | <---- RESULTS, BLOB, GET   | at the end of a chunk, or 1 ms after the first
+      | <---- SPEAKS ... HEARD --> | a task prints: its output is read before another task runs
       | <-------------- RECYCLE    | a task changed the process: it ends, another takes over
 
 It is forked by the launcher with what it needs imported. It only reads and answers: one
@@ -14,12 +15,12 @@ and version: frame 0 is a msgpack array that starts with a `Note`.
 from __future__ import annotations
 
 import fcntl
-import io
 import os
 import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from enum import IntEnum
@@ -29,6 +30,7 @@ import msgpack
 
 from concurro.execution.process_state import ProcessState
 from concurro.execution.task_runner import TaskRunner
+from concurro.execution.voice import Voice, text_stream
 from concurro.transport.stream import Channel
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ NUDGE_SIGNAL = signal.SIGURG
 FLUSH_AFTER = 1_000_000
 """Results wait at most so long for those of the next tasks [ns]."""
 
+NAME_LIMIT = 100
+"""Characters of a task's name that are told."""
+
 _ARRIVED = "arrived"  # the owner of blobs until the end of their chunk
 
 
@@ -60,6 +65,8 @@ class Note(IntEnum):
     GET = 5  # [digest, ...]
     FORGET = 6  # [system]
     RECYCLE = 7  # [reason]
+    SPEAKS = 8  # [lease, name]: the task writes to a standard stream; ahead of what it writes
+    HEARD = 9  # []: what it wrote was read; sent after its result
 
 
 class Worker:
@@ -68,9 +75,10 @@ class Worker:
     Args:
         channel: The stream to the agent.
         tokens: An eventfd semaphore: one token per posted task.
+        voice: Notices what is printed.
     """
 
-    def __init__(self, channel: Channel, tokens: int) -> None:
+    def __init__(self, channel: Channel, tokens: int, voice: Voice) -> None:
         self._channel = channel
         self._tokens = tokens
         self._inode = os.fstat(channel.fileno()).st_ino
@@ -79,8 +87,11 @@ class Worker:
         self._forked = False
         self._at_agent: set[bytes] = set()
         self._held_back: list[Any] = []
-        self._in_task = False
+        self._current: list[Any] | None = None  # the entry that runs; None while a message is being sent
+        self._voice = voice
+        self._told_speaker = False
         self._runner = TaskRunner()
+        voice.on_use = self._speak
         os.register_at_fork(after_in_child=self._leave_to_parent)
         signal.signal(NUDGE_SIGNAL, self._report_held_back)
         self._state = ProcessState.now()
@@ -113,6 +124,7 @@ class Worker:
         results = self._held_back
         loaded = self._runner.loaded
         many = len(entries) > 1
+        voice = self._voice
         start = first = clock()
         for entry in entries:
             try:
@@ -123,9 +135,9 @@ class Worker:
                 os._exit(EXIT_CHANNEL_LOST)
             if entry[6]:
                 self._get_blobs(entry[6])
-            self._in_task = True
+            self._current = entry
             outcome, value, blobs = run(entry)
-            self._in_task = False
+            self._current = None
             if self._forked:
                 # A copy of this process that a task made: it must not answer for us.
                 _end(0)
@@ -136,23 +148,66 @@ class Worker:
             start = now
             if blobs:
                 self._send_blobs(blobs, entry[6])
-            if now - first > FLUSH_AFTER and many:
+            if voice.used:
+                self._finish_speaking(entry)
+                if entry is not entries[-1]:
+                    self._send([Note.RESULTS, False, results])
+                    results.clear()
+                    self._wait_until_heard()
+                    start = clock()
+            elif now - first > FLUSH_AFTER and many:
                 self._send([Note.RESULTS, False, results])
                 results.clear()
         self._end_chunk(results, loaded)
 
     def _report_held_back(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature of a signal's taker
         """Send the results before a long task, from inside it."""
-        if self._in_task and self._held_back and not self._forked:
-            self._in_task = False
+        entry = self._current
+        if entry is not None and self._held_back and not self._forked:
+            self._current = None
             self._send([Note.RESULTS, False, self._held_back])
             self._held_back.clear()
-            self._in_task = True
+            self._current = entry
+
+    def _speak(self) -> None:
+        """Say that the task prints, from inside its first call that does."""
+        entry = self._current
+        # Another thread, or a process that the task forked, must not write to the channel.
+        if entry is not None and not self._forked and threading.get_ident() == threading.main_thread().ident:
+            self._current = None
+            self._tell_speaker(entry)
+            self._current = entry
+
+    def _tell_speaker(self, entry: list[Any]) -> None:
+        task = self._runner.task
+        name = ""
+        if task is not None and task.task_id is not None and task.task_id.endswith(f":{entry[3]}"):
+            name = str(task.name)[:NAME_LIMIT]
+        self._told_speaker = True
+        self._send([Note.SPEAKS, entry[0], name])
+
+    def _finish_speaking(self, entry: list[Any]) -> None:
+        """Let the whole output of a task be in the pipes, and be known as its own."""
+        self._flush_prints()
+        if not self._told_speaker:
+            self._tell_speaker(entry)
+
+    def _wait_until_heard(self) -> None:
+        """Wait until the agent has read the pipes; what else arrives is served later."""
+        self._voice.used = self._told_speaker = False
+        while True:
+            frames = self._receive()
+            if msgpack.unpackb(frames[0], strict_map_key=False)[0] == Note.HEARD:
+                return
+            self._later.append(frames)
 
     def _end_chunk(self, results: list[Any], loaded: int) -> None:
         self._flush_prints()
         self._send([Note.RESULTS, True, results])
         results.clear()
+        self._runner.task = None
+        if self._told_speaker:
+            self._wait_until_heard()
         self._runner.blobs.release(_ARRIVED)
         if self._runner.loaded != loaded:
             # What a module's import leaves behind belongs to the worker, not to the task.
@@ -243,18 +298,13 @@ def run_worker(stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int) -
     if null > 2:  # noqa: PLR2004 - the three standard descriptors
         os.close(null)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
-    sys.stdout = _text_stream(1)
-    sys.stderr = _text_stream(2)
+    voice = Voice()
+    sys.stdout, sys.stderr = text_stream(1, voice), text_stream(2, voice)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]  # as at start-up
     stream_high, tokens_high = _raised(stream_fd), _raised(tokens_fd)
     for fd in (stream_fd, tokens_fd, output_fd, errors_fd):
         os.close(fd)
-    Worker(Channel(socket.socket(fileno=stream_high)), tokens_high).run()
-
-
-def _text_stream(fd: int) -> io.TextIOWrapper:
-    raw = open(fd, "wb", closefd=False)  # noqa: SIM115 - it lives as long as the process
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    Worker(Channel(socket.socket(fileno=stream_high)), tokens_high, voice).run()
 
 
 def _raised(fd: int) -> int:

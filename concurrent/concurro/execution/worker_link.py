@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from concurro.execution.worker import BLOB_PIECE, Note
-from concurro.execution.worker_output import OutputRing
+from concurro.execution.worker_output import ProcessOutput
 from concurro.transport.stream import StreamLink
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class WorkerLink:
     Args:
         loop: The agent's loop.
         worker_id: Its id.
-        current_lease: Says what a worker runs.
+        on_output: Called after the worker wrote something.
 
     Attributes:
         child_fds: What the worker's process gets, in the order of `run_worker`; taken over by who forks it.
@@ -34,21 +34,24 @@ class WorkerLink:
         pid: Its process id; 0 before it runs.
         sent: Digests of blobs that it got.
         parts: Blobs of which a part has arrived from it.
+        output: What it prints.
+        speaker: Lease and name of the task that said that it prints; None for none.
     """
 
-    def __init__(self, loop: Loop, worker_id: int, current_lease: Callable[[int], int]) -> None:
+    def __init__(self, loop: Loop, worker_id: int, on_output: Callable[[WorkerLink], None]) -> None:
         self.id = worker_id
         self.pid = 0
         self.cause: str | None = None
         self.closed = False
         self.sent: set[bytes] = set()
         self.parts: dict[bytes, bytearray] = {}
+        self.speaker: tuple[int, str] | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._tokens = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         output, output_end = os.pipe2(os.O_CLOEXEC)
         errors, errors_end = os.pipe2(os.O_CLOEXEC)
         self.child_fds = [theirs.detach(), os.dup(self._tokens), output_end, errors_end]
-        self.output = OutputRing(loop, output, errors, lambda: current_lease(worker_id))
+        self.output = ProcessOutput(loop, output, errors, lambda: on_output(self))
         self.link = StreamLink(loop, ours, f"worker {worker_id}")
 
     def send(self, note: Note, *body: Any, frame: Any = None) -> None:

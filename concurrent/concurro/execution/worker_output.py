@@ -6,6 +6,8 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
+from concurro.execution.output_flow import OutputFlow
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,43 +21,61 @@ _LAST_LINES = 10
 _LAST_SIZE = 2000
 
 
-class OutputRing:
-    """The latest output of one worker.
+class ProcessOutput:
+    """The output of one process: its latest bytes, and what is to be told of it.
 
     Args:
         loop: Where the pipes are watched.
         output: Read end of the pipe behind descriptor 1; taken over.
         errors: Read end of the pipe behind descriptor 2; taken over.
-        current_lease: Says what the worker runs, so that each piece has its task.
+        on_read: Called after something was read by the loop.
+
+    Attributes:
+        flow: What was read and not told yet.
+        on_closed: Called with the descriptor of a pipe that ended.
+        pieces: The latest output, as (stream, bytes).
     """
 
-    def __init__(self, loop: Loop, output: int, errors: int, current_lease: Callable[[], int]) -> None:
-        self.pieces: deque[tuple[int, int, bytes]] = deque()
+    def __init__(self, loop: Loop, output: int, errors: int, on_read: Callable[[], None]) -> None:
+        self.flow = OutputFlow()
+        self.pieces: deque[tuple[int, bytes]] = deque()
+        self.on_closed: Callable[[int], None] = lambda fd: None  # noqa: ARG005
         self._size = 0
         self._loop = loop
-        self._current_lease = current_lease
+        self._on_read = on_read
         self._streams = {output: 1, errors: 2}
         for fd, stream in self._streams.items():
             os.set_blocking(fd, False)
             loop.watch(fd, self._reader(fd, stream))
 
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """Read ends of the pipes that are still open."""
+        return tuple(self._streams)
+
     def last_lines(self) -> str:
         """Return the last lines, of both streams as they came."""
-        joined = b"".join(piece for _, _, piece in self.pieces)[-_LAST_SIZE:]
+        joined = b"".join(piece for _, piece in self.pieces)[-_LAST_SIZE:]
         lines = joined.decode("utf-8", "backslashreplace").splitlines()
         return "\n".join(lines[-_LAST_LINES:])
 
-    def close(self) -> None:
-        """Read what is left, and close the pipes. Idempotent."""
+    def read(self) -> None:
+        """Read what is in the pipes now."""
         for fd, stream in tuple(self._streams.items()):
             for _ in range(_LAST_READS):
                 if fd in self._streams and not self._read(fd, stream):
                     break
+
+    def close(self) -> None:
+        """Read what is left, and close the pipes. Idempotent."""
+        self.read()
+        for fd in tuple(self._streams):
             self._drop(fd)
 
     def _reader(self, fd: int, stream: int) -> Callable[[], None]:
         def read() -> None:
-            self._read(fd, stream)
+            if self._read(fd, stream):
+                self._on_read()
 
         return read
 
@@ -69,13 +89,15 @@ class OutputRing:
         if not piece:
             self._drop(fd)
             return False
-        self.pieces.append((stream, self._current_lease(), piece))
+        self.flow.take(stream, piece)
+        self.pieces.append((stream, piece))
         self._size += len(piece)
         while self._size > KEPT and len(self.pieces) > 1:
-            self._size -= len(self.pieces.popleft()[2])
+            self._size -= len(self.pieces.popleft()[1])
         return True
 
     def _drop(self, fd: int) -> None:
         if self._streams.pop(fd, None) is not None:
             self._loop.unwatch(fd)
+            self.on_closed(fd)
             os.close(fd)

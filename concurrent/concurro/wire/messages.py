@@ -23,6 +23,7 @@ Two layouts appear in many messages:
                    |                         | IN n+1 ->| ... RESULT_ACK>
                    | <---------------- EVENT |                         |
                    | <---------------- ENDED |                         |
+    output         | <-------------- PRINTED | <--------------- OUTPUT |
     plain tasks    | OPEN -----------------> |                         |
                    | OUT ------------------> | (the application is the host
                    | <------------------- IN |  of an implicit system)
@@ -66,6 +67,7 @@ class Kind(IntEnum):
     RESULTS = 17  # [[lease, outcome, value, blobs, duration ns], ...]
     RETURNED = 18  # [leases, reason]: not started, given back
     STARTED = 19  # [leases]: of a RECALL, those that had started; they stay
+    OUTPUT = 20  # [[lease, task name or "", stream 1|2, text, bytes dropped before it], ...], ahead of the results
 
     # Master to slave.
     CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs, system id], ...]
@@ -100,6 +102,7 @@ class Kind(IntEnum):
     RELEASE = 63  # [system id]: the result arrived; it may go
     REQUEST = 64  # [token, name, arguments []]
     REPLY = 65  # [token, ok, value or error text]
+    PRINTED = 66  # [[system, number or None for its host, name, slave id, stream 1|2, text, bytes dropped], ...]
 
     # Blobs, either way.
     BLOB_GET = 80  # [digest, size, offset, length]

@@ -23,6 +23,7 @@ class AgentDriver:
         self.packer = Packer(self.blobs, Travelling())
         self.results = {}
         self.returned, self.started, self.states = [], [], []
+        self.output = []
         self.leases = 0
         self.outbox = []
         self.agent = make_agent(self.loop, self._hear)
@@ -79,5 +80,7 @@ class AgentDriver:
             self.started += body[0]
         elif kind == Kind.SLAVE_STATE:
             self.states.append(body)
+        elif kind == Kind.OUTPUT:
+            self.output += body
         else:
             self.transfer.handle(Message(kind, 0, 0, body, tuple(frames)))

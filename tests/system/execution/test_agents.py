@@ -170,11 +170,11 @@ def test_the_output_of_a_worker_is_kept_within_its_bound(leaves_nothing_behind):
     driver.result(driver.lease(tasks.print_much, 5000))
     (link,) = driver.agent._links.values()
     driver.turn_until(lambda: "to stderr" in link.output.last_lines(), "the last line")
-    kept = sum(len(piece) for _, _, piece in link.output.pieces)
+    kept = sum(len(piece) for _, piece in link.output.pieces)
     driver.close()
 
     assert kept <= 2 * 64 * 1024
-    assert {stream for stream, _, _ in link.output.pieces} == {1, 2}
+    assert {stream for stream, _ in link.output.pieces} == {1, 2}
 
 
 def test_a_stopped_agent_has_no_process(leaves_nothing_behind):
