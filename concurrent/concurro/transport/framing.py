@@ -27,8 +27,8 @@ def frame_header(frames: Sequence[Any]) -> bytes:
         ProtocolError: The receiver would refuse the message.
     """
     lengths = [memoryview(frame).nbytes for frame in frames]
-    if len(frames) > FRAME_COUNT_LIMIT or max(lengths) > MESSAGE_LIMIT:
-        message = f"a message of {len(frames)} frames, {max(lengths)} bytes the largest, is over the limits"
+    if len(frames) > FRAME_COUNT_LIMIT or sum(lengths) > MESSAGE_LIMIT:
+        message = f"a message of {len(frames)} frames, {sum(lengths)} bytes together, is over the limits"
         raise ProtocolError(message)
     return struct.pack(f"<{len(frames) + 1}I", len(frames), *lengths)
 
@@ -93,9 +93,10 @@ class Decoder:
             self._wanted = start - offset
             return None
         lengths = struct.unpack_from(f"<{count}I", chunk, offset + 4)
-        if max(lengths) > MESSAGE_LIMIT:
-            self._refuse(count, max(lengths))
-        end = start + sum(lengths)
+        size_of_all = sum(lengths)
+        if size_of_all > MESSAGE_LIMIT:
+            self._refuse(count, size_of_all)
+        end = start + size_of_all
         if end > size:
             self._wanted = end - offset
             return None
@@ -106,6 +107,6 @@ class Decoder:
         return frames, end
 
     @staticmethod
-    def _refuse(count: int, length: int) -> None:
-        message = f"a message of {count} frames, {length} bytes the largest, is over the limits"
+    def _refuse(count: int, size: int) -> None:
+        message = f"a message of {count} frames, {size} bytes together, is over the limits"
         raise ProtocolError(message)

@@ -10,11 +10,13 @@ batch of events becomes one message per peer. No latency is added when idle.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
 import os
 import selectors
+import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -55,8 +57,9 @@ class Loop:
         self._posted: deque[Callable[[], None]] = deque()
         self._flushes: list[Callable[[], None]] = []
         self._requested: list[Callable[[], None]] = []
-        self._running = False
+        self._stopping = False
         self._closed = False
+        self._wake_lock = threading.RLock()  # a signal may come while its thread holds it
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_read, _READ, (self._drain_wake, None))
         self.wakeups = 0
@@ -115,10 +118,9 @@ class Loop:
 
     def wake(self) -> None:
         """Make the loop turn once. Thread-safe."""
-        try:
-            os.write(self._wake_write, b"\0")
-        except (BlockingIOError, OSError):
-            return  # it is awake already, or closed
+        with self._wake_lock, contextlib.suppress(BlockingIOError):  # a full pipe: it is awake already
+            if not self._closed:  # its descriptor may be somebody else's by now
+                os.write(self._wake_write, b"\0")
 
     def on_flush(self, callback: Callable[[], None]) -> None:
         """Call after every batch of events, in the order of registration."""
@@ -134,14 +136,16 @@ class Loop:
         self._requested.append(callback)
 
     def run(self) -> None:
-        """Turn until `stop`."""
-        self._running = True
-        while self._running:
+        """Turn until `stop`; one that came before ends it after a turn."""
+        while True:
             self.turn(None)
+            if self._stopping:
+                self._stopping = False
+                return
 
     def stop(self) -> None:
         """End `run` after this turn. Thread-safe."""
-        self._running = False
+        self._stopping = True
         self.wake()
 
     def turn(self, timeout: float | None) -> None:
@@ -167,9 +171,10 @@ class Loop:
 
     def close(self) -> None:
         """Release the poller. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._wake_lock:
+            if self._closed:
+                return
+            self._closed = True
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)

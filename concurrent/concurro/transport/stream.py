@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import socket
+import stat
 import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,7 @@ class StreamLink:
         """Send what fits at once, and close. Idempotent."""
         if self._stream is None:
             return
+        self.on_message, self.on_closed = ignore_message, ignore_closed  # writing may find the other end gone
         self._write()
         self._release()
 
@@ -175,14 +177,20 @@ class StreamLink:
                 self._lost("the other end closed the connection")
                 return
             self._received += len(chunk)
-            try:
-                messages = self._decoder.feed(chunk)
-            except ProtocolError as error:
-                self._lost(f"not our protocol: {error}")
-                return
-            for frames in messages:
-                self.on_message(frames)
+            self._deliver(chunk)
             if len(chunk) < _READ_SIZE:
+                return
+
+    def _deliver(self, chunk: bytes) -> None:
+        """Hand on the messages that these bytes complete, until the owner closes."""
+        try:
+            messages = self._decoder.feed(chunk)
+        except ProtocolError as error:
+            self._lost(f"not our protocol: {error}")
+            return
+        for frames in messages:
+            self.on_message(frames)
+            if self._stream is None:
                 return
 
     def _lost(self, reason: str) -> None:
@@ -274,13 +282,16 @@ def remove_stale(path: str) -> None:
     """
     if not os.path.lexists(path):
         return
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        message = f"cannot listen on ipc://{path}: the path exists and is not a socket"
+        raise AddressError(message)
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         probe.connect(path)
     except ConnectionRefusedError:
         os.unlink(path)  # noqa: PTH108
     except OSError as error:
-        message = f"cannot listen on ipc://{path}: the path exists and is not a socket of ours ({error.strerror})"
+        message = f"cannot listen on ipc://{path}: the path exists and is not ours ({error.strerror})"
         raise AddressError(message) from error
     else:
         message = f"cannot listen on ipc://{path}: another process listens there already"

@@ -148,6 +148,8 @@ class TcpPeerLink:
         """Tell the owner that the connection ended."""
         if not self.closed:
             self.closed = True
+            self.queue.clear()
+            self._backlog = 0
             self._listener.forget(self)
             self.on_closed(reason)
 
@@ -162,7 +164,7 @@ class TcpPeerLink:
             except zmq.ZMQError as error:
                 if error.errno == errno.EHOSTUNREACH:
                     self.queue.clear()
-                    return True
+                    break
                 raise
             self.queue.popleft()
             self._backlog -= sum(memoryview(frame).nbytes for frame in frames)
