@@ -21,7 +21,12 @@ NATIVE = "process-pool"
 """The task manager whose workers the agent drives itself, with payloads it never opens."""
 
 
-def make_agent(env: Environment, loop: Loop, send: Callable[[Kind, list[Any], Sequence[Any]], None]) -> Any:
+def make_agent(
+    env: Environment,
+    loop: Loop,
+    send: Callable[[Kind, list[Any], Sequence[Any]], None],
+    backlog: Callable[[], int] = lambda: 0,
+) -> Any:
     """Return the agent of a slave node: a `SlaveAgent` or a `ManagedAgent`.
 
     Raises:
@@ -33,7 +38,7 @@ def make_agent(env: Environment, loop: Loop, send: Callable[[Kind, list[Any], Se
     if str(config["slave.task_manager"]) == NATIVE:
         from concurro.execution.agent import SlaveAgent  # noqa: PLC0415 - who only asks for NATIVE needs none of it
 
-        return SlaveAgent(loop, send=send, workers=workers, resources=resources)
+        return SlaveAgent(loop, send=send, workers=workers, resources=resources, backlog=backlog)
     return _managed(env, loop, send, workers, resources)
 
 

@@ -25,6 +25,7 @@ from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
 from concurro.nodes.handle import Control, SystemHandle
 from concurro.nodes.peer import Dialer, Peer, keep_beating
+from concurro.nodes.printer import Printer
 from concurro.nodes.waiting import wait_with_progress
 from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
@@ -58,10 +59,24 @@ class TaskFuture(Future[Any]):
         task_id: Id of the task.
     """
 
-    def __init__(self, task_id: str, cancel: Callable[[str], None]) -> None:
+    def __init__(
+        self, task_id: str, cancel: Callable[[str], None], ask_output: Callable[[str], str] | None = None
+    ) -> None:
         super().__init__()
         self.task_id = task_id
         self._ask_cancel = cancel
+        self._ask_output = ask_output
+
+    def output(self) -> str:
+        """Return the last lines that the task wrote, running or ended.
+
+        Raises:
+            LookupError: Nothing is known of it any more, or it ran inline.
+        """
+        if self._ask_output is None:
+            message = f"the output of task {self.task_id} is not kept"
+            raise LookupError(message)
+        return self._ask_output(self.task_id)
 
     def cancel(self) -> bool:
         """Cancel the task, running or not; return False when it is final."""
@@ -98,6 +113,9 @@ class ApplicationNode(Control):
         self._core = ApplicationCore(self._packer, self._send, self.client_id, _new_id)
         self._transfer = BlobTransfer(self._store, self._send)
         self._core.use_transfer(self._transfer)
+        self._printer = Printer(self._core.task_name)
+        self._core.on_output = self._printer.show
+        self._core.before_news = self._printer.settle
         self._lock = threading.RLock()
         self._room = threading.Condition(self._lock)
         self._state = "new"
@@ -170,6 +188,7 @@ class ApplicationNode(Control):
         if thread is not None and thread is not threading.current_thread():
             thread.join()
         self._joined.set()
+        self._printer.close()
         if self._embedded is not None:
             self._embedded.stop()
 
@@ -359,7 +378,8 @@ class ApplicationNode(Control):
 
     def _dial(self) -> None:
         name = platform.node()
-        facts = {"pid": os.getpid(), "client_id": self.client_id}
+        output = bool(self._env.config["application.output"])
+        facts = {"pid": os.getpid(), "client_id": self.client_id, "output": output}
         patience = float(self._env.config["application.connect_timeout"])
         dialer = self._dialer = Dialer(self._loop, self._master, Role.APPLICATION, name, facts, patience=patience)
         dialer.on_joined = self._join
@@ -437,13 +457,16 @@ class ApplicationNode(Control):
                 message = "the application was closed"
                 raise ClosedError(message)
             task_id = plain.ledger.add(task)
-            future = TaskFuture(task_id, self._cancel_task)
+            future = TaskFuture(task_id, self._cancel_task, self._output_of)
             plain.futures[plain.ledger.last] = future
             wake = not self._plain_dirty
             self._plain_dirty = True
         if wake:
             self._loop.wake()
         return future
+
+    def _output_of(self, task_id: str) -> str:
+        return str(self.request("output", [task_id]).result(REQUEST_LIMIT))
 
     def _cancel_task(self, task_id: str) -> None:
         with self._lock:

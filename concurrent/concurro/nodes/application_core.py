@@ -80,10 +80,16 @@ class ApplicationCore:
         send: Sends to the master; only called while connected.
         client_id: Of the application.
         make_id: Gives a fresh unique id for each implicit system.
+
+    Attributes:
+        on_output: Called with the entries of each PRINTED.
+        before_news: Called before results are told: output that came before them is shown first.
     """
 
     def __init__(self, packer: Packer, send: Sender, client_id: str, make_id: Callable[[], str]) -> None:
         self.on_task: TaskTaker | None = None
+        self.on_output: Callable[[list[list[Any]]], None] = _drop_output
+        self.before_news: Callable[[], None] = _nothing_before
         self.plain = PlainTasks(packer, make_id(), client_id)
         self.connected = False
         self.credit = 1
@@ -202,7 +208,9 @@ class ApplicationCore:
     def handle(self, message: Message) -> None:
         """Take a message of the master."""
         kind, body = message.kind, message.body
-        if kind == Kind.IN:
+        if kind == Kind.PRINTED:
+            self.on_output(body)
+        elif kind == Kind.IN:
             self._inputs.append(body)
             if len(self._inputs) == 1:
                 self._next_input()
@@ -217,6 +225,11 @@ class ApplicationCore:
             self._replied(*body[:3])
         elif self._transfer is not None:
             self._transfer.handle(message)
+
+    def task_name(self, system: int, number: int) -> str:
+        """Return the name of an open pushed task; empty when it is none."""
+        task = self.plain.ledger.open.get(number) if system == self.plain.number else None
+        return "" if task is None else str(task.name)
 
     # Systems
 
@@ -336,6 +349,7 @@ class ApplicationCore:
         if error is not None:
             _end_failed(submission, UnknownSystemError(f"the result did not arrive: {error}"))
             return
+        self.before_news()
         for handle in submission.handles:
             handle.take_end(state, result, self._packer)
         if self.connected:
@@ -365,6 +379,7 @@ class ApplicationCore:
         plain = self.plain
         if body[0] != plain.number:
             return
+        self.before_news()
         for entry in body[3]:
             settled = plain.ledger.settle(entry)
             if settled is None:
@@ -411,6 +426,14 @@ class ApplicationCore:
             waiting[0].set_result(value)
         else:
             _fail(waiting[0], LookupError(value))
+
+
+def _drop_output(entries: list[list[Any]]) -> None:
+    """Drop output: nobody shows it."""
+
+
+def _nothing_before() -> None:
+    """Wait for nothing."""
 
 
 def progress_record(progress: list[Any] | None, counts: dict[str, int], elapsed: float) -> ProgressRecord:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from concurro.wire.payload import Packer
 
 
+OUTPUT_LIMIT = 30.0
+"""How long the master may take to give the output of a task [s]."""
+
+
 class SystemHandle(Future[Any]):
     """A running task system. Thread-safe.
 
@@ -103,6 +107,19 @@ class SystemHandle(Future[Any]):
         if self.done():
             return f"System {self.system_id} ({self._name}) ended: {self.state}."
         return str(self._control.request("explain", [self.system_id]).result())
+
+    def output(self, task_id: str) -> str:
+        """Return the last lines that a task of the system wrote, running or ended.
+
+        Both streams as they came, within a bound; empty for a task that wrote nothing.
+
+        Raises:
+            LookupError: The system has no such task, or it ended too long ago.
+        """
+        if task_id.rpartition(":")[0] != self.system_id:
+            message = f"no task {task_id} in system {self.system_id}"
+            raise LookupError(message)
+        return str(self._control.request("output", [task_id]).result(OUTPUT_LIMIT))
 
     def watch(self, watcher: Callable[[ProgressRecord], None]) -> None:
         """Call `watcher(progress)` with every news, in the thread that takes them."""

@@ -10,6 +10,7 @@ EOF on the stream is the order to go.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -123,6 +124,9 @@ class Host:
         self._put_out(self._core.start(facts.get("time", 0.0)))
 
     def _put_out(self, body: list[Any]) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # a callback closed or replaced it
+                stream.flush()
         for piece in _pieces(body):
             self._send(Kind.OUT, piece)
 
@@ -141,11 +145,28 @@ def _pieces(body: list[Any]) -> Iterator[list[Any]]:
     yield [number, n, first, classes, piece, *body[5:]]
 
 
+def _write_to(output: int, errors: int) -> None:
+    for fd, number in ((output, 1), (errors, 2)):
+        os.dup2(fd, number)
+        os.close(fd)
+    sys.stdout, sys.stderr = (
+        open(number, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        for number in (1, 2)  # they live as long as the process
+    )
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]  # as at start-up
+
+
 def main() -> None:
-    """Run a host on the descriptor named on the command line."""
+    """Run a host on the descriptor named on the command line.
+
+    The next two become its standard output and error: the master reads them.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = int(sys.argv[1])
+    _write_to(channel + 1, channel + 2)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    stream = socket.socket(fileno=int(sys.argv[1]))
+    logging.getLogger("concurro.system").setLevel(logging.INFO)  # `master.log`: what a system says is wanted
+    stream = socket.socket(fileno=channel)
     os.set_inheritable(stream.fileno(), False)  # noqa: FBT003 - the standard library's signature
     loop = Loop()
     Host(loop, stream)

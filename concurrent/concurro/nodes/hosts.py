@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
 from concurro.execution.launching import describe_status
+from concurro.execution.output_flow import PERIOD
 from concurro.execution.program import python_command
+from concurro.execution.worker_output import ProcessOutput
 from concurro.transport.stream import StreamLink
 from concurro.wire.messages import Kind, Message, pack_message, unpack_message
 
@@ -47,14 +50,20 @@ class HostProcesses:
         self._on_started = on_started
         self._on_lost = on_lost
         self._links: dict[int, StreamLink] = {}
+        self._outputs: dict[int, ProcessOutput] = {}
+        self._looking = False
+        self.on_output: Callable[[int, list[list[Any]]], None] = lambda number, entries: None  # noqa: ARG005
 
     def start(self, number: int) -> None:
         """Execute the host of a system."""
         ours, theirs = socket.socketpair()
+        output, output_end = os.pipe2(os.O_CLOEXEC)
+        errors, errors_end = os.pipe2(os.O_CLOEXEC)
+        self._outputs[number] = ProcessOutput(self._loop, output, errors, self._look_soon)
         command = python_command("concurro.nodes.host", _CHANNEL)
         link = self._links[number] = StreamLink(self._loop, ours, "host")
-        link.on_message = lambda frames: self._on_message(number, unpack_message(frames))
-        self._launcher.execute_host(HOST_CHILD + number, command, [theirs.detach()])
+        link.on_message = lambda frames: self._heard(number, unpack_message(frames))
+        self._launcher.execute_host(HOST_CHILD + number, command, [theirs.detach(), output_end, errors_end])
 
     def send(self, number: int, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
         """Send a message to a host; one that is gone hears nothing."""
@@ -67,6 +76,7 @@ class HostProcesses:
         link = self._links.pop(number, None)
         if link is not None:
             link.close()
+            self._close_output(number)
             self._launcher.kill(HOST_CHILD + number)
 
     def started(self, child_id: int, pid: int) -> None:
@@ -87,6 +97,7 @@ class HostProcesses:
         link.drain()
         if self._links.pop(number, None) is not None:
             link.close()
+            self._close_output(number)
             self._on_lost(number, describe_status(status))
 
     def failed(self, child_id: int, text: str) -> None:
@@ -95,4 +106,37 @@ class HostProcesses:
         link = self._links.pop(number, None)
         if link is not None:
             link.close()
+            self._close_output(number)
             self._on_lost(number, text)
+
+    def _heard(self, number: int, message: Message) -> None:
+        """Pass a message on; before the end of a system, what it printed."""
+        output = self._outputs.get(number)
+        if message.kind == Kind.OUT and message.body[8] is not None and output is not None:
+            output.read()
+            self._tell(number, output, ended=True)
+        self._on_message(number, message)
+
+    def _look_soon(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._loop.after(PERIOD, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        for number, output in list(self._outputs.items()):
+            if output.flow.waiting:
+                self._tell(number, output, ended=False)
+            if output.flow.waiting:
+                self._look_soon()
+
+    def _close_output(self, number: int) -> None:
+        output = self._outputs.pop(number, None)
+        if output is not None:
+            output.close()
+            self._tell(number, output, ended=True)
+
+    def _tell(self, number: int, output: ProcessOutput, *, ended: bool) -> None:
+        entries = output.flow.settle(number, self._loop.now(), ended=ended)
+        if entries:
+            self.on_output(number, entries)

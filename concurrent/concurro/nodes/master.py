@@ -24,6 +24,7 @@ from concurro.nodes.answers import describe_status, explain
 from concurro.nodes.hosts import HOST_CHILD, HostProcesses
 from concurro.nodes.node import Node
 from concurro.nodes.peer import Peer, keep_beating, python_version
+from concurro.nodes.printed import Printed
 from concurro.nodes.relay import BlobRelay
 from concurro.scheduling.core import SchedulerCore, SlaveOrders
 from concurro.scheduling.systems import (
@@ -97,6 +98,7 @@ class MasterNode(Node):
         self._relay = BlobRelay(self._spool, self._send_to)
         self._peers: dict[Hashable, Peer] = {}
         self._strangers: set[Peer] = set()
+        self._printed = Printed(self._core, self._table, self._peers)
         self._pids: dict[str, tuple[int, list[int]]] = {}
         self._counter = 0
         self._started_at = self.loop.now()
@@ -110,6 +112,7 @@ class MasterNode(Node):
         self._url = self._listener.url
         self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder)
         self._hosts = HostProcesses(self.loop, self._launcher, self._host_message, self._host_started, self._host_lost)
+        self._hosts.on_output = self._printed.host_wrote
         self._launcher.on_started = self._child_started
         self._launcher.on_ended = self._child_ended
         self._launcher.on_failed = self._child_failed
@@ -166,6 +169,7 @@ class MasterNode(Node):
         else:
             peer.id = (role.value, self._counter)
             peer.on_message = lambda message: self._application_message(peer, message)
+            self._printed.joined(peer.id, facts)
         peer.on_closed = lambda reason: self._peer_left(peer, reason)
         self._peers[peer.id] = peer
         shown = peer.id[1] if role is Role.SLAVE else f"{role.value}-{self._counter}"
@@ -186,6 +190,7 @@ class MasterNode(Node):
             self._slave_left(peer.id[1], reason)
         else:
             self._table.peer_left(peer.id, self.loop.now())
+            self._printed.left(peer.id)
         self._relay.peer_left(peer.id)
 
     def _send_to(self, peer_id: Hashable, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> bool:
@@ -230,6 +235,8 @@ class MasterNode(Node):
             self._core.returned(slave_id, body[0])
         elif kind == Kind.STARTED:
             self._core.started(slave_id, body[0])
+        elif kind == Kind.OUTPUT:
+            self._printed.slave_wrote(slave_id, body)
         elif kind == Kind.SLAVE_STATE:
             self._slave_state(slave_id, body)
         elif kind in _BLOB_KINDS:
@@ -310,6 +317,8 @@ class MasterNode(Node):
                 answer: Any = describe_status(self._core, self._table, self._pids, now, facts)
             elif name == "explain":
                 answer = explain(self._core, self._table, str(arguments[0]), now)
+            elif name == "output":
+                answer = self._printed.last_lines(str(arguments[0]))
             elif name == "cancel":
                 answer = self._table.cancel(str(arguments[0]), "cancelled by an operator", now)
             elif name == "remove_slave":

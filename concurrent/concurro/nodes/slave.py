@@ -55,7 +55,7 @@ class SlaveNode(Node):
 
     def _open(self) -> None:
         self.env.start()
-        self._agent = make_agent(self.env, self.loop, self._send)
+        self._agent = make_agent(self.env, self.loop, self._send, self._backlog)
         self._stop_beating = keep_beating(self.loop, lambda: [self._peer] if self._peer is not None else [])
         self._agent.start()
         self._check()
@@ -147,6 +147,9 @@ class SlaveNode(Node):
     def _send(self, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
         if self._peer is not None:
             self._peer.send(kind, body, frames)
+
+    def _backlog(self) -> int:
+        return self._peer.link.backlog() if self._peer is not None else 0
 
     def _check(self) -> None:
         """Look after a silent master; after a stall of our own it is not blamed."""

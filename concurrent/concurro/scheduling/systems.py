@@ -10,7 +10,7 @@ SUBMIT, the same OUT and IN, no process. Pure: events in, commands out.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ VIEW_PERIOD = 0.5
 
 LEAST_WINDOW = 256
 MOST_WINDOW = 32_768
+PAST_SYSTEMS = 1000
 BYTE_WINDOW = 64 * 1024 * 1024
 
 
@@ -111,6 +112,7 @@ class SystemTable:
         self._grace = grace
         self._by_number: dict[int, SystemLife] = {}
         self._by_id: dict[str, SystemLife] = {}
+        self._past: OrderedDict[str, int] = OrderedDict()  # tasks of systems that were forgotten
         self._counter = 0
         self._commands: list[Any] = []
         self._view_changed = 0.0
@@ -129,6 +131,22 @@ class SystemTable:
             matches = [life for known, life in self._by_id.items() if known.startswith(system_id)]
             life = matches[0] if len(matches) == 1 else None
         return life
+
+    def life(self, number: int) -> SystemLife | None:
+        """Return a system by its number."""
+        return self._by_number.get(number)
+
+    def listeners(self, number: int) -> tuple[Hashable, ...]:
+        """Return who is told what a system and its tasks print."""
+        life = self._by_number.get(number)
+        if life is None:
+            return ()
+        return (life.owner,) if life.implicit else tuple(life.followers)
+
+    def emitted(self, system_id: str) -> int | None:
+        """Return how many tasks a system has emitted; None when it is not known, or was long ago."""
+        life = self._by_id.get(system_id)
+        return self._past.get(system_id) if life is None else _count_emitted(life)
 
     def take_commands(self) -> list[Any]:
         """Return what follows from everything since the last call."""
@@ -440,6 +458,9 @@ class SystemTable:
         return [life.record.number, life.record.state.value, life.result, life.record.system_id]
 
     def _forget(self, life: SystemLife) -> None:
+        self._past[life.record.system_id] = _count_emitted(life)
+        if len(self._past) > PAST_SYSTEMS:
+            self._past.popitem(last=False)
         self._by_number.pop(life.record.number, None)
         self._by_id.pop(life.record.system_id, None)
         self._commands.append(DropBlobs(life.record.number))
@@ -531,3 +552,8 @@ class SystemTable:
             [slave.id, slave.host, slave.workers, slave.running, slave.queued, slave.rating, slave.resources]
             for slave in self._core.slaves.values()
         ]
+
+
+def _count_emitted(life: SystemLife) -> int:
+    record = life.record
+    return len(record.open) + record.done + record.failed + record.cancelled
