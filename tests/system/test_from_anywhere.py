@@ -22,6 +22,7 @@ from tests.support.waiting import wait_until
 EXAMPLE = (EXAMPLES / "sum_of_squares.py").read_text()
 ANSWER = "332833500"
 BASES = ["ITaskSystem", "TaskSystem"]
+ONE_QUICK = ["ITaskSystem", pytest.param("TaskSystem", marks=pytest.mark.slow)]
 NOBODY = 65534
 
 
@@ -30,7 +31,7 @@ def example(base):
     return EXAMPLE.replace("ITaskSystem", base)
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", ONE_QUICK)
 def test_the_example_runs_as_a_file(tmp_path, base):
     (tmp_path / "job.py").write_text(example(base))
 
@@ -40,7 +41,7 @@ def test_the_example_runs_as_a_file(tmp_path, base):
     assert run.stderr == ""
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", ONE_QUICK)
 def test_the_example_runs_as_a_module_that_is_main(tmp_path, base):
     (tmp_path / "job.py").write_text(example(base))
 
@@ -322,7 +323,7 @@ def may_mount():
     return run.returncode == 0
 
 
-@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("hidden", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_job_runs_on_a_slave_with_another_folder_and_environment(tmp_path, runtime_folder, hidden):
     if hidden and not may_mount():
         pytest.skip("hiding a folder from one process needs a privilege that is not here")
