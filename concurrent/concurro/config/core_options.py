@@ -61,7 +61,8 @@ class ApplicationTable:
     ship = ListOption([], "Modules or folders that travel with the code.")
     connect_timeout = DurationOption(15.0, "How long to wait for a master to answer [s].")
     output = BoolOption(
-        default=True, documentation="Whether what tasks and systems print appears on the application's stdout and stderr."
+        default=True,
+        documentation="Whether output of tasks and systems appears on the application's stdout and stderr.",
     )
 
 

@@ -256,7 +256,7 @@ class SlaveAgent:
         self.blobs.release(("worker", link.id))
         self._learning().worker_ended(link.id, link.cause or "?", tokens, self._loop.now(), link.output.last_lines())
 
-    def _heard(self, link: WorkerLink, frames: list[Any]) -> None:
+    def _heard(self, link: WorkerLink, frames: list[Any]) -> None:  # noqa: C901 - one branch per note
         note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
         if note == Note.RESULTS:
             ended, results = body

@@ -115,7 +115,7 @@ class Worker:
         elif note == Note.IDENTITY:
             self._runner.slave_id = body[0]
 
-    def _run_chunk(self, announcements: list[Any], entries: list[Any]) -> None:
+    def _run_chunk(self, announcements: list[Any], entries: list[Any]) -> None:  # noqa: C901 - a call per task costs
         for announcement in announcements:
             self._runner.announce(announcement)
             self._at_agent.update(digest for _, digest, _ in announcement[4] or ())
@@ -149,12 +149,8 @@ class Worker:
             if blobs:
                 self._send_blobs(blobs, entry[6])
             if voice.used:
-                self._finish_speaking(entry)
-                if entry is not entries[-1]:
-                    self._send([Note.RESULTS, False, results])
-                    results.clear()
-                    self._wait_until_heard()
-                    start = clock()
+                self._finish_speaking(entry, results, last=entry is entries[-1])
+                start = clock()
             elif now - first > FLUSH_AFTER and many:
                 self._send([Note.RESULTS, False, results])
                 results.clear()
@@ -186,11 +182,15 @@ class Worker:
         self._told_speaker = True
         self._send([Note.SPEAKS, entry[0], name])
 
-    def _finish_speaking(self, entry: list[Any]) -> None:
-        """Let the whole output of a task be in the pipes, and be known as its own."""
+    def _finish_speaking(self, entry: list[Any], results: list[Any], *, last: bool) -> None:
+        """Let the output of a task be read as its own before another task runs."""
         self._flush_prints()
         if not self._told_speaker:
             self._tell_speaker(entry)
+        if not last:  # else its result leaves with the end of the chunk
+            self._send([Note.RESULTS, False, results])
+            results.clear()
+            self._wait_until_heard()
 
     def _wait_until_heard(self) -> None:
         """Wait until the agent has read the pipes; what else arrives is served later."""

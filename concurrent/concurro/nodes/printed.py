@@ -1,4 +1,4 @@
-"""The master's desk for output: from slaves and hosts to who follows their systems.
+"""The master's desk for output: passed on, and the last of it kept.
 
     slave --OUTPUT--> +---------+ --PRINTED--> every application that follows the system
     host  ==pipes===> | Printed |
@@ -72,11 +72,16 @@ class Printed:
             self._tell(number, mine)
 
     def host_wrote(self, number: int, entries: list[list[Any]]) -> None:
-        """Take what a system's own callbacks wrote: `[owner, stream, text, dropped]`."""
+        """Take what a system's own callbacks wrote.
+
+        Args:
+            number: Of the system.
+            entries: `[owner, stream, text, dropped]` each.
+        """
         life = self._table.life(number)
         if life is not None:
-            name = life.record.name
-            self._tell(number, [[number, None, name, "", stream, text, dropped] for _, stream, text, dropped in entries])
+            whose = [number, None, life.record.name, ""]
+            self._tell(number, [[*whose, *entry[1:]] for entry in entries])
 
     def last_lines(self, task_id: str) -> str:
         """Return the last lines that a task wrote.

@@ -126,7 +126,7 @@ def mark_of(name: str, slave_id: str) -> str:
 
 
 def _as_seen(line: str) -> str:
-    """Return of a line that overwrites itself what a terminal would show at last."""
+    """Return what a terminal shows of a line that overwrites itself."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 

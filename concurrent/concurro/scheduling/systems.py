@@ -144,7 +144,10 @@ class SystemTable:
         return (life.owner,) if life.implicit else tuple(life.followers)
 
     def emitted(self, system_id: str) -> int | None:
-        """Return how many tasks a system has emitted; None when it is not known, or was long ago."""
+        """Return how many tasks a system has emitted.
+
+        None when it is not known, or was long ago.
+        """
         life = self._by_id.get(system_id)
         return self._past.get(system_id) if life is None else _count_emitted(life)
 
