@@ -42,13 +42,15 @@ EMISSION_LIMIT = 4096
 
 
 class _Submission:
-    __slots__ = ("acknowledged", "body", "handles", "number", "system_id")
+    __slots__ = ("acknowledged", "body", "cancelled", "handles", "number", "sent", "system_id")
 
     def __init__(self, handle: SystemHandle, body: list[Any] | None) -> None:
         self.system_id = handle.system_id
         self.handles = [handle]
         self.body = body  # what follows the token in SUBMIT; None for an attached system
         self.acknowledged = False
+        self.sent = False
+        self.cancelled = False
         self.number: int | None = None
 
 
@@ -130,8 +132,10 @@ class ApplicationCore:
         submission = self._submissions.get(system_id)
         if submission is None:
             return
-        if self.connected and submission.acknowledged:
-            self._send(Kind.CANCEL_SYSTEM, [system_id])
+        if self.connected:
+            self._send(Kind.CANCEL_SYSTEM, [system_id])  # it comes behind SUBMIT
+        elif submission.sent:
+            submission.cancelled = True  # the master may have it: told with the next connection
         else:
             self._drop(submission)
             for handle in submission.handles:
@@ -253,10 +257,13 @@ class ApplicationCore:
     def _ask(self, submission: _Submission) -> None:
         self._token += 1
         self._by_token[self._token] = submission
+        submission.sent = True
         if submission.body is not None and not submission.acknowledged:
             self._send(Kind.SUBMIT, [self._token, *submission.body])
         else:
             self._send(Kind.ATTACH, [self._token, submission.system_id])
+        if submission.cancelled:
+            self._send(Kind.CANCEL_SYSTEM, [submission.system_id])
 
     def _submitted(self, token: int, number: int, system_id: str, error: str | None, code: str | None) -> None:
         if system_id == self.plain.system_id:
@@ -367,11 +374,12 @@ class ApplicationCore:
         """Fetch what the oldest input needs; inputs are consumed in order."""
         body = self._inputs[0]
         blobs = [blob for entry in body[3] if entry[1] == 0 for blob in entry[3] or ()]
-        self._fetch(blobs, ("input", body[1]), lambda error: self._input_ready())  # noqa: ARG005 - a missing part shows when its value is loaded, as that task's own error
+        self._fetch(blobs, ("input", body[1]), lambda error: self._input_ready(body))  # noqa: ARG005 - a missing part shows when its value is loaded, as that task's own error
 
-    def _input_ready(self) -> None:
-        if self._inputs:
-            self._finished(self._inputs.popleft())
+    def _input_ready(self, body: list[Any]) -> None:
+        if not self._inputs or self._inputs[0] is not body:
+            return  # the connection was lost meanwhile, and the inputs with it
+        self._finished(self._inputs.popleft())
         if self._inputs:
             self._next_input()
 
@@ -406,9 +414,11 @@ class ApplicationCore:
         self._inputs.clear()
         for future in futures.values():
             _fail(future, error)
-        if self.on_task is not None:
-            for task in lost:
-                self.on_task(task, None, TaskError(task.task_id, type(error).__name__, str(error)))
+        for task in lost:
+            fault = TaskError(task.task_id, type(error).__name__, str(error))
+            _call_finished(task, None, fault)
+            if self.on_task is not None:
+                self.on_task(task, None, fault)
 
     # Small steps
 

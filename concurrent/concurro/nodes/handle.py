@@ -5,6 +5,7 @@ A future, its progress, its partial results.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from concurro.wire.payload import Packer
+
+log = logging.getLogger(__name__)
 
 
 OUTPUT_LIMIT = 30.0
@@ -148,7 +151,10 @@ class SystemHandle(Future[Any]):
         """Take how far the system is."""
         self._progress = progress
         for watcher in list(self._watchers):
-            watcher(progress)
+            try:
+                watcher(progress)
+            except Exception:  # a user's code, and everybody else's news come through this thread
+                log.exception("a watcher of system %s failed", self.system_id)
 
     def take_published(self, value: Any) -> None:
         """Take a partial result."""

@@ -68,7 +68,7 @@ class TaskLedger:
         if blobs:
             self._with_blobs.add(number)
             self._entries.append([class_number, payload, blobs])
-            self.waiting_bytes += len(payload) + sum(blob[2] for blob in blobs)
+            self.waiting_bytes += _size_of(self._entries[-1])
         else:
             self._entries.append([class_number, payload])
             self.waiting_bytes += len(payload)
@@ -88,6 +88,8 @@ class TaskLedger:
 
     def take(self, limit: int | None = None) -> tuple[int, list[list[Any]], list[list[Any]]]:
         """Return what was added as `(first number, classes, entries)` of an OUT."""
+        if limit is not None and limit <= 0:
+            return self._first, [], []  # a class travels with its first task, not without
         first, classes = self._first, self._new_classes
         self._new_classes = []
         if limit is None or len(self._entries) <= limit:
@@ -95,7 +97,7 @@ class TaskLedger:
             self.waiting_bytes = 0
         else:
             entries, self._entries = self._entries[:limit], self._entries[limit:]
-            self.waiting_bytes -= sum(len(entry[1]) for entry in entries)
+            self.waiting_bytes -= sum(_size_of(entry) for entry in entries)
         self._first += len(entries)
         return first, classes, entries
 
@@ -149,3 +151,9 @@ class TaskLedger:
         message = f"the result arrived but could not be rebuilt: {failure.message}"
         broken = Failure(failure.type_name, message, failure.traceback)
         return rebuild(task.task_id, Outcome.RAISED, broken, task.slave_id, task.attempt)
+
+
+def _size_of(entry: list[Any]) -> int:
+    """Return the bytes that travel for an entry, its blobs included [B]."""
+    size: int = len(entry[1])
+    return size + sum(blob[2] for blob in entry[2]) if len(entry) > 2 else size  # noqa: PLR2004 - [class, payload, blobs]

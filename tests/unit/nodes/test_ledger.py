@@ -1,0 +1,182 @@
+"""The tasks that were emitted and are not final."""
+
+from __future__ import annotations
+
+import pytest
+
+from concurro.errors import InvalidTaskError, NotPicklableError, TaskCancelled, TaskTimeout, WorkerLost
+from concurro.ids import Outcome
+from concurro.nodes.ledger import TaskLedger
+from concurro.task import Task
+from concurro.wire.blobs import BlobStore
+from concurro.wire.payload import Packer
+from concurro.wire.travelling import Travelling
+from tests.unit.nodes.host_driver import Number
+
+LARGE = 200_000
+
+
+@pytest.fixture
+def packer():
+    return Packer(BlobStore(), Travelling())
+
+
+@pytest.fixture
+def ledger(packer):
+    return TaskLedger(packer, "job", "alice")
+
+
+def entry(number, outcome=Outcome.DONE, value=b"\x80\x05K\x07."):
+    return [number, int(outcome), value, None, "north", 2, 1_000_000]
+
+
+FAILURE = ["ValueError", "wrong", "Traceback ...", None]
+
+
+def test_numbers_tasks_and_names_them(ledger):
+    tasks = [Number(0), Number(1)]
+
+    ids = [ledger.add(task) for task in tasks]
+
+    assert ids == ["job:0", "job:1"] == [task.task_id for task in tasks]
+    assert [(task.system_id, task.client_id) for task in tasks] == [("job", "alice")] * 2
+    assert ledger.last == 1
+
+
+def test_gives_what_was_added_once_with_its_classes(ledger):
+    ledger.add(Number(0))
+    ledger.add(Number(1))
+
+    first, classes, entries = ledger.take()
+
+    assert (first, len(classes), [one[0] for one in entries]) == (0, 1, [0, 0])
+    assert ledger.take() == (2, [], [])
+
+
+def test_gives_no_more_than_the_limit_and_counts_on(ledger):
+    for number in range(5):
+        ledger.add(Number(number))
+
+    counts = [(ledger.take(2)[0], ledger.waiting) for _ in range(3)]
+
+    assert counts == [(0, 3), (2, 1), (4, 0)]
+    assert ledger.waiting_bytes == 0
+
+
+def test_keeps_a_class_until_a_task_of_it_leaves(ledger):
+    ledger.add(Number(0))
+
+    assert ledger.take(0) == (0, [], [])
+
+    _, classes, entries = ledger.take(1)
+    assert len(classes) == len(entries) == 1
+
+
+@pytest.mark.parametrize(
+    "fields", [{"priority": 1}, {"timeout": 2.0}, {"max_retries": 3}, {"requires": {"gpu": 1}}], ids=str
+)
+def test_tasks_with_other_fields_are_of_another_class(ledger, fields):
+    class Plain(Task):
+        pass
+
+    ledger.add(Plain("plain"))
+    ledger.add(Plain("special", **fields))
+    ledger.add(Plain("special too", **fields))
+
+    _, classes, entries = ledger.take()
+
+    assert [one[0] for one in classes] == [0, 1]
+    assert [one[0] for one in entries] == [0, 1, 1]
+    assert dict(zip(("priority", "timeout", "max_retries", "requires"), classes[1][2:6], strict=True)) == {
+        "priority": 0,
+        "timeout": None,
+        "max_retries": None,
+        "requires": {},
+        **fields,
+    }
+
+
+def test_counts_the_bytes_that_wait_large_parts_included(ledger):
+    small, large = Number(0), Number(1)
+    large.content = bytes(LARGE)
+    ledger.add(small)
+    ledger.add(large)
+    ledger.add(Number(2))
+    assert ledger.waiting_bytes > LARGE
+
+    ledger.take(2)
+
+    assert 0 < ledger.waiting_bytes < 1000
+
+
+def test_large_parts_are_kept_until_their_task_is_final(ledger, packer):
+    task = Number(0)
+    task.content = bytes(LARGE)
+    ledger.add(task)
+    assert packer.blobs.total - packer.blobs.cached >= LARGE
+
+    ledger.settle(entry(0))
+
+    assert packer.blobs.total == packer.blobs.cached
+
+
+def test_gives_back_the_same_task_with_what_was_learned(ledger):
+    task = Number(0)
+    ledger.add(task)
+
+    settled, result, error = ledger.settle(entry(0))
+
+    assert settled is task
+    assert (result, error) == (7, None)
+    assert (task.slave_id, task.attempt, task.duration) == ("north", 2, 0.001)
+    assert ledger.open == {}
+
+
+def test_a_task_settles_once(ledger):
+    ledger.add(Number(0))
+    ledger.settle(entry(0))
+
+    assert ledger.settle(entry(0)) is None
+    assert ledger.settle(entry(5)) is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind"),
+    [(Outcome.TIMEOUT, TaskTimeout), (Outcome.LOST, WorkerLost), (Outcome.SLAVE_LOST, WorkerLost)]
+    + [(Outcome.CANCELLED, TaskCancelled)],
+)
+def test_the_outcome_decides_the_error(ledger, outcome, kind):
+    ledger.add(Number(0))
+
+    _, result, error = ledger.settle(entry(0, outcome, FAILURE))
+
+    assert result is None
+    assert type(error) is kind
+    assert (error.task_id, error.slave_id, error.attempt) == ("job:0", "north", 2)
+
+
+def test_what_is_no_task_leaves_no_trace(ledger):
+    with pytest.raises(InvalidTaskError):
+        ledger.add("no task")
+
+    assert (ledger.waiting, ledger.open, ledger.last) == (0, {}, -1)
+
+
+def test_a_task_that_cannot_travel_leaves_no_trace(ledger):
+    task = Number(0)
+    task.lock = (number for number in ())
+
+    with pytest.raises(NotPicklableError, match=r"task\.lock"):
+        ledger.add(task)
+
+    assert (ledger.waiting, ledger.open, task.task_id) == (0, {}, None)
+    assert ledger.add(Number(1)) == "job:0"
+
+
+def test_knows_the_numbers_of_its_open_tasks(ledger):
+    ledger.add(Number(0))
+
+    assert ledger.number_of("job:0") == 0
+    assert ledger.number_of("job:1") is None
+    with pytest.raises(ValueError, match="another system"):
+        ledger.number_of("other:0")
