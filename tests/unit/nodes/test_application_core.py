@@ -356,9 +356,9 @@ def test_answers_go_to_their_questions(application):
     first, second = application.request("status", []), application.request("explain", ["nothing"])
     tokens = [body[0] for body in application.take(Kind.REQUEST)]
 
-    application.hear(Kind.REPLY, tokens[1], False, "no system nothing")
-    application.hear(Kind.REPLY, tokens[0], True, {"slaves": []})
-    application.hear(Kind.REPLY, 99, True, "nobody asked")
+    application.hear(Kind.REPLY, *[tokens[1], False, "no system nothing"])
+    application.hear(Kind.REPLY, *[tokens[0], True, {"slaves": []}])
+    application.hear(Kind.REPLY, *[99, True, "nobody asked"])
 
     assert first.result(0) == {"slaves": []}
     with pytest.raises(LookupError, match="no system nothing"):

@@ -142,8 +142,12 @@ def test_a_task_settles_once(ledger):
 
 @pytest.mark.parametrize(
     ("outcome", "kind"),
-    [(Outcome.TIMEOUT, TaskTimeout), (Outcome.LOST, WorkerLost), (Outcome.SLAVE_LOST, WorkerLost)]
-    + [(Outcome.CANCELLED, TaskCancelled)],
+    [
+        (Outcome.TIMEOUT, TaskTimeout),
+        (Outcome.LOST, WorkerLost),
+        (Outcome.SLAVE_LOST, WorkerLost),
+        (Outcome.CANCELLED, TaskCancelled),
+    ],
 )
 def test_the_outcome_decides_the_error(ledger, outcome, kind):
     ledger.add(Number(0))
