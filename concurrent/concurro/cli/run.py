@@ -9,8 +9,9 @@ Ctrl-C: cancel --> wait for what was gathered --> print --> 130
 from __future__ import annotations
 
 import concurrent.futures
+import sys
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +99,9 @@ def _common_options(function: Callable[..., None]) -> Callable[..., None]:
 def run_command(**options: Any) -> None:
     """Run a task system and print its result.
 
-    The result goes to standard output, everything else to standard error. Without a master the
-    job runs on a cluster of this machine that lives as long as the command.
+    The result goes to standard output, everything else to standard error: progress, and what
+    tasks and the system print, marked with their names. Without a master the job runs on a
+    cluster of this machine that lives as long as the command.
 
     Exit codes: 0 done, 1 the job failed, 2 usage or configuration, 3 no master or refused,
     130 interrupted.
@@ -125,7 +127,8 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
         CommandFailure: It cannot be done.
         click.exceptions.Exit: With the exit code, when that is not 0.
     """
-    with interruptible():
+    # Standard output belongs to the result, whatever the file, its tasks and callbacks print.
+    with interruptible(), redirect_stdout(sys.stderr):
         config = Config.load(request.config, overrides={"application.master": request.master})
         master = str(config["application.master"] or "")
         if dial and not master:
@@ -138,10 +141,10 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
         with _opened(request, environment.config, found.main_file) as cluster:
             started = time.monotonic()
             handle = cluster.submit(system, detach=request.detach)
-            if request.detach:
-                print_detached(handle.system_id, master, as_json=request.as_json)
-                return
-            report = _follow(handle, request, started)
+            report = None if request.detach else _follow(handle, request, started)
+    if report is None:
+        print_detached(handle.system_id, master, as_json=request.as_json)
+        return
     print_report(report, as_json=request.as_json)
     if report.exit_code:
         raise click.exceptions.Exit(report.exit_code)
