@@ -276,8 +276,8 @@ class ApplicationCore:
             return
         if error is not None:
             self._drop(submission)
-            known = submission.acknowledged
-            text = f"the master forgot the system, it was probably restarted: {error}" if known else error
+            was_known = submission.acknowledged
+            text = f"the master forgot the system, it was probably restarted: {error}" if was_known else error
             fault = UnknownSystemError(text) if code == "unknown" else MasterUnreachable(text)
             _end_failed(submission, fault)
             return

@@ -259,7 +259,7 @@ class HostCore:
 
     def _gather(self, state: SystemState) -> None:
         self.callback = "gather_result"
-        gathered = self._system.gather_result(self._master)
+        gathered: Any = self._system.gather_result(self._master)
         # A text or a dictionary of two would unpack as well.
         if not isinstance(gathered, tuple | list) or len(gathered) != 2:  # noqa: PLR2004 - a pair
             message = f"gather_result must return a tuple (result, error), got {_shape_of(gathered)}"

@@ -39,7 +39,10 @@ def explain_queued(task_id: str, host: Any, queue: FairQueue) -> str:
 
 
 def explain_hindrance(host: Any, task: TaskRecord) -> str:
-    """Say why no slave could take the task even if its workers were free; empty when one could."""
+    """Say why no slave could take the task even with free workers.
+
+    Empty when one could.
+    """
     if not host.slaves:
         return "no slave is connected"
     unfit = explain_requires(host, task)

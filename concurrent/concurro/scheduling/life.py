@@ -72,7 +72,7 @@ def count_tasks(record: SystemRecord) -> dict[str, int]:
 
 
 def fault_of_options(options: dict[str, Any]) -> str:
-    """Say what is wrong with the options of a submission; empty when nothing is."""
+    """Say what is wrong with the options of a submission; empty if nothing."""
     weight, ttl = options.get("weight", 1.0), options.get("ttl", DEFAULT_TTL)
     if not isinstance(weight, int | float) or not isfinite(weight) or weight <= 0:
         return f"weight must be a number above 0, got {weight!r}"
