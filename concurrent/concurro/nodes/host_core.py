@@ -193,7 +193,10 @@ class HostCore:
             self._ask_complete()
 
     def _notice(self, task: Task, error: TaskError) -> None:
-        """Let the application show the first failure of each kind: a job may overlook it."""
+        """Let the application show the first failure of each kind.
+
+        A job may overlook it.
+        """
         kind = (type(task), error.type_name)
         if kind in self._noticed or len(self._noticed) >= NOTICE_LIMIT or isinstance(error, TaskCancelled):
             return

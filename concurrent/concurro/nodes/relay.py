@@ -110,7 +110,10 @@ class BlobRelay:
         self._ask(digest, offset, _Awaited(size, length, peer))
 
     def _ask(self, digest: bytes, offset: int, awaited: _Awaited) -> None:
-        """Ask the first peer that has the blob; tell those who wait when nobody has it."""
+        """Ask the first peer that has the blob.
+
+        When nobody has it, those who wait are told.
+        """
         self._awaited[digest, offset] = awaited
         for holder in list(self._holders.get(digest, ())):
             if holder in awaited.waiters:

@@ -19,7 +19,10 @@ DEFAULT_TTL = 86_400.0
 
 @dataclass(slots=True)
 class Delivery:
-    """News for the followers of a system: they leave in order, each once its blobs are here."""
+    """News for the followers of a system.
+
+    They leave in order, each once its blobs are here.
+    """
 
     publications: list[Any] = field(default_factory=list)
     end: tuple[SystemState, list[Any]] | None = None
