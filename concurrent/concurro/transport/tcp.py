@@ -1,7 +1,8 @@
 """Links over TCP: zmq, ROUTER at the master, DEALER elsewhere.
 
 The routing id that ROUTER assigns names a connection, nothing more: who a peer is, it says
-in HELLO. Monitor events tell when a connection ends; zmq itself would keep silent.
+in HELLO. Monitor events tell when a connection ends; zmq itself would keep silent. What a
+peer sent before its end is read first, then its link is told.
 """
 
 from __future__ import annotations
@@ -9,36 +10,62 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from concurro.errors import AddressError
+from concurro.errors import AddressError, ProtocolError
+from concurro.transport.framing import FRAME_COUNT_LIMIT
 from concurro.transport.link import Frames, ignore_closed, ignore_message
 from concurro.wire.messages import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from concurro.transport.loop import Loop
+    from concurro.transport.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
 
 _HIGH_WATER = 1000
 _DRAIN_LIMIT = 1000
-_GONE_EVENTS = zmq.Event.DISCONNECTED
+_RETRY_DELAY = 0.005
+_NEVER = 24 * 3600 * 1000
+_ASSIGNED_ID = struct.Struct(">BI")
+_HALF_OF_IDS = 1 << 31
 _FAILED_EVENTS = (
     zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_AUTH
 )
 
 
+def _size_of(frames: Sequence[Any]) -> int:
+    """Return the bytes of a message [B].
+
+    Raises:
+        ProtocolError: The receiver would refuse it, and drop the connection.
+    """
+    size = sum(memoryview(frame).nbytes for frame in frames)
+    if len(frames) > FRAME_COUNT_LIMIT or size > MESSAGE_LIMIT:
+        message = f"a message of {len(frames)} frames, {size} bytes together, is over the limits"
+        raise ProtocolError(message)
+    return size
+
+
 class _Socket:
-    """A zmq socket in a Loop: reads until empty, whatever its descriptor says."""
+    """A zmq socket in a Loop: reads until empty, whatever its descriptor says.
+
+    Args:
+        loop: Where it lives.
+        kind: zmq.ROUTER or zmq.DEALER.
+        events: Which monitor events are reported.
+        on_frames: Called with each message.
+        on_event: Called with each monitor event.
+    """
 
     def __init__(
-        self, loop: Loop, kind: int, on_frames: Callable[[Any], None], on_event: Callable[[Any], None]
+        self, loop: Loop, kind: int, events: int, on_frames: Callable[[Any], None], on_event: Callable[[Any], None]
     ) -> None:
         self._loop = loop
         self.context = zmq.Context(io_threads=1)
@@ -46,14 +73,13 @@ class _Socket:
         self.zmq.linger = 200
         self.zmq.maxmsgsize = MESSAGE_LIMIT
         self.zmq.sndhwm = self.zmq.rcvhwm = _HIGH_WATER
-        self.zmq.ipv6 = False
         self._on_frames = on_frames
         self._on_event = on_event
-        self._monitor = self.zmq.get_monitor_socket(
-            zmq.Event.CONNECTED | zmq.Event.HANDSHAKE_SUCCEEDED | _GONE_EVENTS | _FAILED_EVENTS
-        )
+        self._monitor = self.zmq.get_monitor_socket(events)
         self._fd = int(self.zmq.FD)
         self._monitor_fd = int(self._monitor.FD)
+        self._when_drained: list[Callable[[], None]] = []
+        self._retry: Timer | None = None
         self.closed = False
 
     def attach(self) -> None:
@@ -70,6 +96,8 @@ class _Socket:
         if self.closed:
             return
         self.closed = True
+        if self._retry is not None:
+            self._retry.cancel()
         self._loop.off_flush(self._look_again)
         self._loop.unwatch(self._fd)
         self._loop.unwatch(self._monitor_fd)
@@ -78,6 +106,17 @@ class _Socket:
         self.zmq.close()
         self.context.term()
 
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call once everything that arrived so far was read."""
+        self._when_drained.append(callback)
+        self._loop.soon(self._drain)
+
+    def try_again_soon(self, flush: Callable[[], None]) -> None:
+        """Call `flush` in a moment: zmq did not take everything."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = self._loop.after(_RETRY_DELAY, flush)
+
     def _drain(self) -> None:
         for _ in range(_DRAIN_LIMIT):
             if self.closed:
@@ -85,6 +124,9 @@ class _Socket:
             try:
                 frames = self.zmq.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
+                callbacks, self._when_drained = self._when_drained, []
+                for callback in callbacks:
+                    callback()
                 return
             self._on_frames(frames)
 
@@ -104,14 +146,20 @@ class _Socket:
         """
         if self.closed:
             return
-        if int(self.zmq.EVENTS) & zmq.POLLIN:
+        if int(self.zmq.EVENTS) & zmq.POLLIN or self._when_drained:
             self._loop.soon(self._drain)
         if int(self._monitor.EVENTS) & zmq.POLLIN:
             self._loop.soon(self.drain_events)
 
 
 class TcpPeerLink:
-    """The master's end of one TCP connection."""
+    """The master's end of one TCP connection.
+
+    Args:
+        listener: Whose connection it is.
+        routing_id: What the ROUTER calls it.
+        descriptor: What monitor events call it; -1 once it is gone.
+    """
 
     ordered = False
 
@@ -122,53 +170,58 @@ class TcpPeerLink:
         self.routing_id = routing_id
         self.descriptor = descriptor
         self._listener = listener
-        self.queue: deque[list[Any]] = deque()
+        self._queue: deque[tuple[list[Any], int]] = deque()
         self._backlog = 0
         self.closed = False
 
     def send(self, frames: Sequence[Any]) -> None:
-        """Queue a message; it leaves with the loop's next flush."""
+        """Queue a message; it leaves with the loop's next flush.
+
+        Raises:
+            ProtocolError: It is over the limits.
+        """
         if not self.closed:
-            self.queue.append(list(frames))
-            self._backlog += sum(memoryview(frame).nbytes for frame in frames)
-            self._listener.dirty.add(self)
+            size = _size_of(frames)
+            self._queue.append((list(frames), size))
+            self._backlog += size
+            self._listener.make_dirty(self)
 
     def backlog(self) -> int:
         """Return the bytes that zmq did not take yet [B]."""
         return self._backlog
 
     def close(self) -> None:
-        """Send what zmq takes, and forget the connection. Idempotent."""
+        """Send what zmq takes, and hear nothing more. Idempotent."""
         if not self.closed:
             self.flush()
-            self.closed = True
-            self._listener.forget(self)
+            self.end()
 
-    def lost(self, reason: str) -> None:
-        """Tell the owner that the connection ended."""
-        if not self.closed:
-            self.closed = True
-            self.queue.clear()
-            self._backlog = 0
-            self._listener.forget(self)
-            self.on_closed(reason)
+    def end(self) -> Callable[[str], None]:
+        """Become closed; return who was to be told of an end."""
+        on_closed = self.on_closed
+        self.closed = True
+        self.on_message, self.on_closed = ignore_message, ignore_closed
+        self._queue.clear()
+        self._backlog = 0
+        self._listener.dirty.discard(self)
+        return on_closed
 
     def flush(self) -> bool:
         """Give queued messages to zmq; return whether all were taken."""
-        while self.queue:
-            frames = self.queue[0]
+        while self._queue:
+            frames, size = self._queue[0]
             try:
                 self._listener.router.send_multipart([self.routing_id, *frames], zmq.NOBLOCK, copy=True)
             except zmq.Again:
                 return False
             except zmq.ZMQError as error:
-                if error.errno == errno.EHOSTUNREACH:
-                    self.queue.clear()
-                    break
-                raise
-            self.queue.popleft()
-            self._backlog -= sum(memoryview(frame).nbytes for frame in frames)
-        self._backlog = 0
+                if error.errno != errno.EHOSTUNREACH:
+                    raise
+                self._queue.clear()  # it is gone; the monitor says so
+                self._backlog = 0
+                return True
+            self._queue.popleft()
+            self._backlog -= size
         return True
 
 
@@ -184,62 +237,100 @@ class TcpListener:
         self._loop = loop
         self._on_link = on_link
         self._links: dict[bytes, TcpPeerLink] = {}
+        self._connected: set[int] = set()
         self.dirty: set[TcpPeerLink] = set()
-        self._socket = _Socket(loop, zmq.ROUTER, self._frames, self._event)
+        events = zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED
+        self._socket = _Socket(loop, zmq.ROUTER, events, self._frames, self._event)
         self.router = self._socket.zmq
         self.router.router_mandatory = True
+        bracketed = f"[{host}]" if ":" in host else host
+        self.router.ipv6 = ":" in host
         try:
-            self.router.bind(f"tcp://{host}:{port}")
+            self.router.bind(f"tcp://{bracketed}:{port}")
         except zmq.ZMQError as error:
             self._socket.attach()
             self._socket.close()
-            message = f"cannot listen on tcp://{host}:{port}: {error.strerror}"
+            message = f"cannot listen on tcp://{bracketed}:{port}: {error.strerror}"
             if error.errno == errno.EADDRINUSE:
                 message += "; another process listens there already"
             raise AddressError(message) from error
         endpoint: bytes = self.router.getsockopt(zmq.LAST_ENDPOINT)  # type: ignore[assignment]
         self.port = int(endpoint.rstrip(b"\0").rsplit(b":", 1)[1])
         self._socket.attach()
-        loop.on_flush(self._flush)
 
     def close(self) -> None:
-        """Stop listening; every link ends. Idempotent."""
+        """Stop listening; every link is closed. Idempotent."""
         if self._socket.closed:
             return
         self._flush()
-        self._loop.off_flush(self._flush)
         self._socket.close()
+        for link in self._links.values():
+            link.end()
+        self._links.clear()
 
-    def forget(self, link: TcpPeerLink) -> None:
-        """Drop a link that was closed."""
-        self.dirty.discard(link)
-        if self._links.get(link.routing_id) is link:
-            del self._links[link.routing_id]
+    def make_dirty(self, link: TcpPeerLink) -> None:
+        """Flush a link at the end of this turn."""
+        if not self.dirty:
+            self._loop.request_flush(self._flush)
+        self.dirty.add(link)
 
     def _flush(self) -> None:
+        if self._socket.closed:
+            return
         for link in list(self.dirty):
             if link.flush():
                 self.dirty.discard(link)
         if self.dirty:
-            self._loop.after(0.005, self._loop.wake)
+            self._socket.try_again_soon(self._flush)
 
     def _frames(self, parts: list[Any]) -> None:
         routing_id = parts[0].bytes
-        link = self._links.get(routing_id)
-        if link is None:
-            self._socket.drain_events()  # an older connection may have had the same descriptor
-            descriptor = -1
-            with contextlib.suppress(zmq.ZMQError, IndexError):
-                descriptor = int(parts[-1].get(zmq.MessageOption.SRCFD))
-            link = self._links[routing_id] = TcpPeerLink(self, routing_id, descriptor)
-            self._on_link(link)
-        if len(parts) > 1:
+        link = self._links.get(routing_id) or self._admit(routing_id, parts[-1])
+        if link is not None and len(parts) > 1:
             link.on_message([parts[1].bytes, *(part.buffer for part in parts[2:])])
 
+    def _admit(self, routing_id: bytes, frame: Any) -> TcpPeerLink | None:
+        """Make a link for a connection that was not heard of before."""
+        if len(routing_id) != _ASSIGNED_ID.size or routing_id[0] != 0:
+            log.debug("dropped a message of a peer that chose its own routing id")
+            return None
+        self._socket.drain_events()  # an older connection may have had the same descriptor
+        descriptor = -1
+        with contextlib.suppress(zmq.ZMQError):
+            descriptor = int(frame.get(zmq.MessageOption.SRCFD))
+        link = self._links[routing_id] = TcpPeerLink(self, routing_id, descriptor)
+        self._on_link(link)
+        twin = next((other for other in self._links.values() if other.descriptor == descriptor and other != link), None)
+        if twin is not None:
+            self._gone(twin if _is_newer(routing_id, twin.routing_id) else link)
+        elif descriptor not in self._connected:
+            self._gone(link)
+        return link
+
     def _event(self, event: Any) -> None:
-        if event["event"] & _GONE_EVENTS:
-            for link in [link for link in self._links.values() if link.descriptor == event["value"]]:
-                link.lost("the connection ended")
+        descriptor = event["value"]
+        if event["event"] & zmq.Event.ACCEPTED:
+            self._connected.add(descriptor)
+            return
+        self._connected.discard(descriptor)
+        for link in [link for link in self._links.values() if link.descriptor == descriptor]:
+            self._gone(link)
+
+    def _gone(self, link: TcpPeerLink) -> None:
+        """Tell a link of its end, once all that it sent was read."""
+        link.descriptor = -1  # from now on it may be another's
+        self._socket.when_drained(lambda: self._lost(link))
+
+    def _lost(self, link: TcpPeerLink) -> None:
+        self._links.pop(link.routing_id, None)
+        if not link.closed:
+            link.end()("the connection ended")
+
+
+def _is_newer(routing_id: bytes, other: bytes) -> bool:
+    """Say which of two connections came later: ROUTER counts them."""
+    number, older = _ASSIGNED_ID.unpack(routing_id)[1], _ASSIGNED_ID.unpack(other)[1]
+    return bool((number - older) % (2 * _HALF_OF_IDS) < _HALF_OF_IDS)
 
 
 class TcpLink:
@@ -255,21 +346,31 @@ class TcpLink:
         self.on_message: Callable[[Frames], None] = ignore_message
         self.on_closed: Callable[[str], None] = ignore_closed
         self._loop = loop
-        self._queue: deque[list[Any]] = deque()
+        self._queue: deque[tuple[list[Any], int]] = deque()
         self._backlog = 0
         self.connected = False
-        self._socket = _Socket(loop, zmq.DEALER, self._frames, self._event)
-        self._socket.zmq.reconnect_ivl = -1
-        self._socket.zmq.immediate = True
+        # CLOSED comes when connecting failed, DISCONNECTED after it did not.
+        events = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.CLOSED | zmq.Event.DISCONNECTED | _FAILED_EVENTS
+        self._socket = _Socket(loop, zmq.DEALER, events, self._frames, self._event)
+        # -1, and `immediate` too, would drop what arrived and was not read when the connection ends.
+        self._socket.zmq.reconnect_ivl = _NEVER
+        self._socket.zmq.ipv6 = ":" in host
         bracketed = f"[{host}]" if ":" in host else host
         self._socket.zmq.connect(f"tcp://{bracketed}:{port}")
         self._socket.attach()
-        loop.on_flush(self._flush)
 
     def send(self, frames: Sequence[Any]) -> None:
-        """Queue a message; it leaves with the loop's next flush."""
-        self._queue.append(list(frames))
-        self._backlog += sum(memoryview(frame).nbytes for frame in frames)
+        """Queue a message; it leaves with the loop's next flush.
+
+        Raises:
+            ProtocolError: It is over the limits.
+        """
+        if not self._socket.closed:
+            size = _size_of(frames)
+            if not self._queue:
+                self._loop.request_flush(self._flush)
+            self._queue.append((list(frames), size))
+            self._backlog += size
 
     def backlog(self) -> int:
         """Return the bytes that zmq did not take yet [B]."""
@@ -279,18 +380,26 @@ class TcpLink:
         """Send what zmq takes, and close. Idempotent."""
         if not self._socket.closed:
             self._flush()
-            self._loop.off_flush(self._flush)
-            self._socket.close()
+            self._end()
+
+    def _end(self) -> Callable[[str], None]:
+        on_closed = self.on_closed
+        self.on_message, self.on_closed = ignore_message, ignore_closed
+        self._queue.clear()
+        self._backlog = 0
+        self._socket.close()
+        return on_closed
 
     def _flush(self) -> None:
-        while self._queue:
+        while self._queue and not self._socket.closed:
+            frames, size = self._queue[0]
             try:
-                self._socket.zmq.send_multipart(self._queue[0], zmq.NOBLOCK, copy=True)
+                self._socket.zmq.send_multipart(frames, zmq.NOBLOCK, copy=True)
             except zmq.Again:
-                self._loop.after(0.005, self._loop.wake)
+                self._socket.try_again_soon(self._flush)
                 return
-            frames = self._queue.popleft()
-            self._backlog -= sum(memoryview(frame).nbytes for frame in frames)
+            self._queue.popleft()
+            self._backlog -= size
 
     def _frames(self, parts: list[Any]) -> None:
         self.on_message([parts[0].bytes, *(part.buffer for part in parts[1:])])
@@ -301,11 +410,13 @@ class TcpLink:
             self.connected = True
         elif kind & _FAILED_EVENTS:
             self._lost("something else than a Concurrent master answers there")
-        elif kind & _GONE_EVENTS:
-            self._lost("the connection ended" if self.connected else "something else answers there, or nothing")
+        elif kind & zmq.Event.CLOSED:
+            self._lost("nobody listens there")
+        elif self.connected:
+            self._socket.when_drained(lambda: self._lost("the connection ended"))
+        else:
+            self._lost("something else answers there, or nothing")
 
     def _lost(self, reason: str) -> None:
         if not self._socket.closed:
-            self._loop.off_flush(self._flush)
-            self._socket.close()
-            self.on_closed(reason)
+            self._end()(reason)
