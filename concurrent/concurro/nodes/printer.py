@@ -60,10 +60,7 @@ class Printer:
                 if self._size + len(text) > QUEUE_LIMIT:
                     self._dropped += len(text)
                     continue
-                if self._dropped:
-                    self._queue.append((stream, f"... {self._dropped} characters of output dropped\n"))
-                    self._size += len(self._queue[-1][1])
-                    self._dropped = 0
+                text = self._notice() + text
                 self._queue.append((stream, text))
                 self._size += len(text)
             if self._thread is None:
@@ -103,9 +100,16 @@ class Printer:
                 texts = []
                 while self._queue and self._queue[0][0] == stream:
                     texts.append(self._queue.popleft()[1])
+                if not self._queue:
+                    texts.append(self._notice())
                 self._size = sum(len(text) for _, text in self._queue)
                 self._writing = True
             _write(stream, "".join(texts))
+
+    def _notice(self) -> str:
+        """Return what is to be said about dropped output, once."""
+        dropped, self._dropped = self._dropped, 0
+        return f"... {dropped} characters of output dropped\n" if dropped else ""
 
     def _marked(self, entry: list[Any]) -> str:
         system, number, name, slave_id, _, text, dropped = entry[:7]
