@@ -95,17 +95,14 @@ class OutputDesk:
 
     def before_results(self) -> None:
         """Tell what workers wrote unannounced before the results that leave next."""
-        if not self._reported:
-            return
-        reported, self._reported = self._reported, []
-        ready = {fd for fd, _ in self._ears.poll(0)}
-        for link, lease in reported:
-            if link.speaker is not None or link.id not in self._links:
-                continue
-            if not ready.isdisjoint(link.output.fds):
-                link.output.read()
-            if link.output.flow.waiting:
-                self._tell(link, lease, ended=True)
+        while self._reported:
+            reported, self._reported = self._reported, []
+            ready = {fd for fd, _ in self._ears.poll(0)}
+            for link, lease in reported:
+                if not ready.isdisjoint(link.output.fds):
+                    link.output.read()
+                if link.output.flow.waiting and not self._is_announced(link) and link.id in self._links:
+                    self._tell(link, lease, ended=True)
 
     def note(self, link: WorkerLink) -> None:
         """Take that a worker wrote something; it is told soon."""
@@ -114,15 +111,23 @@ class OutputDesk:
 
     def _due(self) -> None:
         self._timer = None
+        self.before_results()
         period: float | None = None
-        for link in self._links.values():
+        for link in list(self._links.values()):
             flow = link.output.flow
             if flow.waiting:
+                self._is_announced(link)
                 self._tell(link, self._owner(link), ended=False)
             if flow.waiting:
                 period = min(flow.period, period or flow.period)
         if period is not None:
             self._timer = self._loop.after(period, self._due)
+
+    def _is_announced(self, link: WorkerLink) -> bool:
+        """Say whether what was read is announced; the note may have come with it."""
+        if link.speaker is None:
+            link.link.drain()
+        return link.speaker is not None
 
     def _owner(self, link: WorkerLink) -> int:
         return link.speaker[0] if link.speaker is not None else self._current_lease(link.id)
