@@ -12,7 +12,7 @@ import zmq
 from concurro.errors import AddressError, ProtocolError
 from concurro.transport import tcp
 from concurro.transport.tcp import TcpLink, TcpListener
-from tests.integration.transport.conftest import Inbox
+from tests.integration.links.turning import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,13 +41,13 @@ class Side:
         return [reason for inbox in self.inboxes for reason in inbox.closed]
 
     def await_links(self, count):
-        self._turner.until(lambda: len(self.inboxes) >= count, f"{count} links")
+        self._turner.until(lambda: len(self.inboxes) >= count)
 
     def await_messages(self, count):
-        self._turner.until(lambda: len(self.messages) >= count, f"{count} messages")
+        self._turner.until(lambda: len(self.messages) >= count)
 
     def await_end(self):
-        self._turner.until(lambda: self.reasons, "the end of a link")
+        self._turner.until(lambda: self.reasons)
 
 
 @pytest.fixture
@@ -127,10 +127,10 @@ def test_everything_that_was_sent_before_the_end_arrives_before_it(turner, dial,
     there.links[0].on_closed = lambda reason: seen_at_the_end.append(len(there.messages))
     for number in range(5000):
         link.send([b"%d" % number])
-    turner.until(lambda: not link.backlog(), "an empty queue")
+    turner.until(lambda: not link.backlog())
 
     link.close()
-    turner.until(lambda: seen_at_the_end, "the end")
+    turner.until(lambda: seen_at_the_end)
 
     assert seen_at_the_end == [5001]
     assert len(there.links) == 1
@@ -156,7 +156,7 @@ def test_what_a_listener_sent_last_arrives_before_the_end(turner, dial, listener
         there.links[0].send([b"%d" % number])
     there.links[0].close()
     listener.close()
-    turner.until(lambda: seen_at_the_end, "the end")
+    turner.until(lambda: seen_at_the_end)
 
     assert seen_at_the_end == [500]
 
@@ -169,7 +169,7 @@ def test_a_new_connection_survives_the_end_of_an_older_one_with_the_same_descrip
         link.close()
     survivor = dial()
     there.await_links(21)
-    turner.until(lambda: len(there.reasons) == 20, "the ends of the others")
+    turner.until(lambda: len(there.reasons) == 20)
 
     survivor.send([b"still here"])
     there.await_messages(22)
@@ -185,7 +185,7 @@ def test_a_connection_that_the_listener_closed_does_not_come_back_as_a_new_one(t
     other = dial()
 
     link.send([b"I did not hear that"])
-    turner.until(lambda: not link.backlog(), "an empty queue")
+    turner.until(lambda: not link.backlog())
     there.await_messages(2)
     other.send([b"after it"])
     there.await_messages(3)
@@ -358,7 +358,7 @@ def test_connections_that_share_a_descriptor_one_after_the_other_all_end(turner,
             dealer.connect(f"tcp://127.0.0.1:{listener.port}")
             dealer.send(b"hello")
 
-    turner.until(lambda: len(there.reasons) == 5, "five ends")
+    turner.until(lambda: len(there.reasons) == 5)
 
     assert there.messages == [[b"hello"]] * 5
     assert listener._links == {}
@@ -385,7 +385,7 @@ def test_of_two_connections_with_one_descriptor_the_newer_lives(turner, listener
 
     for routing_id in (newer, older) if newer_is_read_first else (older, newer):
         listener._frames([Part(routing_id, 7), Part(routing_id, 7)])
-    turner.until(lambda: there.reasons, "the end of the older one")
+    turner.until(lambda: there.reasons)
     turner.settle()
 
     assert {link.routing_id: link.closed for link in there.links} == {older: True, newer: False}
