@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING, Any
 
+from concurro.errors import ProtocolError
 from concurro.execution.launching import describe_status
 from concurro.execution.output_flow import PERIOD
 from concurro.execution.program import python_command
 from concurro.execution.worker_output import ProcessOutput
 from concurro.transport.stream import StreamLink
 from concurro.wire.messages import Kind, Message, pack_message, unpack_message
+from concurro.wire.schema import Sender, check_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from concurro.execution.launching import Launcher
     from concurro.transport.loop import Loop
+
+log = logging.getLogger(__name__)
 
 _CHANNEL = "3"
 
@@ -62,7 +67,7 @@ class HostProcesses:
         self._outputs[number] = ProcessOutput(self._loop, output, errors, self._look_soon)
         command = python_command("concurro.nodes.host", _CHANNEL)
         link = self._links[number] = StreamLink(self._loop, ours, "host")
-        link.on_message = lambda frames: self._heard(number, unpack_message(frames))
+        link.on_message = lambda frames: self._take(number, frames)
         self._launcher.execute_host(HOST_CHILD + number, command, [theirs.detach(), output_end, errors_end])
 
     def send(self, number: int, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
@@ -108,6 +113,23 @@ class HostProcesses:
             link.close()
             self._close_output(number)
             self._on_lost(number, text)
+
+    def _take(self, number: int, frames: list[Any]) -> None:
+        """Take a message of a host.
+
+        Nonsense ends the host, and with it only its own system.
+        """
+        try:
+            message = unpack_message(frames)
+            check_message(message, Sender.HOST)
+            self._heard(number, message)
+        except Exception as error:
+            # Whatever one host's message leads to, the other systems go on.
+            unforeseen = not isinstance(error, ProtocolError)
+            log.warning("bad message from the host of system %d: %s", number, error, exc_info=unforeseen)
+            if number in self._links:
+                self.stop(number)
+                self._on_lost(number, f"it was ended, since it sent what no host sends: {error}")
 
     def _heard(self, number: int, message: Message) -> None:
         """Pass a message on; before the end of a system, what it printed."""

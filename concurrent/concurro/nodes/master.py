@@ -40,6 +40,7 @@ from concurro.scheduling.systems import (
 from concurro.transport.addresses import Listener
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import PROTOCOL, Kind, Message
+from concurro.wire.schema import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -163,6 +164,7 @@ class MasterNode(Node):
             return
         self._strangers.discard(peer)
         self._counter += 1
+        peer.sender = Sender(role.value)
         if role is Role.SLAVE:
             peer.id = ("slave", self._slave_name(name))
             peer.on_message = lambda message: self._slave_message(peer.id[1], message)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import AddressError, MasterUnreachable, ProtocolError, RefusedError
 from concurro.transport.addresses import connect
 from concurro.wire.messages import PROTOCOL, Kind, Message
+from concurro.wire.schema import Sender, check_message
 from concurro.wire.session import HEARTBEAT_PERIOD, Session
 
 if TYPE_CHECKING:
@@ -52,13 +53,15 @@ class Peer:
         on_message: Called with each checked message.
         on_closed: Called once with a reason when the session ends from the other side.
         id: What the owner calls the peer; any hashable.
+        sender: What it is, which decides what it may send.
     """
 
-    def __init__(self, loop: Loop, link: Link) -> None:
+    def __init__(self, loop: Loop, link: Link, sender: Sender = Sender.STRANGER) -> None:
         self.on_message: Callable[[Message], None] = _no_message
         self.on_closed: Callable[[str], None] = _no_end
         self.id: Any = None
         self.link = link
+        self.sender = sender
         self.session = Session(loop.now())
         self.closed = False
         self._loop = loop
@@ -90,18 +93,20 @@ class Peer:
             message = self.session.accept(frames, self._loop.now())
             if message is None:
                 return
+            check_message(message, self.sender)
             if message.kind == Kind.GOODBYE:
                 self._lost(str(message.body[0] if message.body else "") or "the other end said goodbye")
                 return
             self.on_message(message)
-        except (ProtocolError, ValueError, TypeError, IndexError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a message of one peer leads to, the others go on
             self._fault(error)
 
     def _fault(self, error: Exception) -> None:
         self._faults += 1
         unforeseen = not isinstance(error, ProtocolError)
         log.warning("bad message from %s: %s", self.id or self.link.peer, error, exc_info=unforeseen)
-        if self._faults >= PROTOCOL_ERROR_LIMIT or self.session.received == 0:
+        unknown = self.sender is Sender.STRANGER or self.session.received == 0
+        if not self.closed and (self._faults >= PROTOCOL_ERROR_LIMIT or unknown):
             self.closed = True
             self.link.close()
             self.on_closed(f"protocol errors, the last: {error}")
@@ -163,7 +168,7 @@ class Dialer:
         except OSError as error:
             self._again(error.strerror or str(error))
             return
-        peer = self._peer = Peer(self._loop, link)
+        peer = self._peer = Peer(self._loop, link, Sender.MASTER)
         peer.on_message = self._answered
         peer.on_closed = self._again
         hello = [PROTOCOL, python_version(), self._role.value, self._session_id, 0, 0, self._name, self._facts]
