@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from typing import TYPE_CHECKING, Any
 
-from concurro.config import parse_address
+from concurro.config import Address, parse_address
 from concurro.errors import AddressError
 from concurro.transport.stream import StreamListener, connect_stream
 
@@ -42,7 +42,7 @@ class Listener:
         from concurro.transport.tcp import TcpListener  # noqa: PLC0415 - zmq costs 30 ms and ipc needs none of it
 
         self._listener = TcpListener(loop, _number_of(address.host), address.port, on_link)
-        self.url = f"tcp://{address.host}:{self._listener.port}"
+        self.url = str(Address("tcp", address.host, self._listener.port))
 
     def close(self) -> None:
         """Stop listening. Idempotent."""

@@ -34,6 +34,7 @@ _READS_PER_TURN = 4
 _JOIN_LIMIT = 64 * 1024
 _IOV_LIMIT = 512
 _BUFFER_SIZE = 1024 * 1024
+_REST = 0.25
 
 
 class StreamLink:
@@ -252,7 +253,7 @@ class StreamListener:
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    log.warning("cannot accept a connection: out of file descriptors")
+                    self._rest()
                 return
             link = StreamLink(self._loop, stream, f"ipc://{self._path}")
             if link.peer_uid() not in (0, os.getuid()):
@@ -260,6 +261,16 @@ class StreamListener:
                 link.close()
                 continue
             self._on_link(link)
+
+    def _rest(self) -> None:
+        """Accept nobody for a while: who waits stays readable and would keep the loop busy."""
+        log.warning("cannot accept a connection on %s: out of file descriptors", self._path)
+        self._loop.unwatch(self._socket.fileno())
+        self._loop.after(_REST, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.watch(self._socket.fileno(), self._acceptable)
 
 
 def check_path(path: str) -> None:
@@ -285,11 +296,14 @@ def remove_stale(path: str) -> None:
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         message = f"cannot listen on ipc://{path}: the path exists and is not a socket"
         raise AddressError(message)
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    probe = _unconnected()
     try:
         probe.connect(path)
     except ConnectionRefusedError:
         os.unlink(path)  # noqa: PTH108
+    except BlockingIOError as error:
+        message = f"cannot listen on ipc://{path}: another process listens there already, and accepts nobody"
+        raise AddressError(message) from error
     except OSError as error:
         message = f"cannot listen on ipc://{path}: the path exists and is not ours ({error.strerror})"
         raise AddressError(message) from error
@@ -300,6 +314,11 @@ def remove_stale(path: str) -> None:
         probe.close()
 
 
+def _unconnected() -> socket.socket:
+    """Return a socket that never waits: a listener that is stopped would keep us for ever."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+
+
 def connect_stream(loop: Loop, path: str) -> StreamLink:
     """Return a link to the listener at `path`.
 
@@ -307,7 +326,7 @@ def connect_stream(loop: Loop, path: str) -> StreamLink:
         OSError: Nobody listens there.
     """
     check_path(path)
-    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    stream = _unconnected()
     try:
         stream.connect(path)
     except OSError:

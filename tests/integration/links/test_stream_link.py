@@ -11,7 +11,6 @@ import pytest
 
 from concurro.errors import AddressError, ProtocolError
 from concurro.transport.addresses import Listener, connect
-from concurro.transport.link import MemoryLink
 from concurro.transport.stream import PATH_LIMIT, Channel, StreamLink, connect_stream
 from concurro.wire.messages import MESSAGE_LIMIT
 from tests.integration.links.turning import Inbox
@@ -236,20 +235,6 @@ def test_a_blocking_channel_speaks_with_a_link(turner):
     assert answers == [[b"answer", b"", b"in parts"], [b"another"]]
     assert channel.receive() is None
     channel.close()
-
-
-def test_memory_links_deliver_and_close(turner):
-    left, right = (Inbox(link) for link in MemoryLink.pair(turner.loop))
-
-    left.link.send([b"hello"])
-    turner.settle()
-    left.link.close()
-    left.link.send([b"too late"])
-    turner.settle()
-
-    assert right.messages == [[b"hello"]]
-    assert right.closed == ["the other end was closed"]
-    assert left.closed == []
 
 
 # Listening
