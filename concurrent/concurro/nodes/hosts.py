@@ -84,6 +84,14 @@ class HostProcesses:
             self._close_output(number)
             self._launcher.kill(HOST_CHILD + number)
 
+    def close(self) -> None:
+        """Release what belongs to hosts that were ended with their launcher."""
+        for link in self._links.values():
+            link.close()
+        self._links.clear()
+        for number in list(self._outputs):
+            self._close_output(number)
+
     def started(self, child_id: int, pid: int) -> None:
         """Take the launcher's news."""
         number = child_id - HOST_CHILD

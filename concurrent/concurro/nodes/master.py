@@ -21,6 +21,7 @@ from concurro.ids import Role, SlaveRecord
 from concurro.interfaces import ITaskScheduler
 from concurro.nodes.agents import make_standalone_agent
 from concurro.nodes.answers import describe_status, explain
+from concurro.nodes.arrivals import ResultArrivals
 from concurro.nodes.hosts import HOST_CHILD, HostProcesses
 from concurro.nodes.node import Node
 from concurro.nodes.peer import Peer, keep_beating, python_version
@@ -97,6 +98,7 @@ class MasterNode(Node):
         self._table = SystemTable(self._core, grace=float(config["master.grace"]))
         self._spool = BlobStore()
         self._relay = BlobRelay(self._spool, self._send_to)
+        self._arrivals = ResultArrivals(self._relay, self._results_arrived)
         self._peers: dict[Hashable, Peer] = {}
         self._strangers: set[Peer] = set()
         self._printed = Printed(self._core, self._table, self._peers)
@@ -125,16 +127,19 @@ class MasterNode(Node):
         self._check()
 
     def _close(self) -> None:
+        fault = self._fault
+        reason = "the master was stopped" if fault is None else f"the master failed: {type(fault).__name__}: {fault}"
         self._stop_beating()
         for timer in (self._timer, self._wake):
             if timer is not None:
                 timer.cancel()
         for peer in [*self._peers.values(), *self._strangers]:
-            peer.close("the master was stopped")
+            peer.close(reason)
         self._listener.close()
         if self._agent is not None:
             self._agent.stop()
         self._launcher.stop()
+        self._hosts.close()
         self.env.stop()
 
     # Peers
@@ -232,7 +237,7 @@ class MasterNode(Node):
         kind, body = message.kind, message.body
         self._core.begin(self.loop.now())
         if kind == Kind.RESULTS:
-            self._core.results(slave_id, body)
+            self._arrivals.take(slave_id, body)
         elif kind == Kind.RETURNED:
             self._core.returned(slave_id, body[0])
         elif kind == Kind.STARTED:
@@ -243,6 +248,10 @@ class MasterNode(Node):
             self._slave_state(slave_id, body)
         elif kind in _BLOB_KINDS:
             self._relay.handle(("slave", slave_id), message)
+
+    def _results_arrived(self, slave_id: str, results: list[list[Any]]) -> None:
+        self._core.begin(self.loop.now())
+        self._core.results(slave_id, results)
 
     def _slave_state(self, slave_id: str, body: list[Any]) -> None:
         workers, pids, sick, resources = body[:4]
@@ -404,9 +413,13 @@ class MasterNode(Node):
         for number, entries in commands.finished.items():
             self._table.finished(number, entries, commands.leases_of.get(number, []))
         for slave_id, leases in commands.settled.items():
-            self._send_to(("slave", slave_id), Kind.RESULT_ACK, [leases])
+            self._acknowledge(slave_id, leases)
         for slave_id, orders in commands.orders.items():
             self._send_orders(("slave", slave_id), orders)
+
+    def _acknowledge(self, slave_id: str, leases: list[int]) -> None:
+        self._arrivals.settled(leases)
+        self._send_to(("slave", slave_id), Kind.RESULT_ACK, [leases])
 
     def _send_orders(self, slave: Hashable, orders: SlaveOrders) -> None:
         if orders.forgets:
@@ -439,7 +452,7 @@ class MasterNode(Node):
         if isinstance(command, Send):
             self._send_to(command.peer, command.kind, command.body)
         elif isinstance(command, Acknowledge):
-            self._send_to(("slave", command.slave_id), Kind.RESULT_ACK, [command.leases])
+            self._acknowledge(command.slave_id, command.leases)
         elif isinstance(command, OfferBlobs):
             self._relay.offer(command.peer, command.blobs, command.owner)
         elif isinstance(command, StartHost):

@@ -1,0 +1,124 @@
+"""The master's desk for output: who hears of it, and what is kept."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from concurro.nodes.printed import BACKLOG_LIMIT, Printed
+from concurro.wire.messages import Kind
+
+FOLLOWER, OTHER = ("application", 1), ("application", 2)
+
+
+class Listener:
+    """A peer that keeps what it is sent."""
+
+    def __init__(self):
+        self.entries = []
+        self.waiting = 0
+        self.link = SimpleNamespace(backlog=lambda: self.waiting)
+
+    def send(self, kind, body):
+        """Take a message."""
+        assert kind == Kind.PRINTED
+        self.entries += body
+
+
+class Table:
+    """Knows one system, number 1, of three tasks, that one application follows."""
+
+    def __init__(self):
+        self.record = SimpleNamespace(system_id="job", number=1, name="Job")
+
+    def life(self, number):
+        """Return the system."""
+        return SimpleNamespace(record=self.record) if number == 1 else None
+
+    def listeners(self, number):
+        """Return the follower."""
+        return (FOLLOWER,) if number == 1 else ()
+
+    def emitted(self, system_id):
+        """Return how many tasks there are."""
+        return 3 if system_id == "job" else None
+
+
+@pytest.fixture
+def table():
+    return Table()
+
+
+@pytest.fixture
+def peers():
+    return {FOLLOWER: Listener(), OTHER: Listener()}
+
+
+@pytest.fixture
+def printed(table, peers):
+    """Lease 70 of slave vm-1 is task 2 of the system."""
+    slave = SimpleNamespace(leases={70: SimpleNamespace(system=table.record, number=2)})
+    return Printed(SimpleNamespace(slaves={"vm-1": slave}), table, peers)
+
+
+def test_output_goes_to_who_follows_the_system_and_to_nobody_else(printed, peers):
+    printed.slave_wrote("vm-1", [[70, "square-2", 1, "text\n", 0]])
+
+    assert peers[FOLLOWER].entries == [[1, 2, "square-2", "vm-1", 1, "text\n", 0]]
+    assert peers[OTHER].entries == []
+
+
+def test_output_under_a_lease_that_the_slave_does_not_hold_is_ignored(printed, peers):
+    printed.slave_wrote("vm-1", [[71, "square-2", 1, "forged\n", 0]])
+    printed.slave_wrote("vm-2", [[70, "square-2", 1, "forged\n", 0]])
+
+    assert peers[FOLLOWER].entries == []
+    assert printed.last_lines("job:2") == ""
+
+
+def test_a_host_speaks_with_the_name_of_its_system(printed, peers):
+    printed.host_wrote(1, [[1, 2, "text\n", 5]])
+    printed.host_wrote(9, [[9, 1, "of an unknown system\n", 0]])
+
+    assert peers[FOLLOWER].entries == [[1, None, "Job", "", 2, "text\n", 5]]
+
+
+def test_an_application_that_wants_no_output_gets_none_and_may_ask(printed, peers):
+    printed.joined(FOLLOWER, {"output": False})
+
+    printed.slave_wrote("vm-1", [[70, "square-2", 1, "text\n", 0]])
+
+    assert peers[FOLLOWER].entries == []
+    assert printed.last_lines("job:2") == "text\n"
+
+
+def test_an_application_that_does_not_read_loses_output_and_is_told_how_much(printed, peers):
+    peers[FOLLOWER].waiting = BACKLOG_LIMIT + 1
+    printed.slave_wrote("vm-1", [[70, "square-2", 1, "x" * 100, 7]])
+    peers[FOLLOWER].waiting = 0
+    printed.slave_wrote("vm-1", [[70, "square-2", 1, "after\n", 0]])
+    printed.slave_wrote("vm-1", [[70, "square-2", 1, "later\n", 0]])
+
+    assert [entry[5:] for entry in peers[FOLLOWER].entries] == [["after\n", 107], ["later\n", 0]]
+
+
+def test_an_application_that_left_is_forgotten(printed, peers):
+    peers[FOLLOWER].waiting = BACKLOG_LIMIT + 1
+    printed.slave_wrote("vm-1", [[70, "square-2", 1, "x" * 100, 0]])
+
+    printed.left(FOLLOWER)
+    peers[FOLLOWER].waiting = 0
+    printed.slave_wrote("vm-1", [[70, "square-2", 1, "after\n", 0]])
+
+    assert peers[FOLLOWER].entries[0][6] == 0
+
+
+@pytest.mark.parametrize("unknown", ["job:3", "another:0"])
+def test_the_output_of_an_unknown_task_is_a_lookup_error(printed, unknown):
+    with pytest.raises(LookupError, match=unknown):
+        printed.last_lines(unknown)
+
+
+def test_a_task_that_wrote_nothing_has_no_lines(printed):
+    assert printed.last_lines("job:0") == ""
