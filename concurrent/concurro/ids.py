@@ -244,7 +244,8 @@ class TaskRecord:
     @property
     def size(self) -> int:
         """Bytes that travel with it, large parts included [B]."""
-        return len(self.payload) + sum(int(blob[2]) for blob in self.blobs or ())
+        blobs = self.blobs
+        return len(self.payload) if blobs is None else len(self.payload) + sum(int(blob[2]) for blob in blobs)
 
 
 class SystemRecord:
@@ -263,7 +264,7 @@ class SystemRecord:
         open: Task number to TaskRecord, for every task that is not final.
         done, failed, cancelled: Counts of final tasks.
         leased: Count of open tasks that hold a lease.
-        open_bytes: Payload bytes of open tasks, blobs not counted [B].
+        open_bytes: Bytes of open tasks, their blobs included [B].
     """
 
     __slots__ = (

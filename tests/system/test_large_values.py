@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import time
 
 import pytest
 
 from concurro import LocalCluster, Task, TaskSystem
 from tests.support.jobs import SHIPPED
+from tests.support.waiting import wait_until
 
 
 class Digest(Task):
@@ -68,3 +72,48 @@ def test_large_arguments_and_results_of_pushed_tasks(shared_cluster):
     results = [future.result(30) for future in futures]
 
     assert [(len(result), result[0]) for result in results] == [(500_000, number + 1) for number in range(12)]
+
+
+class Block(Task):
+    """Returns a large value at once."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"block-{number}")
+        self.number = number
+
+    def __call__(self) -> bytes:
+        return bytes([self.number]) * 300_000
+
+
+class Deliberate(TaskSystem):
+    """Looks at each result for a while: results wait for it."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.seen: dict[str, object] = {}
+
+    def generate_tasks(self, master):
+        return (Block(number) for number in range(self.count))
+
+    def task_finished(self, master, task, result, error):
+        time.sleep(0.05)
+        self.seen[task.name] = error.message if error else result == bytes([task.number]) * 300_000
+
+    def is_complete(self, master):
+        return len(self.seen) == self.count
+
+    def gather_result(self, master):
+        return self.seen, None
+
+
+def test_large_results_of_a_slave_that_is_killed_are_kept_or_made_again():
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        doomed = cluster.add_slave(2)
+        pid = next(slave.pid for slave in cluster.slaves if slave.id == doomed)
+        handle = cluster.submit(Deliberate(24))
+        wait_until(lambda: sum(handle.progress.counts.get(name, 0) for name in ("done", "leased")) >= 4, 10, "results")
+
+        os.kill(pid, signal.SIGKILL)
+
+        assert handle.result(30) == {f"block-{number}": True for number in range(24)}

@@ -15,6 +15,7 @@ from concurro.cli.outcomes import CommandFailure, own_traceback
 from concurro.config.spelling import closest_names, did_you_mean
 from concurro.errors import ComponentNotFoundError
 from concurro.system import TaskSystem
+from concurro.wire.importing import importing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +84,8 @@ def load_file(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with importing(file.name):
+            spec.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

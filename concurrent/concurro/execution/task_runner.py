@@ -9,6 +9,7 @@ from concurro.ids import Failure, Outcome, format_task_id
 from concurro.task import Task
 from concurro.wire.blobs import BlobStore
 from concurro.wire.failures import describe, explain_import
+from concurro.wire.importing import importing
 from concurro.wire.payload import Packer
 from concurro.wire.travelling import Travelling
 
@@ -103,7 +104,8 @@ class TaskRunner:
 
     def _load_class(self, system: int, number: int) -> tuple[type[Task], str]:
         announcement = self._announced[system, number]
-        task_class = self.packer.load_task_class(announcement[3], announcement[4])
+        with importing("the code of a task"):
+            task_class = self.packer.load_task_class(announcement[3], announcement[4])
         self.loaded += 1
         known = (task_class, announcement[5] or str(system))
         self._classes[system, number] = known

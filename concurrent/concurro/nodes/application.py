@@ -30,6 +30,7 @@ from concurro.nodes.waiting import wait_with_progress
 from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
 from concurro.wire.blobs import BlobStore
+from concurro.wire.importing import refuse_while_importing
 from concurro.wire.payload import Packer
 from concurro.wire.transfer import BlobTransfer
 from concurro.wire.travelling import Travelling
@@ -353,6 +354,7 @@ class ApplicationNode(Control):
     # Loop
 
     def _open(self) -> None:
+        refuse_while_importing("an application")
         if not self._master:
             from concurro.nodes.embedded import EmbeddedCluster  # noqa: PLC0415 - only who embeds pays for it
 
@@ -393,7 +395,7 @@ class ApplicationNode(Control):
         peer.on_closed = self._lost
         self._was_welcome = True
         self._transfer.restart()
-        self._core.joined(int(welcome[3]))
+        self._core.joined(int(welcome[3]), int(welcome[4]))
         self._joined.set()
 
     def _lost(self, reason: str) -> None:
@@ -401,8 +403,8 @@ class ApplicationNode(Control):
         with self._lock:
             self._core.lost(reason)
             self._room.notify_all()
-        if "was stopped" in reason:
-            self._fail(MasterUnreachable(f"the master at {self._master} was stopped"))
+        if reason.startswith("the master "):
+            self._fail(MasterUnreachable(f"{reason} ({self._master})"))
         else:
             self._dial()
 

@@ -95,6 +95,7 @@ class ApplicationCore:
         self.plain = PlainTasks(packer, make_id(), client_id)
         self.connected = False
         self.credit = 1
+        self.byte_credit = 1
         self._client_id = client_id
         self._make_id = make_id
         self._packer = packer
@@ -163,8 +164,8 @@ class ApplicationCore:
                 self._send(Kind.OPEN, [self._token, plain.system_id, "tasks"])
             return
         while True:
-            room = max(0, self.credit - plain.sent)
-            first, classes, tasks = plain.ledger.take(min(EMISSION_LIMIT, room))
+            room = min(EMISSION_LIMIT, self.credit - plain.sent)
+            first, classes, tasks = plain.ledger.take_within(room, self.byte_credit)
             if not (tasks or plain.cancelled or plain.answer_due):
                 return
             cancelled, plain.cancelled = plain.cancelled, []
@@ -175,10 +176,16 @@ class ApplicationCore:
 
     # The connection
 
-    def joined(self, credit: int) -> None:
-        """Go on after a connection was made."""
+    def joined(self, credit: int, byte_credit: int) -> None:
+        """Go on after a connection was made.
+
+        Args:
+            credit: Tasks that may be on their way.
+            byte_credit: Bytes of tasks that may be on their way [B].
+        """
         self.connected = True
         self.credit = credit
+        self.byte_credit = byte_credit
         for submission in list(self._submissions.values()):
             self._ask(submission)
         for token, (_, name, arguments) in self._requests.items():

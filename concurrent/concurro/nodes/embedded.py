@@ -29,6 +29,7 @@ from concurro.errors import ClosedError, ConcurroError, NodeStartError
 from concurro.execution.program import python_command
 from concurro.nodes.agents import NATIVE
 from concurro.transport.stream import Channel
+from concurro.wire.importing import refuse_while_importing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,6 +153,7 @@ class EmbeddedCluster:
         Raises:
             ConcurroError: What kept a node from starting; nothing is left then.
         """
+        refuse_while_importing("a local cluster")
         self._folder = make_private_folder()
         try:
             listen = f"ipc://{self._folder}/master"

@@ -27,6 +27,7 @@ from concurro.transport.loop import Loop
 from concurro.transport.stream import StreamLink
 from concurro.wire.blobs import BlobStore
 from concurro.wire.failures import describe, explain_import
+from concurro.wire.importing import importing
 from concurro.wire.messages import Kind, Message, pack_message, unpack_message
 from concurro.wire.payload import Packer
 from concurro.wire.transfer import BlobTransfer
@@ -108,7 +109,8 @@ class Host:
     def _start(self, body: list[Any]) -> None:
         number, system_id, payload, blobs, seed, facts = body[:6]
         try:
-            system = self._packer.loads(payload, blobs)
+            with importing("the code of a task system"):
+                system = self._packer.loads(payload, blobs)
             if not isinstance(system, TaskSystem):
                 message = f"what was submitted is no task system but a {type(system).__qualname__}"
                 raise SystemLoadError(message)  # noqa: TRY301 - one way out for every fault of loading

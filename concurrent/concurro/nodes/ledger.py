@@ -8,6 +8,7 @@ Used by whoever makes tasks: the host of a system, and an application for its pl
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from concurro.ids import Failure, Outcome, format_task_id, parse_task_id
@@ -32,6 +33,8 @@ class TaskLedger:
 
     Attributes:
         open: Number to task, for every task that is not final.
+        waiting_bytes: Bytes of tasks that were added and not taken [B].
+        taken_bytes: Bytes of tasks that were taken and are not final [B].
     """
 
     def __init__(self, packer: Packer, system_id: str, client_id: str | None = None) -> None:
@@ -45,7 +48,9 @@ class TaskLedger:
         self._new_classes: list[list[Any]] = []
         self._entries: list[list[Any]] = []
         self._with_blobs: set[int] = set()
+        self._sizes: dict[int, int] = {}
         self.waiting_bytes = 0
+        self.taken_bytes = 0
 
     def add(self, value: Any) -> str:
         """Take a task and return its id.
@@ -86,19 +91,36 @@ class TaskLedger:
         """How many tasks were added and not taken."""
         return len(self._entries)
 
-    def take(self, limit: int | None = None) -> tuple[int, list[list[Any]], list[list[Any]]]:
+    def take(self) -> tuple[int, list[list[Any]], list[list[Any]]]:
         """Return what was added as `(first number, classes, entries)` of an OUT."""
-        if limit is not None and limit <= 0:
-            return self._first, [], []  # a class travels with its first task, not without
-        first, classes = self._first, self._new_classes
-        self._new_classes = []
-        if limit is None or len(self._entries) <= limit:
-            entries, self._entries = self._entries, []
-            self.waiting_bytes = 0
-        else:
-            entries, self._entries = self._entries[:limit], self._entries[limit:]
-            self.waiting_bytes -= sum(_size_of(entry) for entry in entries)
+        first, classes, entries = self._first, self._new_classes, self._entries
+        self._new_classes, self._entries = [], []
+        self.waiting_bytes = 0
         self._first += len(entries)
+        return first, classes, entries
+
+    def take_within(self, tasks: int, size: int) -> tuple[int, list[list[Any]], list[list[Any]]]:
+        """Return what was added as `take` does, as far as credit goes.
+
+        Args:
+            tasks: Most tasks.
+            size: Bytes that may be on their way, those taken before included [B]; a single task may be larger.
+        """
+        count = 0
+        for entry in itertools.islice(self._entries, max(0, tasks)):
+            entry_size = _size_of(entry)
+            if self.taken_bytes + entry_size > size and self.taken_bytes:
+                break
+            self._sizes[self._first + count] = entry_size
+            self.taken_bytes += entry_size
+            self.waiting_bytes -= entry_size
+            count += 1
+        first = self._first
+        if not count:
+            return first, [], []  # a class travels with its first task, not without
+        classes, self._new_classes = self._new_classes, []
+        entries, self._entries = self._entries[:count], self._entries[count:]
+        self._first += count
         return first, classes, entries
 
     def number_of(self, task_id: str) -> int | None:
@@ -122,6 +144,8 @@ class TaskLedger:
         task = self.open.pop(number, None)
         if task is None:
             return None
+        if self._sizes:
+            self.taken_bytes -= self._sizes.pop(number, 0)
         task.slave_id = slave_id
         task.attempt = attempt
         task.duration = nanoseconds * 1e-9

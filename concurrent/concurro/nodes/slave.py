@@ -132,10 +132,14 @@ class SlaveNode(Node):
 
     def _lost(self, reason: str) -> None:
         self._peer = None
-        log.warning("the master at %s is gone (%s); its tasks are dropped", self._master, reason)
         if self._stopping:
             self.loop.stop()
             return
+        log.warning(
+            "the master at %s is gone (%s); its tasks are dropped, and it is tried again until it returns",
+            self._master,
+            reason,
+        )
         if self._agent is not None:
             self._agent.abandon()
         self._dial(None)

@@ -179,6 +179,8 @@ class SchedulerCore:
             blobs = entry[2] if len(entry) > 2 else None  # noqa: PLR2004 - [class, payload, blobs]
             tasks[number] = TaskRecord(system, number, task_class, entry[1], blobs)
             size += len(entry[1])
+            if blobs is not None:
+                size += sum(blob[2] for blob in blobs)
             number += 1
         if not system.open.keys().isdisjoint(tasks):
             message = f"system {system.system_id} emits a task under the number of an open one"
@@ -375,7 +377,7 @@ class SchedulerCore:
         """Take a task out of the open set and report it, in one step."""
         system = task.system
         del system.open[task.number]
-        system.open_bytes -= len(task.payload)
+        system.open_bytes -= task.size
         if outcome == Outcome.DONE:
             system.done += 1
         elif outcome == Outcome.CANCELLED:

@@ -49,6 +49,7 @@ class SystemLife:
     cancel_by: float | None = None
     progress: list[Any] | None = None
     notices: list[str] = field(default_factory=list)
+    idle_noticed: bool = False
     told: tuple[int, ...] = ()
     view_at: float = -1e9
     accepted: bool = False

@@ -14,6 +14,7 @@ find everybody else behind it.
 
 from __future__ import annotations
 
+import bisect
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -66,9 +67,13 @@ class SystemQueue:
         queue = self.by_class.get(task_class.number)
         if queue is None:
             queue = self.by_class[task_class.number] = ClassQueue(task_class)
-            self.order.append(queue)
-            self.order.sort(key=lambda queue: -queue.task_class.priority)
+            bisect.insort_right(self.order, queue, key=_urgency)
         return queue
+
+    def drop(self, queue: ClassQueue) -> None:
+        """Forget the queue of a class that is drained; its next task makes it again."""
+        del self.by_class[queue.task_class.number]
+        self.order.remove(queue)
 
     def charge(self, task_class: TaskClass, count: int) -> None:
         """Advance the virtual time by what `count` tasks are expected to take."""
@@ -143,6 +148,10 @@ class FairQueue:
         if queue is None:
             queue = self.systems[record.number] = SystemQueue(record, 0.0)
         return queue
+
+
+def _urgency(queue: ClassQueue) -> int:
+    return -queue.task_class.priority
 
 
 def _virtual_time(queue: SystemQueue) -> float:

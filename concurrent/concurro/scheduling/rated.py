@@ -159,7 +159,7 @@ class RatedScheduler(Component):
         """
         blocked = False
         send_ahead = True
-        while True:
+        while self._idle or send_ahead:
             picked = self._queue.pick()
             if picked is None:
                 break
@@ -244,6 +244,8 @@ class RatedScheduler(Component):
                 lease(task, slave.id)
                 leased += 1
         system.charge(task_class, leased)
+        if not tasks:
+            system.drop(queue)
         self._rate(slave)
 
     def _take_back_from_busy(self, now: float) -> None:

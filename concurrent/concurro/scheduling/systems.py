@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 CANCEL_PATIENCE = 5.0
 """How long a host may take for `gather_result` after a cancel [s]."""
 
+IDLE_PATIENCE = 2.0
+"""After how long a system without any slave is told so [s]."""
+
 EVENT_PERIOD = 0.25
 """How often counts go to applications that follow a system [s]."""
 
@@ -339,9 +342,6 @@ class SystemTable:
         if life is None or life.ended_at is not None:
             self._acknowledge(leases)
             return
-        for entry in entries:
-            if entry[3]:
-                self._commands.append(OfferBlobs(("slave", entry[4]), entry[3], number))
         life.flow.add(entries, leases)
 
     def cluster_changed(self, now: float) -> None:
@@ -371,7 +371,7 @@ class SystemTable:
             must_pull = not record.open and not flow.finished
             if room * 4 < self._window(record) and not must_pull:
                 room = 0
-            if life.cancel_by is not None:
+            if life.cancel_by is not None or (record.open_bytes >= BYTE_WINDOW and record.open):
                 room = 0
         ready = flow.next_input(now, room, must_pull=must_pull)
         if ready is None:
@@ -407,8 +407,18 @@ class SystemTable:
             return
         if life.orphan_since is not None and now - life.orphan_since > self._grace:
             self.cancel(life.record.system_id, f"its application was gone for {self._grace:g} s", now)
+        self._notice_idleness(life, now)
         counts = count_tasks(life.record)
         if life.followers and tuple(counts.values()) != life.told:
+            self._tell(life, now)
+
+    def _notice_idleness(self, life: SystemLife, now: float) -> None:
+        """Tell followers once that nothing can run: silence would look like work."""
+        if life.idle_noticed or self._core.slaves or not life.record.open:
+            return
+        if now - life.submitted_at > IDLE_PATIENCE:
+            life.idle_noticed = True
+            life.notices.append(f"{len(life.record.open)} tasks wait: no slave is connected to the master")
             self._tell(life, now)
 
     # Ends
@@ -520,7 +530,8 @@ class SystemTable:
     def _follow(self, life: SystemLife, peer: Hashable, token: int, *, owner: bool) -> None:
         life.followers.add(peer)
         life.told = ()
-        if owner:
+        if owner or (life.owner is None and not life.options.get("detach")):
+            # Whoever attaches to an orphan keeps it alive: its application is back, perhaps.
             life.owner = peer
             life.orphan_since = None
         body = [token, life.record.number, life.record.system_id, None, None]

@@ -40,7 +40,7 @@ class Application(Control):
         self.core = ApplicationCore(self.packer, self.send, "alice", lambda: f"plain-{next(ids)}")
         self.core.use_transfer(BlobTransfer(self.store, lambda kind, body, frames: self.send(kind, body)))
         self.credit = credit
-        self.core.joined(credit)
+        self.core.joined(credit, 1 << 26)
 
     def send(self, kind, body):
         self.sent.append((kind, body))
@@ -134,7 +134,7 @@ def test_what_was_wished_before_the_connection_is_sent_with_it():
     question = application.request("status", [])
     assert application.take() == []
 
-    application.core.joined(10)
+    application.core.joined(10, 1 << 26)
 
     assert [kind for kind, _ in application.take()] == [Kind.SUBMIT, Kind.REQUEST]
     assert not handle.done()
@@ -201,7 +201,7 @@ def test_a_cancel_while_the_connection_is_lost_is_sent_with_the_next(application
     application.core.lost("for a test")
 
     handle.cancel()
-    application.core.joined(10)
+    application.core.joined(10, 1 << 26)
 
     assert [kind for kind, _ in application.take()] == [Kind.ATTACH, Kind.CANCEL_SYSTEM]
 
@@ -212,7 +212,7 @@ def test_a_cancel_of_what_was_never_sent_ends_it_at_once():
     handle = application.submit()
 
     handle.cancel()
-    application.core.joined(10)
+    application.core.joined(10, 1 << 26)
 
     assert handle.cancelled()
     assert application.take() == []
@@ -243,7 +243,7 @@ def test_a_system_that_was_accepted_is_attached_to_after_a_lost_connection(appli
     handle = application.submitted()
     application.core.lost("for a test")
 
-    application.core.joined(10)
+    application.core.joined(10, 1 << 26)
     ((token, system_id),) = application.take(Kind.ATTACH)
     application.hear(Kind.SUBMITTED, token, 5, system_id, None, None)
     application.end("after all", number=5)
@@ -256,7 +256,7 @@ def test_a_system_that_was_not_accepted_is_submitted_again(application):
     application.core.lost("for a test")
     application.take()
 
-    application.core.joined(10)
+    application.core.joined(10, 1 << 26)
 
     assert len(application.take(Kind.SUBMIT)) == 1
 
@@ -517,7 +517,7 @@ def test_tasks_that_were_not_sent_survive_a_lost_connection():
     application.core.lost("cut")
     future = application.push(Number(0))
     application.core.lost("cut again")
-    application.core.joined(10)
+    application.core.joined(10, 1 << 26)
 
     application.open()
     application.done(1, 0)
@@ -530,7 +530,7 @@ def test_tasks_pushed_after_a_lost_connection_belong_to_a_new_system(application
     application.open()
     before = application.core.plain.system_id
     application.core.lost("cut")
-    application.core.joined(10)
+    application.core.joined(10, 1 << 26)
 
     future = application.push(Number(1))
     application.open()
@@ -548,7 +548,7 @@ def test_a_part_that_arrives_after_a_lost_connection_consumes_nothing_new(applic
     application.hear(Kind.IN, 7, 1, 0.0, [large], 0, 0, None, None)
     old = application.take()
     application.core.lost("cut")
-    application.core.joined(10)
+    application.core.joined(10, 1 << 26)
     future = application.push(Number(1))
     application.open()
     other = [0, 0, *application.far.dumps(bytes(LARGE + 1)), "north", 1, 1]

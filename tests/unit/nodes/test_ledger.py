@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from concurro.errors import InvalidTaskError, NotPicklableError, TaskCancelled, TaskTimeout, WorkerLost
@@ -57,7 +59,7 @@ def test_gives_no_more_than_the_limit_and_counts_on(ledger):
     for number in range(5):
         ledger.add(Number(number))
 
-    counts = [(ledger.take(2)[0], ledger.waiting) for _ in range(3)]
+    counts = [(ledger.take_within(2, 1 << 30)[0], ledger.waiting) for _ in range(3)]
 
     assert counts == [(0, 3), (2, 1), (4, 0)]
     assert ledger.waiting_bytes == 0
@@ -66,9 +68,9 @@ def test_gives_no_more_than_the_limit_and_counts_on(ledger):
 def test_keeps_a_class_until_a_task_of_it_leaves(ledger):
     ledger.add(Number(0))
 
-    assert ledger.take(0) == (0, [], [])
+    assert ledger.take_within(0, 1 << 30) == (0, [], [])
 
-    _, classes, entries = ledger.take(1)
+    _, classes, entries = ledger.take_within(1, 1 << 30)
     assert len(classes) == len(entries) == 1
 
 
@@ -104,7 +106,7 @@ def test_counts_the_bytes_that_wait_large_parts_included(ledger):
     ledger.add(Number(2))
     assert ledger.waiting_bytes > LARGE
 
-    ledger.take(2)
+    ledger.take_within(2, 1 << 30)
 
     assert 0 < ledger.waiting_bytes < 1000
 
@@ -184,3 +186,28 @@ def test_knows_the_numbers_of_its_open_tasks(ledger):
     assert ledger.number_of("job:1") is None
     with pytest.raises(ValueError, match="another system"):
         ledger.number_of("other:0")
+
+
+def test_takes_no_more_bytes_than_may_be_on_their_way(ledger):
+    for size in (600, 600, 600):
+        ledger.add(Padded(size))
+
+    first = [len(ledger.take_within(10, 1500)[2]) for _ in range(2)]
+    ledger.settle([0, 0, pickle.dumps(1), None, "north", 1, 5])
+    then = len(ledger.take_within(10, 1500)[2])
+
+    assert (first, then, ledger.waiting) == ([2, 0], 1, 0)
+
+
+def test_a_single_task_may_be_larger_than_all_that_may_be_on_its_way(ledger):
+    ledger.add(Padded(5000))
+
+    assert len(ledger.take_within(10, 100)[2]) == 1
+
+
+class Padded(Task):
+    """A task of about `size` bytes."""
+
+    def __init__(self, size):
+        super().__init__("padded")
+        self.padding = "x" * size

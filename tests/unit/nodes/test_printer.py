@@ -119,7 +119,7 @@ def test_a_program_without_console_or_with_a_narrow_one_goes_on(printer, monkeyp
 
 
 def test_close_writes_what_waits(capsys):
-    printer = Printer(lambda system, number: "")  # noqa: ARG005
+    printer = Printer(lambda system, number: "")
     printer.show([entry("last words\n")])
 
     printer.close()

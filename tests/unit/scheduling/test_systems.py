@@ -244,16 +244,9 @@ def test_cancels_of_a_host_reach_the_slave(master):
     assert master.core.take_commands().orders["north"].kills == [lease]
 
 
-def test_blobs_of_tasks_and_results_are_offered(master):
+def test_blobs_of_tasks_are_offered(master):
     master.join()
     master.start()
     master.pass_time()
     master.out(1, classes=[task_class()], tasks=[[0, b"", LARGE]])
     assert OfferBlobs(HOST, LARGE, 1) in master.take()
-    master.pass_time()
-    (lease,) = master.core.slaves["north"].leases
-
-    master.core.results("north", [[lease, 0, b"", LARGE, 1]])
-    master.pass_time()
-
-    assert master.take(OfferBlobs) == [OfferBlobs(("slave", "north"), LARGE, 1)]
