@@ -107,9 +107,9 @@ class Peer:
         log.warning("bad message from %s: %s", self.id or self.link.peer, error, exc_info=unforeseen)
         unknown = self.sender is Sender.STRANGER or self.session.received == 0
         if not self.closed and (self._faults >= PROTOCOL_ERROR_LIMIT or unknown):
-            self.closed = True
-            self.link.close()
-            self.on_closed(f"protocol errors, the last: {error}")
+            reason = f"protocol errors, the last: {error}"
+            self.close(reason)  # a link over TCP stays open until the other end hears that
+            self.on_closed(reason)
 
     def _lost(self, reason: str) -> None:
         if not self.closed:

@@ -263,7 +263,10 @@ class StreamListener:
             self._on_link(link)
 
     def _rest(self) -> None:
-        """Accept nobody for a while: who waits stays readable and would keep the loop busy."""
+        """Accept nobody for a while.
+
+        Who waits stays readable, and would keep the loop busy.
+        """
         log.warning("cannot accept a connection on %s: out of file descriptors", self._path)
         self._loop.unwatch(self._socket.fileno())
         self._loop.after(_REST, self._go_on)
@@ -315,7 +318,10 @@ def remove_stale(path: str) -> None:
 
 
 def _unconnected() -> socket.socket:
-    """Return a socket that never waits: a listener that is stopped would keep us for ever."""
+    """Return a socket that never waits.
+
+    A listener that is stopped would keep us for ever.
+    """
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 
 
