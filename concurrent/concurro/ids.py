@@ -256,7 +256,7 @@ class SystemRecord:
         system_id: Its id as people see it.
         name: Class name, for people.
         weight: Its share against other systems.
-        application: Id of the application that submitted it; fair share is between these first.
+        application: Id of the application that submitted it.
         state: Where it stands. Records of ended systems are dropped at the next `tick`.
         generation: Raised when a recovered host emits other tasks than before.
         speculate: Whether straggler copies may run.

@@ -300,7 +300,7 @@ class ILifecycle(Interface):
 
 
 class IMasterService(Interface):
-    """A named service of the master; see `ApplicationNode.service`."""
+    """A named service of the master, for plugins."""
 
     def call(peer_id: str, method: str, arguments: list[Any]) -> Any:
         """Answer one call of a peer.

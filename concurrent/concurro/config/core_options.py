@@ -38,7 +38,7 @@ class MasterTable:
     scheduler = StrOption("rated", "The ITaskScheduler that decides which task runs where.")
     strategy = StrOption("least-loaded", "The ITaskScheduleStrategy that rates slaves.")
     standalone = BoolOption(default=False, documentation="Whether the master runs tasks itself as well.")
-    journal = PathOption("", "A folder; with it, systems survive a restart of the master. Empty for none.")
+    journal = PathOption("", "A folder; with it, systems survive a restart of the master. Not available yet: empty.")
     grace = DurationOption(60.0, "How long a system outlives its application, unless it is detached [s].")
 
 
@@ -51,7 +51,7 @@ class SlaveTable:
     task_manager = StrOption("process-pool", "The ITaskManager that runs tasks.")
     workers = IntOption(0, "How many tasks run at once; 0 for one per usable processor.", minimum=0)
     resources = TableOption({}, "What tasks may require, by name, e.g. { gpu = 1 }.")
-    memory_limit = SizeOption("", 'Memory of a worker beyond which its task is killed, e.g. "2 GiB". Empty for none.')
+    memory_limit = SizeOption("", 'Memory of a worker beyond which its task is killed. Not available yet: empty.')
 
 
 class ApplicationTable:
@@ -69,7 +69,7 @@ class ApplicationTable:
 class SecurityTable:
     """Who may connect."""
 
-    keys = PathOption("", "The folder made by `concurrent keys init`. Empty for none.")
+    keys = PathOption("", "A folder with the keys of peers. Not available yet: empty.")
 
 
 class ComponentsTable:

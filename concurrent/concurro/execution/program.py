@@ -14,8 +14,11 @@ from pathlib import Path
 
 import concurro
 
+# Our own package comes from where the parent has it, whatever else is installed.
 _PROGRAM = (
-    "import sys; sys.path.extend(path for path in {paths!r} if path not in sys.path); from {module} import main; main()"
+    "import sys; sys.path.insert(0, {root!r}); import concurro; del sys.path[0]; "
+    "sys.path.extend(path for path in {paths!r} if path not in sys.path); "
+    "from {module} import main; main()"
 )
 
 
@@ -23,4 +26,4 @@ def python_command(module: str, *arguments: str) -> list[str]:
     """Return the command line that runs `main` of a module."""
     root = str(Path(concurro.__file__).parent.parent)
     paths = [root, *(path for path in sys.path if path and path != root)]
-    return [sys.executable, "-P", "-c", _PROGRAM.format(paths=paths, module=module), *arguments]
+    return [sys.executable, "-P", "-c", _PROGRAM.format(root=root, paths=paths, module=module), *arguments]

@@ -10,6 +10,7 @@ from concurro.interfaces import ITaskManager
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from concurro.config import Config
     from concurro.execution.agent import SlaveAgent
     from concurro.execution.launching import Launcher
     from concurro.execution.managed import ManagedAgent
@@ -33,6 +34,7 @@ def make_agent(
         ComponentError: The task manager cannot be used.
     """
     config = env.config
+    refuse_unavailable(config, "slave.memory_limit", "security.keys")
     workers = int(config["slave.workers"])
     resources = dict(config["slave.resources"])
     if str(config["slave.task_manager"]) == NATIVE:
@@ -57,6 +59,7 @@ def make_standalone_agent(
         ConfigError: `[slave] task_manager` would run tasks in the master's process.
     """
     config = env.config
+    refuse_unavailable(config, "slave.memory_limit")
     manager = str(config["slave.task_manager"])
     if manager != NATIVE:
         message = (
@@ -74,6 +77,18 @@ def make_standalone_agent(
         resources=dict(config["slave.resources"]),
         launcher=launcher,
     )
+
+
+def refuse_unavailable(config: Config, *keys: str) -> None:
+    """Refuse options that are read, but whose feature is not there yet.
+
+    Raises:
+        ConfigError: One is set: going on without it would break what it promises.
+    """
+    for key in keys:
+        if config[key]:
+            message = f"{key} is set, but this version cannot do it yet; leave it empty"
+            raise ConfigError(message, config.origin(key))
 
 
 def _managed(

@@ -211,13 +211,16 @@ class ApplicationNode(Control):
             detach: Whether it goes on when this application leaves.
             ttl: How long the result of a detached system is kept [s].
             weight: Its share against other systems.
-            restarts: How often its host may be started again after it died.
+            restarts: How often its host may be started again after it died; 0 only, as yet.
 
         Raises:
             NotPicklableError: It cannot travel; names the culprit.
             MasterUnreachable: No master answered.
         """
         check_system(system)
+        if restarts:
+            message = "restarts need a master with a journal, which this version does not have yet; leave it 0"
+            raise ValueError(message)
         if weight <= 0:
             message = f"weight must be above 0, got {weight!r}"
             raise ValueError(message)

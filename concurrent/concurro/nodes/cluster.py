@@ -150,14 +150,14 @@ class LocalCluster:
         Raises:
             LookupError: There is no such slave here.
         """
-        process = self._real().take_slave(slave_id)
-        if process is None and self._application.request("remove_slave", [slave_id]).result():
-            return
-        if process is None:
-            known = ", ".join(sorted(slave.id for slave in self.slaves))
+        processes, pids = self._real(), {slave.id: slave.pid for slave in self.slaves}
+        process = processes.take_slave(pids[slave_id]) if slave_id in pids else None
+        if process is not None:
+            process.stop()
+        elif not self._application.request("remove_slave", [slave_id]).result():
+            known = ", ".join(sorted(pids))
             message = f"this cluster started no slave {slave_id!r}; connected: {known}"
             raise LookupError(message)
-        process.stop()
 
     def run(
         self,

@@ -138,7 +138,7 @@ class EmbeddedCluster:
         self._plugins = [str(Path(plugin).absolute()) for plugin in plugins]
         self._folder = ""
         self._master: NodeProcess | None = None
-        self._slaves: dict[str, NodeProcess] = {}
+        self._slaves: list[NodeProcess] = []
         self._lock = threading.Lock()
         self.url = ""
 
@@ -165,9 +165,10 @@ class EmbeddedCluster:
             self._master = NodeProcess("master", config, self._plugins, self._folder)
             self.url = self._master.wait_ready()
             if not inside:
-                starting = [self._start_slave(self._workers) for _ in range(self._count)]
-                for process in starting:
-                    self._slaves[process.wait_ready()] = process
+                for _ in range(self._count):
+                    self._slaves.append(self._start_slave(self._workers))
+                for process in self._slaves:
+                    process.wait_ready()
         except BaseException:
             self.stop()
             raise
@@ -183,21 +184,25 @@ class EmbeddedCluster:
         slave_id = process.wait_ready()
         with self._lock:
             if self._master is not None:
-                self._slaves[slave_id] = process
+                self._slaves.append(process)
                 return slave_id
         process.stop()
         self._check_open()
         return slave_id
 
-    def take_slave(self, slave_id: str) -> NodeProcess | None:
-        """Return the process of a slave and forget it."""
+    def take_slave(self, pid: int) -> NodeProcess | None:
+        """Return the process of a slave and forget it; None when it is not ours."""
         with self._lock:
-            return self._slaves.pop(slave_id, None)
+            for process in self._slaves:
+                if process.pid == pid:
+                    self._slaves.remove(process)
+                    return process
+        return None
 
     def stop(self) -> None:
         """End every node; nothing is left when it returns. Idempotent."""
         with self._lock:
-            slaves, self._slaves = list(self._slaves.values()), {}
+            slaves, self._slaves = self._slaves, []
             master, self._master = self._master, None
         for process in slaves:
             process.stop()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.execution.launching import Launcher
 from concurro.ids import Role, SlaveRecord
 from concurro.interfaces import ITaskScheduler
-from concurro.nodes.agents import make_standalone_agent
+from concurro.nodes.agents import make_standalone_agent, refuse_unavailable
 from concurro.nodes.answers import describe_status, explain
 from concurro.nodes.arrivals import ResultArrivals
 from concurro.nodes.hosts import HOST_CHILD, HostProcesses
@@ -92,6 +92,7 @@ class MasterNode(Node):
 
     def _open(self) -> None:
         config = self.env.config
+        refuse_unavailable(config, "master.journal", "security.keys")
         scheduler = self.env.selected(ITaskScheduler, "master.scheduler")
         self.env.start()
         self._core = SchedulerCore(scheduler, epoch=int(time.time()) & EPOCH_MASK, seed=time.time_ns())
@@ -160,6 +161,9 @@ class MasterNode(Node):
             self._refuse(peer, "protocol", text)
             return
         role = Role(role_name)
+        if role is Role.HOST:
+            self._refuse(peer, "role", "a host is started by its master; it does not dial in")
+            return
         if role in (Role.SLAVE, Role.APPLICATION) and python != python_version():
             text = (
                 f"Python {python} of the {role.value} on {name} does not match Python {python_version()} "

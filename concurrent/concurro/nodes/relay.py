@@ -52,6 +52,7 @@ class BlobRelay:
         self._send = send
         self._holders: dict[bytes, dict[Hashable, None]] = {}
         self._owned: dict[Hashable, set[bytes]] = {}
+        self._wanted: dict[bytes, int] = {}
         self._awaited: dict[tuple[bytes, int], _Awaited] = {}
         self._into_spool = BlobTransfer(spool, self._ask_for_spool)
 
@@ -60,13 +61,16 @@ class BlobRelay:
         owned = self._owned.setdefault(owner, set())
         for _, digest, _ in blobs:
             self._holders.setdefault(digest, {})[peer] = None
-            owned.add(digest)
+            if digest not in owned:
+                owned.add(digest)
+                self._wanted[digest] = self._wanted.get(digest, 0) + 1
 
     def drop(self, owner: Hashable) -> None:
         """Forget the blobs of an owner."""
-        digests = self._owned.pop(owner, set())
-        for digest in digests:
-            if not any(digest in others for others in self._owned.values()):
+        for digest in self._owned.pop(owner, ()):
+            self._wanted[digest] -= 1
+            if not self._wanted[digest]:
+                del self._wanted[digest]
                 self._holders.pop(digest, None)
         self._spool.release(owner)
 

@@ -1,0 +1,30 @@
+"""What is not there yet is refused, not ignored."""
+
+import pytest
+
+from concurro import ConfigError, MasterNode, SlaveNode, TaskSystem
+from concurro.nodes.application import ApplicationNode
+
+
+@pytest.mark.parametrize("setting", [{"master.journal": "/nowhere/journal"}, {"security.keys": "/nowhere/keys"}])
+def test_a_master_refuses_an_option_that_it_could_not_honour(setting):
+    master = MasterNode({"master.listen": "ipc:///nowhere/master", **setting})
+
+    with pytest.raises(ConfigError, match=rf"{next(iter(setting))} is set, but"):
+        master.start()
+
+
+def test_a_slave_refuses_a_limit_that_it_could_not_keep():
+    slave = SlaveNode({"slave.memory_limit": "1 GiB"})
+
+    with pytest.raises(ConfigError, match=r"slave\.memory_limit is set, but"):
+        slave.start()
+
+
+def test_restarts_are_refused_at_submission():
+    application = ApplicationNode("ipc:///nowhere/master")
+
+    with pytest.raises(ValueError, match="restarts need a master with a journal"):
+        application.submit(TaskSystem(), restarts=1)
+
+    application.close()
