@@ -228,7 +228,7 @@ class MasterNode(Node):
         slave = SlaveRecord(slave_id, host, int(facts["workers"]), facts.get("resources"))
         self._core.slave_joined(slave)
         self._table.cluster_changed(self.loop.now())
-        log.info("slave %s joined with %d workers", slave_id, slave.workers)
+        log.info("slave %s joined: workers=%d", slave_id, slave.workers)
 
     def _slave_left(self, slave_id: str, reason: str) -> None:
         log.info("slave %s left: %s", slave_id, reason)

@@ -121,7 +121,7 @@ class SlaveNode(Node):
         peer.on_message = self._take
         peer.on_closed = self._lost
         self.slave_id = str(welcome[1])
-        log.info("joined the master at %s as %s", self._master, self.slave_id)
+        log.debug("joined the master at %s as %s", self._master, self.slave_id)
         self._agent.set_slave_id(self.slave_id)
         self._agent.announce()
         self.on_joined(self.slave_id)

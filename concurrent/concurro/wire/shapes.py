@@ -166,7 +166,9 @@ def record(*fields: tuple[str, Shape], needed: int | None = None, exact: bool = 
         exact: Whether more than these are refused. Else a later version's are ignored.
     """
     least = len(fields) if needed is None else needed
-    size = f"{least} fields or more" if not exact else f"{least} to {len(fields)} fields"
+    size = f"{least} fields" if least == len(fields) else f"{least} to {len(fields)} fields"
+    if not exact:
+        size = f"{least} fields or more"
 
     def shape(value: Any) -> str:
         if type(value) is not list or len(value) < least or (exact and len(value) > len(fields)):
