@@ -230,7 +230,8 @@ def test_another_service_is_not_taken_for_a_master(turner, dial):
     assert "something else" in str(caller.errors[0])
 
 
-def test_a_master_that_answers_nonsense_is_given_up(turner, dial, serve, url):
+def test_a_master_that_answers_nonsense_is_given_up(turner, dial, serve, url, monkeypatch):
+    monkeypatch.setattr(peer_module, "HELLO_PATIENCE", 0.05)
     master = serve(url, Kind.LEASES, ["nonsense"])
 
     caller = dial(master.url, patience=0.1)
