@@ -302,7 +302,10 @@ class SlaveAgent:
             self.blobs.put(memoryview(part).toreadonly(), ("worker", link.id), digest)
 
     def _learning(self) -> SlaveCore:
-        """Return the core, which is about to learn something: the next flush asks what follows."""
+        """Return the core, which is about to learn something.
+
+        The next flush asks what follows.
+        """
         self._touched = True
         return self.core
 

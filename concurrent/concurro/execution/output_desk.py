@@ -1,4 +1,4 @@
-"""Whose output it is: the agent's desk for everything that its workers print.
+"""Whose output it is: the agent's desk for what its workers print.
 
     worker                              desk                              master
       | SPEAKS lease, name ----------->  |

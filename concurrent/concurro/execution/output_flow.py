@@ -40,7 +40,10 @@ Entry = list[object]
 
 
 class OutputFlow:
-    """The output of one process between its pipes and its reader. Not thread-safe."""
+    """The output of one process between its pipes and its reader.
+
+    Not thread-safe.
+    """
 
     def __init__(self) -> None:
         self._head: list[tuple[int, bytes]] = []

@@ -389,10 +389,6 @@ class SlaveCore:
             message = f"not quiet: {left}"
             raise AssertionError(message)
 
-    def worker_count(self) -> int:
-        """Return how many workers can run tasks now."""
-        return sum(worker.state is WorkerState.READY for worker in self._workers.values())
-
     @property
     def slots(self) -> int:
         """How many tasks can run at once."""

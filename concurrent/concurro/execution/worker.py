@@ -193,7 +193,10 @@ class Worker:
             self._wait_until_heard()
 
     def _wait_until_heard(self) -> None:
-        """Wait until the agent has read the pipes; what else arrives is served later."""
+        """Wait until the agent has read the pipes.
+
+        What else arrives is served later.
+        """
         self._voice.used = self._told_speaker = False
         while True:
             frames = self._receive()

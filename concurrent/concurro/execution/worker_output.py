@@ -22,7 +22,7 @@ _LAST_SIZE = 2000
 
 
 class ProcessOutput:
-    """The output of one process: its latest bytes, and what is to be told of it.
+    """The output of one process: its latest bytes, and what is untold.
 
     Args:
         loop: Where the pipes are watched.
