@@ -194,7 +194,7 @@ def test_output_of_a_running_task_arrives_within_a_second(shared_cluster, capfd,
         shown += capfd.readouterr().out
         return "at the gate" in shown
 
-    wait_until(lambda: (tmp_path / "trace").exists(), 10, "the task to run")
+    wait_until((tmp_path / "trace").exists, 10, "the task to run")
     begun = time.monotonic()
     wait_until(arrived, 1.0, "its output")
     took = time.monotonic() - begun
