@@ -60,9 +60,9 @@ class Printer:
                 if self._size + len(text) > QUEUE_LIMIT:
                     self._dropped += len(text)
                     continue
-                text = self._notice() + text
-                self._queue.append((stream, text))
-                self._size += len(text)
+                shown = self._notice() + text
+                self._queue.append((stream, shown))
+                self._size += len(shown)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_all, name="concurro-output", daemon=True)
                 self._thread.start()
