@@ -31,6 +31,7 @@ from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
 from concurro.wire.blobs import BlobStore
 from concurro.wire.importing import refuse_while_importing
+from concurro.wire.messages import Farewell
 from concurro.wire.payload import Packer
 from concurro.wire.transfer import BlobTransfer
 from concurro.wire.travelling import Travelling
@@ -402,11 +403,12 @@ class ApplicationNode(Control):
         self._joined.set()
 
     def _lost(self, reason: str) -> None:
+        farewell = self._peer.farewell if self._peer is not None else ""
         self._peer = None
         with self._lock:
             self._core.lost(reason)
             self._room.notify_all()
-        if reason.startswith("the master "):
+        if farewell in (Farewell.STOPPED, Farewell.FAILED):
             self._fail(MasterUnreachable(f"{reason} ({self._master})"))
         else:
             self._dial()

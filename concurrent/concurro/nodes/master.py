@@ -40,7 +40,7 @@ from concurro.scheduling.systems import (
 )
 from concurro.transport.addresses import Listener
 from concurro.wire.blobs import BlobStore
-from concurro.wire.messages import PROTOCOL, Kind, Message
+from concurro.wire.messages import PROTOCOL, Farewell, Kind, Message
 from concurro.wire.schema import Sender
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class MasterNode(Node):
             if timer is not None:
                 timer.cancel()
         for peer in [*self._peers.values(), *self._strangers]:
-            peer.close(reason)
+            peer.close(reason, Farewell.STOPPED if fault is None else Farewell.FAILED)
         self._listener.close()
         if self._agent is not None:
             self._agent.stop()
@@ -499,7 +499,7 @@ class MasterNode(Node):
             if stalled:
                 peer.session.last_heard = now
             elif peer.session.silent(now):
-                peer.close("silent for too long")
+                peer.close("silent for too long", Farewell.SILENT)
                 self._peer_left(peer, f"silent for {now - peer.session.last_heard:.0f} s")
         self._timer = self.loop.after(CHECK_PERIOD, self._check)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import AddressError, MasterUnreachable, ProtocolError, RefusedError
 from concurro.transport.addresses import connect
-from concurro.wire.messages import PROTOCOL, Kind, Message
+from concurro.wire.messages import PROTOCOL, Farewell, Kind, Message
 from concurro.wire.schema import Sender, check_message
 from concurro.wire.session import HEARTBEAT_PERIOD, Session
 
@@ -54,6 +54,7 @@ class Peer:
         on_closed: Called once with a reason when the session ends from the other side.
         id: What the owner calls the peer; any hashable.
         sender: What it is, which decides what it may send.
+        farewell: The code of its GOODBYE, known when `on_closed` is called; empty when it said none.
     """
 
     def __init__(self, loop: Loop, link: Link, sender: Sender = Sender.STRANGER) -> None:
@@ -64,6 +65,7 @@ class Peer:
         self.sender = sender
         self.session = Session(loop.now())
         self.closed = False
+        self.farewell = ""
         self._loop = loop
         self._faults = 0
         link.on_message = self._frames
@@ -79,10 +81,10 @@ class Peer:
         if self.session.heartbeat_due(self._loop.now()):
             self.send(Kind.HEARTBEAT, [])
 
-    def close(self, reason: str = "") -> None:
+    def close(self, reason: str = "", code: Farewell = Farewell.LEFT) -> None:
         """Say goodbye and close. Idempotent; `on_closed` is not called."""
         if not self.closed:
-            self.send(Kind.GOODBYE, [reason])
+            self.send(Kind.GOODBYE, [reason, code.value])
             self.closed = True
             self.link.close()
 
@@ -95,7 +97,8 @@ class Peer:
                 return
             check_message(message, self.sender)
             if message.kind == Kind.GOODBYE:
-                self._lost(str(message.body[0] if message.body else "") or "the other end said goodbye")
+                reason, self.farewell = [*message.body, "", ""][:2]
+                self._lost(reason or "the other end said goodbye")
                 return
             self.on_message(message)
         except Exception as error:  # noqa: BLE001 - whatever a message of one peer leads to, the others go on
@@ -108,7 +111,7 @@ class Peer:
         unknown = self.sender is Sender.STRANGER or self.session.received == 0
         if not self.closed and (self._faults >= PROTOCOL_ERROR_LIMIT or unknown):
             reason = f"protocol errors, the last: {error}"
-            self.close(reason)  # a link over TCP stays open until the other end hears that
+            self.close(reason, Farewell.PROTOCOL)  # a link over TCP stays open until the other end hears that
             self.on_closed(reason)
 
     def _lost(self, reason: str) -> None:

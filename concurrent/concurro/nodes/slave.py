@@ -17,6 +17,7 @@ from concurro.ids import Role
 from concurro.nodes.agents import make_agent
 from concurro.nodes.node import Node
 from concurro.nodes.peer import Dialer, Peer, keep_beating
+from concurro.wire.messages import Farewell
 from concurro.wire.session import SILENCE_LIMIT
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class SlaveNode(Node):
         if self._dialer is not None:
             self._dialer.stop()
         if self._peer is not None:
-            self._peer.close("the slave was stopped")
+            self._peer.close("the slave was stopped", Farewell.STOPPED)
         if self._agent is not None:
             self._agent.stop()
         self.env.stop()
@@ -165,6 +166,6 @@ class SlaveNode(Node):
             if stalled:
                 peer.session.last_heard = now
             elif peer.session.silent(now, 3 * SILENCE_LIMIT):
-                peer.close("silent for too long")
+                peer.close("silent for too long", Farewell.SILENT)
                 self._lost("silent for too long")
         self._timer = self.loop.after(CHECK_PERIOD, self._check)

@@ -31,7 +31,7 @@ Two layouts appear in many messages:
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 import msgpack
@@ -58,7 +58,7 @@ class Kind(IntEnum):
     HELLO = 1  # [protocol, python "3.11", role, session id, known epoch, received seq, name, facts {}]
     WELCOME = 2  # [epoch, peer id, received seq, task credit, byte credit, facts {}]
     REFUSED = 3  # [code, text]
-    GOODBYE = 4  # [reason]
+    GOODBYE = 4  # [reason, code]; code is a `Farewell`
     HEARTBEAT = 5  # []
     CREDIT = 6  # [tasks, bytes]: as many more may be sent
 
@@ -108,6 +108,16 @@ class Kind(IntEnum):
     BLOB_GET = 80  # [digest, size, offset, length]
     BLOB_CHUNK = 81  # [digest, size, offset], and the bytes as frame 1
     BLOB_MISSING = 82  # [digest, size]
+
+
+class Farewell(StrEnum):
+    """Why one end says GOODBYE."""
+
+    LEFT = "left"  # it may come back
+    STOPPED = "stopped"  # the node was stopped on purpose
+    FAILED = "failed"  # the node ended with an error
+    SILENT = "silent"  # the other end was not heard for too long
+    PROTOCOL = "protocol"  # the other end sends nonsense
 
 
 class BlobPurpose(IntEnum):

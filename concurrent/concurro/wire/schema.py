@@ -215,7 +215,7 @@ SCHEMA: dict[int, Rule] = {
         ),
     ),
     Kind.REFUSED: Rule(_MASTER, record(("code", text), ("text", text))),
-    Kind.GOODBYE: Rule(_KNOWN, record(("reason", text), needed=0)),
+    Kind.GOODBYE: Rule(_KNOWN, record(("reason", text), ("code", text), needed=0)),
     Kind.HEARTBEAT: Rule(_KNOWN, record()),
     Kind.CREDIT: Rule(_KNOWN, record(("tasks", count), ("bytes", count))),
     Kind.SLAVE_STATE: Rule(
