@@ -42,6 +42,11 @@ class Exit(Task):
         raise SystemExit(0)
 
 
+class Interrupted(Task):
+    def __call__(self):
+        raise KeyboardInterrupt
+
+
 class TouchTwice(Task):
     """Fails at the first attempt only; a file is the witness."""
 
@@ -182,6 +187,12 @@ def test_sys_exit_is_a_failure(manager):
     assert error.type_name == "SystemExit"
 
 
+def test_a_keyboard_interrupt_in_a_worker_is_a_failure(concurrent_manager):
+    _, error = outcome_of(concurrent_manager, Interrupted("interrupted"))
+
+    assert error.type_name == "KeyboardInterrupt"
+
+
 def test_tries_again_as_often_as_the_task_allows(manager, tmp_path):
     result, error = outcome_of(manager, TouchTwice(tmp_path / "witness", max_retries=1))
 
@@ -238,6 +249,46 @@ def test_stopping_twice_is_harmless(manager):
     manager.stop()
 
     manager.stop()
+
+
+def test_runs_tasks_of_a_known_class_after_it_was_started_again(manager):
+    outcome_of(manager, Square(3))
+
+    manager.stop()
+    manager.start()
+
+    assert outcome_of(manager, Square(4)) == (16, None)
+
+
+def test_started_again_it_knows_nothing_of_the_tasks_before(concurrent_manager, tmp_path):
+    stuck = [Wait(tmp_path / "go") for _ in range(3)]
+    for task in stuck:
+        concurrent_manager.push_task(task)
+    wait_for_file(tmp_path / "go.started")
+    concurrent_manager.stop()
+    ended = [concurrent_manager.get_results_queue().get_nowait() for _ in stuck]
+
+    concurrent_manager.start()
+    result, error = outcome_of(concurrent_manager, Square(3))
+    (tmp_path / "go").touch()
+
+    assert (result, error) == (9, None)
+    assert {type(error) for _, _, error in ended} == {TaskCancelled}
+    assert {task.attempt for task in stuck} <= {0, 1}
+
+
+@pytest.mark.parametrize("raised", [SystemExit(1), KeyboardInterrupt(), ValueError("its own")], ids=repr)
+def test_a_task_finished_that_raises_costs_no_other_task(concurrent_manager, caplog, raised):
+    def raise_it(task, result, error):
+        raise raised
+
+    concurrent_manager.task_finished = raise_it
+
+    first = outcome_of(concurrent_manager, Square(3))
+    second = outcome_of(concurrent_manager, Square(4))
+
+    assert (first, second) == ((9, None), (16, None))
+    assert [type(record.exc_info[1]) for record in caplog.records] == [type(raised)] * 2
 
 
 def test_calls_task_finished_once_per_task_before_it_is_queued(manager):

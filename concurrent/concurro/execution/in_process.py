@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,10 @@ def run_here(task: Task, slave_id: str) -> tuple[Any, TaskError | None]:
 
     It is tried again as often as its `max_retries` says.
 
-    Sets `slave_id`, `attempt` and `duration` of the task. Raises nothing that the task raises,
-    but for KeyboardInterrupt in the main thread, where it is the user's.
+    Sets `slave_id`, `attempt` and `duration` of the task. Nothing else that the task raises is raised.
+
+    Raises:
+        KeyboardInterrupt: In the main thread, where it is the user's.
     """
     task.slave_id = slave_id or None
     while True:
@@ -33,7 +37,11 @@ def run_here(task: Task, slave_id: str) -> tuple[Any, TaskError | None]:
 
 
 def attempt_here(task: Task) -> tuple[Any, BaseException | None]:
-    """Call a task once and clean up; return result and what it raised."""
+    """Call a task once and clean up; return result and what it raised.
+
+    Raises:
+        KeyboardInterrupt: In the main thread, where it is the user's. The task has cleaned up.
+    """
     raised: BaseException | None = None
     result = None
     try:
@@ -43,8 +51,22 @@ def attempt_here(task: Task) -> tuple[Any, BaseException | None]:
     try:
         task.clean_up()
     except BaseException as error:  # noqa: BLE001 - code of users, which may raise anything
-        raised = raised or error
+        raised = error if raised is None or is_users_interrupt(error) else raised
+    if is_users_interrupt(raised):
+        raise raised
     return (None, raised) if raised is not None else (result, None)
+
+
+def is_users_interrupt(error: BaseException | None) -> bool:
+    """Say whether somebody pressed Ctrl-C, as far as can be known.
+
+    Only the main thread hears it, and not in a node: its own handler takes the signal.
+    """
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
 
 
 def error_of(task: Task, raised: BaseException) -> TaskError:

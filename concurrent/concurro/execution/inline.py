@@ -49,9 +49,14 @@ class InlineTasks(PooledTasks):
         Raises:
             InvalidTaskError: It is not a usable task.
             ClosedError: The manager takes nothing.
+            KeyboardInterrupt: The user's; the task is final, as cancelled.
         """
         task_id = self._admit(task)
-        result, error = run_here(task, self.identity)
+        try:
+            result, error = run_here(task, self.identity)
+        except KeyboardInterrupt:
+            self._finish(task_id, None, self._cancelled(task_id, "interrupted"))
+            raise
         self._finish(task_id, result, error)
 
     def cancel(self, task_id: str) -> bool:

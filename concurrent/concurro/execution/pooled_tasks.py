@@ -10,6 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ClosedError, TaskCancelled
+from concurro.execution.in_process import is_users_interrupt
 from concurro.ids import format_task_id
 from concurro.kernel import Component
 from concurro.task import Task, check_task
@@ -108,13 +109,16 @@ class PooledTasks(Component):
                 return False
         try:
             self.task_finished(task, result, error)
-        except Exception:
-            # A subclass may raise anything; the task is final all the same.
+        except BaseException as raised:
+            # A subclass may raise anything, exits included, in a thread that others need.
+            if is_users_interrupt(raised):
+                raise
             self.log.exception("task_finished of %s raised for task %s", type(self).__name__, task_id)
-        with self._changed:
-            self._results.put((task, result, error))
-            del self._open[task_id]
-            self._changed.notify_all()
+        finally:
+            with self._changed:
+                self._results.put((task, result, error))
+                del self._open[task_id]
+                self._changed.notify_all()
         return True
 
     def _cancelled(self, task_id: str, reason: str) -> TaskCancelled:

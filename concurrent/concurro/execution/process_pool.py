@@ -71,11 +71,12 @@ class ProcessPool(PooledTasks):
         return self._num_workers
 
     def start(self) -> None:
-        """Start the workers; they are ready a moment later.
+        """Start the workers; they are ready a moment later. It may be stopped and started again.
 
         Raises:
             NodeStartError: The launcher cannot be executed.
         """
+        self._forget_leases()
         self._loop = Loop()
         self._agent = SlaveAgent(
             self._loop, send=self._heard, workers=self._num_workers, name=self.identity, blobs=self._blobs
@@ -171,6 +172,16 @@ class ProcessPool(PooledTasks):
         if self._post(give_back):
             done.wait()
         return given
+
+    def _forget_leases(self) -> None:
+        """Start with a new agent: it knows no class, and holds no lease."""
+        for task_id, _ in (*self._pushed, *self._records.values()):
+            self._blobs.release(("task", task_id))
+        self._pushed.clear()
+        self._records.clear()
+        self._leases.clear()
+        self._announced.clear()
+        self._returned = []
 
     def _start_fault(self) -> BaseException | None:
         """Return what kept the agent from starting, as its thread noted it."""

@@ -72,6 +72,10 @@ class ThreadPool(PooledTasks):
             self._stopped = True
             self._queue.clear()
             idle = [thread for thread, attempt in self._running.items() if attempt is None]
+            for thread, attempt in list(self._running.items()):
+                if attempt is not None:  # it goes its own way, and holds no place when the pool is started again
+                    attempt.over = True
+                    del self._running[thread]
             watch, self._watch = self._watch, None
             self._work.notify_all()
         self._cancel_open("the task manager was stopped")
