@@ -19,7 +19,7 @@ import uuid
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any, Self
 
-from concurro.errors import ClosedError, InvalidTaskError, MasterUnreachable
+from concurro.errors import ClosedError, ConfigError, InvalidTaskError, MasterUnreachable
 from concurro.ids import ProgressRecord, Role
 from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
@@ -27,6 +27,7 @@ from concurro.nodes.handle import Control, SystemHandle
 from concurro.nodes.peer import Dialer, Peer, keep_beating
 from concurro.nodes.printer import Printer
 from concurro.nodes.waiting import wait_with_progress
+from concurro.scheduling.life import fault_of_options
 from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
 from concurro.wire.blobs import BlobStore
@@ -215,6 +216,7 @@ class ApplicationNode(Control):
             restarts: How often its host may be started again after it died; 0 only, as yet.
 
         Raises:
+            ValueError: `ttl`, `weight` or `restarts` is none that can be kept.
             NotPicklableError: It cannot travel; names the culprit.
             MasterUnreachable: No master answered.
         """
@@ -222,9 +224,9 @@ class ApplicationNode(Control):
         if restarts:
             message = "restarts need a master with a journal, which this version does not have yet; leave it 0"
             raise ValueError(message)
-        if weight <= 0:
-            message = f"weight must be above 0, got {weight!r}"
-            raise ValueError(message)
+        fault = fault_of_options({"ttl": ttl, "weight": weight})
+        if fault:
+            raise ConfigError(fault)
         name = type(system).__qualname__
         handle = SystemHandle(system.system_id, name, self)
         payload, blobs = self._packer.dumps(system, ("system", system.system_id), name)

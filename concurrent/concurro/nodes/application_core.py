@@ -18,7 +18,14 @@ from collections import deque
 from concurrent.futures import InvalidStateError
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import MasterUnreachable, TaskError, UnknownSystemError
+from concurro.errors import (
+    ConfigError,
+    MasterUnreachable,
+    RefusedError,
+    SystemFailedError,
+    TaskError,
+    UnknownSystemError,
+)
 from concurro.ids import ProgressRecord
 from concurro.nodes.ledger import TaskLedger
 from concurro.wire.failures import original
@@ -285,8 +292,7 @@ class ApplicationCore:
             self._drop(submission)
             was_known = submission.acknowledged
             text = f"the master forgot the system, it was probably restarted: {error}" if was_known else error
-            fault = UnknownSystemError(text) if code == "unknown" else MasterUnreachable(text)
-            _end_failed(submission, fault)
+            _end_failed(submission, _refusal(text, code or ""))
             return
         if system_id != submission.system_id:
             # It was asked for by the beginning of its id.
@@ -443,6 +449,17 @@ class ApplicationCore:
             waiting[0].set_result(value)
         else:
             _fail(waiting[0], LookupError(value))
+
+
+def _refusal(text: str, code: str) -> Exception:
+    """Return what a submission that the master refused raises."""
+    if code == "unknown":
+        return UnknownSystemError(text)
+    if code == "options":
+        return ConfigError(text)
+    if code == "blobs":
+        return SystemFailedError(text)
+    return RefusedError(text, code)
 
 
 def _drop_output(entries: list[list[Any]]) -> None:

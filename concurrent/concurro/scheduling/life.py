@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from math import isfinite
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from concurro.ids import Failure, Outcome, SystemRecord, SystemState
@@ -48,6 +49,7 @@ class SystemLife:
     orphan_since: float | None = None
     cancel_by: float | None = None
     progress: list[Any] | None = None
+    client: str = ""
     notices: list[str] = field(default_factory=list)
     idle_noticed: bool = False
     told: tuple[int, ...] = ()
@@ -78,9 +80,9 @@ def count_tasks(record: SystemRecord) -> dict[str, int]:
 def fault_of_options(options: dict[str, Any]) -> str:
     """Say what is wrong with the options of a submission; empty if nothing."""
     weight, ttl = options.get("weight", 1.0), options.get("ttl", DEFAULT_TTL)
-    if not isinstance(weight, int | float) or not isfinite(weight) or weight <= 0:
+    if not isinstance(weight, Real) or not isfinite(weight) or weight <= 0:
         return f"weight must be a number above 0, got {weight!r}"
-    if not isinstance(ttl, int | float) or not ttl >= 0:
+    if not isinstance(ttl, Real) or not ttl >= 0:
         return f"ttl must be 0 seconds or more, got {ttl!r}"
     return ""
 

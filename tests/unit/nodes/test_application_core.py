@@ -11,6 +11,7 @@ import pytest
 from concurro.errors import (
     ClosedError,
     MasterUnreachable,
+    RefusedError,
     SystemFailedError,
     TaskError,
     UnknownSystemError,
@@ -218,13 +219,23 @@ def test_a_cancel_of_what_was_never_sent_ends_it_at_once():
     assert application.take() == []
 
 
-def test_a_refused_submission_fails_with_the_reason(application):
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("options", ValueError),
+        ("blobs", SystemFailedError),
+        ("unknown", UnknownSystemError),
+        ("later", RefusedError),
+        (None, RefusedError),
+    ],
+)
+def test_a_refused_submission_fails_with_the_reason(application, code, error):
     handle = application.submit()
     (body,) = application.take(Kind.SUBMIT)
 
-    application.hear(Kind.SUBMITTED, body[0], 0, "job", "weight must be above 0", "options")
+    application.hear(Kind.SUBMITTED, body[0], 0, "job", "it is not wanted", code)
 
-    with pytest.raises(MasterUnreachable, match="weight must be above 0"):
+    with pytest.raises(error, match="it is not wanted"):
         handle.wait_accepted(0)
 
 
