@@ -181,6 +181,7 @@ class MasterNode(Node):
             peer.id = (role.value, self._counter)
             peer.on_message = lambda message: self._application_message(peer, message)
             self._printed.joined(peer.id, facts)
+            self._table.peer_joined(peer.id, str(facts.get("client_id", "")))
         peer.on_closed = lambda reason: self._peer_left(peer, reason)
         self._peers[peer.id] = peer
         shown = peer.id[1] if role is Role.SLAVE else f"{role.value}-{self._counter}"

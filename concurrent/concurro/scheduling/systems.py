@@ -115,6 +115,7 @@ class SystemTable:
         self._grace = grace
         self._by_number: dict[int, SystemLife] = {}
         self._by_id: dict[str, SystemLife] = {}
+        self._clients: dict[Hashable, str] = {}
         self._past: OrderedDict[str, int] = OrderedDict()  # tasks of systems that were forgotten
         self._counter = 0
         self._commands: list[Any] = []
@@ -249,11 +250,16 @@ class SystemTable:
             self._core.cancel_tasks(life.record, list(life.record.open))
         return True
 
+    def peer_joined(self, peer: Hashable, client: str) -> None:
+        """Note which application a peer is: over a new connection, it is the same."""
+        self._clients[peer] = client
+
     def peer_left(self, peer: Hashable, now: float) -> None:
         """Note that an application is gone.
 
         What it did not detach ends after a grace.
         """
+        self._clients.pop(peer, None)
         for life in list(self._by_number.values()):
             life.followers.discard(peer)
             if life.owner != peer or life.ended_at is not None:
@@ -501,6 +507,7 @@ class SystemTable:
             speculate=bool(options.get("speculate", False)),
         )
         life = SystemLife(record, payload, blobs, options, peer, now, seed)
+        life.client = self._clients.get(peer, "")
         self._by_number[record.number] = life
         self._by_id[system_id] = life
         return life
@@ -530,8 +537,8 @@ class SystemTable:
     def _follow(self, life: SystemLife, peer: Hashable, token: int, *, owner: bool) -> None:
         life.followers.add(peer)
         life.told = ()
-        if owner or (life.owner is None and not life.options.get("detach")):
-            # Whoever attaches to an orphan keeps it alive: its application is back, perhaps.
+        is_back = life.client != "" and life.client == self._clients.get(peer)
+        if owner or (is_back and not life.options.get("detach")):
             life.owner = peer
             life.orphan_since = None
         body = [token, life.record.number, life.record.system_id, None, None]

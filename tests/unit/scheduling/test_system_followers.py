@@ -117,6 +117,45 @@ def test_an_application_that_comes_back_in_time_keeps_its_system():
     assert master.table.find("job").cancel_by is None
 
 
+def test_an_application_that_attaches_over_a_new_connection_keeps_its_system():
+    master = Master(grace=30.0)
+    master.table.peer_joined(ALICE, "the application")
+    master.start()
+    master.table.peer_left(ALICE, master.now)
+
+    master.table.peer_joined(BOB, "the application")
+    master.table.attach(BOB, 9, "job")
+    master.pass_time(100.0)
+
+    assert master.table.find("job").cancel_by is None
+
+
+def test_somebody_who_only_looks_keeps_no_system_alive():
+    master = Master(grace=30.0)
+    master.table.peer_joined(ALICE, "the application")
+    master.start()
+    master.table.peer_left(ALICE, master.now)
+
+    master.table.peer_joined(BOB, "another one")
+    master.table.attach(BOB, 9, "job")
+    master.pass_time(100.0)
+
+    assert master.table.find("job").cancel_by is not None
+
+
+def test_a_system_without_any_slave_is_told_so_once():
+    master = Master()
+    master.start()
+    master.pass_time()
+    master.out(1, classes=[task_class()], tasks=[[0, b"a"]])
+    for _ in range(3):
+        master.pass_time(3.0)
+
+    notices = [notice for event in master.take(Kind.EVENT) for notice in event.body[5]]
+
+    assert notices == ["1 tasks wait: no slave is connected to the master"]
+
+
 def test_a_detached_system_goes_on_without_its_application():
     master = Master(grace=30.0)
     master.start(detach=True)
