@@ -187,3 +187,24 @@ def test_a_cancel_whose_gathering_fails_is_a_failure():
     driver = Driver(failing("gather_result"))
 
     assert driver.give(cancel="no longer wanted")[8][0] == "failed"
+
+
+def test_the_first_failure_of_each_kind_is_told_to_the_application():
+    host = Driver(Job(numbers(4)))
+    host.pull()
+
+    out = host.give([host.failed(0), host.failed(1), host.failed(2, Outcome.LOST)])
+
+    first, second = out[9]["notices"]
+    assert first.startswith("task 'number-0' failed; further failures of this kind are only counted\n")
+    assert "ValueError: wrong" in first
+    assert "task 'number-2' failed" in second
+
+
+def test_a_cancelled_task_is_no_news():
+    host = Driver(Job(numbers(2)))
+    host.pull()
+
+    out = host.give([host.failed(0, Outcome.CANCELLED)])
+
+    assert "notices" not in out[9]
