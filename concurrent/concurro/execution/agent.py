@@ -37,6 +37,7 @@ from concurro.execution.slave_records import (
 )
 from concurro.execution.worker import NUDGE_SIGNAL, Note
 from concurro.execution.worker_link import WorkerLink
+from concurro.execution.worker_notes import check_note
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import Kind, Message
 from concurro.wire.transfer import BlobTransfer
@@ -254,10 +255,27 @@ class SlaveAgent:
         self._desk.remove(link)
         link.close()
         self.blobs.release(("worker", link.id))
-        self._learning().worker_ended(link.id, link.cause or "?", tokens, self._loop.now(), link.output.last_lines())
+        cause = f"{link.cause or '?'}{link.fault}"
+        self._learning().worker_ended(link.id, cause, tokens, self._loop.now(), link.output.last_lines())
+
+    def _take(self, link: WorkerLink, frames: list[Any]) -> None:
+        """Take a message of a worker.
+
+        A task may write on its worker's channel. Nonsense ends the worker, and costs its task only.
+        """
+        try:
+            self._heard(link, frames)
+        except Exception as error:
+            # Whatever one worker's message leads to, the others go on.
+            unforeseen = not isinstance(error, ProtocolError)
+            log.warning("bad message from worker %d: %s", link.id, error, exc_info=unforeseen)
+            link.fault = f", since it sent what no worker sends: {error}"
+            link.shut()
+            self._learning().worker_misbehaves(link.id)
 
     def _heard(self, link: WorkerLink, frames: list[Any]) -> None:  # noqa: C901 - one branch per note
         note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
+        check_note(note, body)
         if note == Note.RESULTS:
             ended, results = body
             for result in results:
@@ -267,7 +285,7 @@ class SlaveAgent:
                 self._desk.reported(link, results[-1][0])
             self._learning().worker_results(link.id, results, ended, self._loop.now())
         elif note == Note.SPEAKS:
-            self._desk.speaks(link, *body)
+            self._speaks(link, *body)
         elif note == Note.BLOB:
             self._take_blob(link, body, frames[1] if len(frames) > 1 else b"")
         elif note == Note.GET:
@@ -284,6 +302,12 @@ class SlaveAgent:
             log.debug("worker %d is replaced: its task changed %s", link.id, body[0])
             self._learning().worker_recycles(link.id, self._loop.now())
 
+    def _speaks(self, link: WorkerLink, lease: int, name: str) -> None:
+        if link.speaker is not None or not self.core.holds(link.id, lease):
+            text = f"lease {lease}, which it does not run, prints"
+            raise ProtocolError(text)
+        self._desk.speaks(link, lease, name)
+
     def _keep_blobs(self, link: WorkerLink, result: list[Any]) -> None:
         for _, digest, _ in result[3]:
             if digest in self.blobs:
@@ -296,6 +320,9 @@ class SlaveAgent:
             self.blobs.put(piece, ("worker", link.id), digest)
             return
         part = link.parts.setdefault(digest, bytearray())
+        if offset != len(part) or offset + len(piece) > size:
+            text = f"bytes {offset} to {offset + len(piece)} of a blob of {size}, after {len(part)}"
+            raise ProtocolError(text)
         part += piece
         if len(part) == size:
             del link.parts[digest]
@@ -382,7 +409,7 @@ class SlaveAgent:
             return
         self._links[worker_id] = link
         self._desk.add(link)
-        link.link.on_message = lambda frames: self._heard(link, frames)
+        link.link.on_message = lambda frames: self._take(link, frames)
         link.link.on_closed = lambda reason: self._channel_closed(link)  # noqa: ARG005 - the launcher knows the cause
         self._launcher.fork_worker(worker_id, link.child_fds)
 

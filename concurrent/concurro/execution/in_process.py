@@ -52,12 +52,12 @@ def attempt_here(task: Task) -> tuple[Any, BaseException | None]:
         task.clean_up()
     except BaseException as error:  # noqa: BLE001 - code of users, which may raise anything
         raised = error if raised is None or is_users_interrupt(error) else raised
-    if is_users_interrupt(raised):
+    if raised is not None and is_users_interrupt(raised):
         raise raised
     return (None, raised) if raised is not None else (result, None)
 
 
-def is_users_interrupt(error: BaseException | None) -> bool:
+def is_users_interrupt(error: BaseException) -> bool:
     """Say whether somebody pressed Ctrl-C, as far as can be known.
 
     Only the main thread hears it, and not in a node: its own handler takes the signal.

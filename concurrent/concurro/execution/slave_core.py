@@ -22,6 +22,7 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from concurro.errors import ProtocolError
 from concurro.execution.ready_queue import ReadyQueue
 from concurro.execution.restarts import WELL_AFTER, Restarts
 from concurro.execution.slave_records import (
@@ -229,17 +230,21 @@ class SlaveCore:
             self._commands.append(StateChanged())
 
     def worker_results(self, worker_id: int, results: list[Entry], ended: bool, now: float) -> None:  # noqa: FBT001 - as it stands in the message
-        """Take results of a worker's oldest chunk; `ended`: its last."""
+        """Take results of a worker's oldest chunk; `ended`: its last.
+
+        Raises:
+            ProtocolError: It was not asked this, or did not run what was not taken back.
+        """
         worker = self._workers.get(worker_id)
         if worker is None:
             return
+        chunk = worker.chunks[0] if worker.chunks else None
+        if chunk is None or not chunk.may_answer(results, ended=ended):
+            message = f"results of {[result[0] for result in results]!r:.100}, which are not what it has to run next"
+            raise ProtocolError(message)
         worker.progress = now
         worker.nudged = False
-        chunk = worker.chunks[0] if worker.chunks else None
         if results:
-            if chunk is None or not _matches(chunk.entries, results):
-                self._kill(worker)  # it answered what it was not asked: a forged or mangled message
-                return
             entries = chunk.entries
             for _ in results:
                 entry = entries.popleft()
@@ -252,7 +257,7 @@ class SlaveCore:
             worker.worked = True
             if not worker.killed:
                 worker.deadline = None
-        if ended and chunk is not None:
+        if ended:
             worker.chunks.popleft()
             if not worker.chunks:
                 self._became_idle(worker)
@@ -264,6 +269,12 @@ class SlaveCore:
             worker.state = WorkerState.ENDING
             worker.deadline = now + ENDING_LIMIT
             worker.worked = True
+
+    def worker_misbehaves(self, worker_id: int) -> None:
+        """Notice that a worker sent nonsense: it must end, and gets nothing more."""
+        worker = self._workers.get(worker_id)
+        if worker is not None:
+            self._kill(worker)
 
     def tokens_taken(self, worker_id: int, count: int, now: float) -> None:
         """Take the answer to `TakeTokens`: the last `count` tasks will not start."""
@@ -347,7 +358,7 @@ class SlaveCore:
             times += [w.started_at + WELL_AFTER for w in self._workers.values() if w.state is WorkerState.READY]
         times += [w.progress + NUDGE_AFTER for w in self._workers.values() if w.may_hold_back()]
         if not self._ready and any(self._may_post(worker) for worker in self._workers.values()):
-            times += [w.progress + STEAL_AFTER for w in self._workers.values() if _has_waiting(w)]
+            times += [w.progress + STEAL_AFTER for w in self._workers.values() if w.has_waiting()]
         return min(times, default=None)
 
     # What is to be done
@@ -393,6 +404,11 @@ class SlaveCore:
     def slots(self) -> int:
         """How many tasks can run at once."""
         return self._wanted
+
+    def holds(self, worker_id: int, lease: int) -> bool:
+        """Say whether a worker was posted a lease and has not reported it."""
+        worker = self._workers.get(worker_id)
+        return worker is not None and any(entry[0] == lease for entry in worker.outstanding())
 
     def current_lease(self, worker_id: int) -> int:
         """Return the lease that a worker runs, as far as is known; 0 for none."""
@@ -477,7 +493,7 @@ class SlaveCore:
     def _steal(self, now: float) -> None:
         if not any(self._may_post(worker) for worker in self._workers.values()):
             return
-        late = [w for w in self._workers.values() if _has_waiting(w) and w.progress + STEAL_AFTER <= now]
+        late = [w for w in self._workers.values() if w.has_waiting() and w.progress + STEAL_AFTER <= now]
         if late:
             self._take_tokens(max(late, key=lambda worker: len(worker.outstanding())))
 
@@ -562,22 +578,6 @@ class SlaveCore:
 
 
 _LIVING = (WorkerState.STARTING, WorkerState.READY)
-
-
-def _matches(entries: deque[Entry], results: list[Entry]) -> bool:
-    if len(results) > len(entries):
-        return False
-    return all(entry[0] == result[0] for entry, result in zip(entries, results, strict=False))
-
-
-def _has_waiting(worker: WorkerRecord) -> bool:
-    """Say whether a task waits behind another, and could be taken back."""
-    return (
-        sum(len(chunk.entries) for chunk in worker.chunks) > 1
-        and not worker.taken
-        and not worker.taking
-        and worker.state is WorkerState.READY
-    )
 
 
 def _quoted(output: str) -> str:

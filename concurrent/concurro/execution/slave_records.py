@@ -175,6 +175,13 @@ class Chunk:
         self.code = code
         self.entries = entries
 
+    def may_answer(self, results: list[Entry], *, ended: bool) -> bool:
+        """Say whether these may be its next results; `ended`: its last ones."""
+        missing = len(self.entries) - len(results)
+        if missing < 0 or (ended and missing):
+            return False
+        return all(entry[0] == result[0] for entry, result in zip(self.entries, results, strict=False))
+
 
 class WorkerState(Enum):
     """Where a worker stands."""
@@ -244,6 +251,15 @@ class WorkerRecord:
     def may_hold_back(self) -> bool:
         """Say whether results of its chunk may wait for the end of a long task."""
         return bool(self.chunks) and len(self.chunks[0].entries) > 1 and not self.nudged
+
+    def has_waiting(self) -> bool:
+        """Say whether a task waits behind another, and could be taken back."""
+        return (
+            sum(len(chunk.entries) for chunk in self.chunks) > 1
+            and not self.taken
+            and not self.taking
+            and self.state is WorkerState.READY
+        )
 
     def take_last(self, count: int) -> list[tuple[TaskCode, Entry]]:
         """Remove the last `count` entries: they will not start. In order."""

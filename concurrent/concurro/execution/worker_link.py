@@ -31,6 +31,7 @@ class WorkerLink:
         child_fds: What the worker's process gets, in the order of `run_worker`; taken over by who forks it.
         closed: Whether the channel has ended: nothing more will come.
         cause: How the process ended, in words; None while it lives.
+        fault: Why it was killed, behind the cause; empty when its channel gave no reason.
         pid: Its process id; 0 before it runs.
         sent: Digests of blobs that it got.
         parts: Blobs of which a part has arrived from it.
@@ -42,6 +43,7 @@ class WorkerLink:
         self.id = worker_id
         self.pid = 0
         self.cause: str | None = None
+        self.fault = ""
         self.closed = False
         self.sent: set[bytes] = set()
         self.parts: dict[bytes, bytearray] = {}

@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -154,6 +155,14 @@ def print_much(lines):
 def close_descriptors():
     os.closerange(3, 65536)
     return "closed"
+
+
+def write_on_the_channel(written):
+    """Speak for the worker, and never return."""
+    for entry in Path("/proc/self/fd").iterdir():
+        if entry.exists() and stat.S_ISSOCK(entry.stat().st_mode):
+            os.write(int(entry.name), written)
+    time.sleep(60)
 
 
 def change_the_process():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from concurro.errors import ProtocolError
 from concurro.execution.restarts import SICK_DEATHS, SICK_PAUSE, WELL_AFTER
 from concurro.execution.slave_core import ENDING_LIMIT
 from concurro.execution.slave_records import StartWorker
@@ -221,14 +224,40 @@ def test_a_busy_worker_that_is_too_many_ends_after_its_task(two):
     assert two.results.keys() == {1, 2}
 
 
-def test_a_worker_that_answers_what_it_was_not_asked_is_killed(one):
-    one.give(lease(1))
+@pytest.mark.parametrize(
+    ("leases", "ended"),
+    [([99], True), ([11], False), ([10, 11, 12], True), ([10], True), ([], True)],
+    ids=["never leased", "not its turn", "too many", "an end before the end", "an end without anything"],
+)
+def test_refuses_an_answer_to_what_the_worker_was_not_asked_and_takes_nothing_of_it(one, leases, ended):
+    one.measure()
+    one.give(lease(10), lease(11))
+    told = set(one.results)
 
-    one.core.worker_results(1, [[77, 0, b"", None, 1]], ended=True, now=one.now)
+    with pytest.raises(ProtocolError):
+        one.core.worker_results(1, [[number, 0, b"value", None, 1] for number in leases], ended, one.now)
     one.step()
 
+    assert set(one.results) == told
+    assert one.core.inventory() == [10, 11]
+
+
+def test_refuses_the_end_of_a_chunk_that_was_never_posted(one):
+    with pytest.raises(ProtocolError):
+        one.core.worker_results(1, [], ended=True, now=one.now)
+
+
+def test_a_worker_that_misbehaves_is_killed_loses_its_task_and_is_replaced(one):
+    one.give(lease(1))
+    one.workers[1].claim()
+
+    one.core.worker_misbehaves(1)
+    one.give(lease(2))
+    one.die(1)
+
     assert one.killed == [1]
-    assert 77 not in one.results
+    assert [(result[0], result[1]) for result in one.results.values()] == [(1, Outcome.LOST)]
+    assert sorted(one.workers) == [2]
 
 
 def test_a_worker_is_started_even_when_nothing_is_to_do(one):

@@ -1,0 +1,72 @@
+"""A task that writes on its worker's channel ends its worker, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import msgpack
+import pytest
+
+from concurro.execution.agent import SlaveAgent
+from concurro.execution.worker import Note
+from concurro.ids import Outcome
+from concurro.transport.framing import pack_single
+from tests.system.execution import tasks
+from tests.system.execution.agent_driver import AgentDriver
+
+FORGED = 2
+"""The lease of the task that writes; that of its neighbour is 1."""
+
+NOTES = {
+    "not a note": 5,
+    "a note that there is not": [42],
+    "a note of the agent": [Note.CHUNK, [], []],
+    "too few fields": [Note.RESULTS, True],
+    "results that are none": [Note.RESULTS, True, 7],
+    "a result without a payload": [Note.RESULTS, True, [[FORGED, 0, "text", None, 1]]],
+    "a result that took no number of seconds": [Note.RESULTS, True, [[FORGED, 0, b"", None, "soon"]]],
+    "a result of somebody else": [Note.RESULTS, True, [[1, 0, b"", None, 1]]],
+    "an end without a result": [Note.RESULTS, True, []],
+    "speaking without a name": [Note.SPEAKS, FORGED, 5],
+    "speaking for somebody else": [Note.SPEAKS, 1, "name"],
+    "a blob without a digest": [Note.BLOB, b"short", 1, 0],
+    "a blob that begins in the middle": [Note.BLOB, bytes(32), 100, 50],
+    "wanting what is no digest": [Note.GET, [7]],
+    "a change of no kind": [Note.RECYCLE, None],
+}
+
+
+@pytest.fixture
+def driver(leaves_nothing_behind):
+    driver = AgentDriver(lambda loop, send: SlaveAgent(loop, send=send, workers=2, name="slave-1"))
+    yield driver
+    driver.close()
+
+
+def assert_costs_its_task_only(driver, written, gate):
+    """Let a task write beside another; prove that the other one, and the agent, go on."""
+    neighbour = driver.lease(tasks.wait_for, gate)
+    driver.turn_until(lambda: os.path.exists(gate + ".started"), "the neighbour to start")  # noqa: PTH110
+    forging = driver.lease(tasks.write_on_the_channel, written)
+
+    outcome, failure = driver.result(forging)
+    with open(gate, "w", encoding="ascii"):  # noqa: PTH123
+        survived = driver.result(neighbour)
+    after = driver.result(driver.lease(tasks.square, 3))
+
+    assert (forging, outcome, failure[0]) == (FORGED, Outcome.LOST, "WorkerLost")
+    assert survived[0] == after[0] == Outcome.DONE
+    assert after[1] == 9
+    return failure[1]
+
+
+@pytest.mark.parametrize("note", NOTES.values(), ids=NOTES.keys())
+def test_a_forged_note_costs_its_task_only_and_says_so(driver, tmp_path, note):
+    message = assert_costs_its_task_only(driver, pack_single(msgpack.packb(note)), str(tmp_path / "go"))
+
+    assert "since it sent what no worker sends" in message
+
+
+@pytest.mark.parametrize("written", [b"garbage" * 10, pack_single(b"\xc1\xc1")], ids=["raw", "framed"])
+def test_garbage_costs_its_task_only(driver, tmp_path, written):
+    assert_costs_its_task_only(driver, written, str(tmp_path / "go"))
