@@ -130,5 +130,5 @@ def test_the_file_in_the_documentation_can_be_used(tmp_path):
 
     config = Config.load(tmp_path, environ={})
 
-    assert (config["slave.workers"], config["slave.memory_limit"]) == (4, 2 * 2**30)
+    assert (config["slave.workers"], config["slave.resources"]) == (4, {"gpu": 1})
     assert config["slave.resources"] == {"gpu": 1}

@@ -1,4 +1,6 @@
-"""Results with large parts: they count once their parts are in the master's spool.
+"""Results with large parts.
+
+They count once their parts are in the master's spool.
 
     RESULTS --> parts? no  --> core
                        yes --> relay.spool --> core       slave lost meanwhile: tried again
@@ -36,7 +38,10 @@ class ResultArrivals:
         self._spooled: set[int] = set()
 
     def take(self, slave_id: str, results: list[list[Any]]) -> None:
-        """Take RESULTS of a slave: `[[lease, outcome, value, blobs, duration ns], ...]`."""
+        """Take RESULTS of a slave.
+
+        `[[lease, outcome, value, blobs, duration ns], ...]`.
+        """
         if not any(result[3] for result in results):
             self._apply(slave_id, results)
             return

@@ -109,7 +109,9 @@ class Peer:
         unforeseen = not isinstance(error, ProtocolError)
         log.warning("bad message from %s: %s", self.id or self.link.peer, error, exc_info=unforeseen)
         unknown = self.sender is Sender.STRANGER or self.session.received == 0
-        if not self.closed and (self._faults >= PROTOCOL_ERROR_LIMIT or unknown):
+        # A fault of our own while we take the master's news: whoever waits for the rest is told at once.
+        ours = unforeseen and self.sender is Sender.MASTER
+        if not self.closed and (self._faults >= PROTOCOL_ERROR_LIMIT or unknown or ours):
             reason = f"protocol errors, the last: {error}"
             self.close(reason, Farewell.PROTOCOL)  # a link over TCP stays open until the other end hears that
             self.on_closed(reason)

@@ -71,7 +71,10 @@ class SystemQueue:
         return queue
 
     def drop(self, queue: ClassQueue) -> None:
-        """Forget the queue of a class that is drained; its next task makes it again."""
+        """Forget the queue of a class that is drained.
+
+        Its next task makes it again.
+        """
         del self.by_class[queue.task_class.number]
         self.order.remove(queue)
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LONGEST_WAIT = 3600.0
+"""A wait is cut here, since pollers take no month [s]; the loop then looks again."""
+
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
 
@@ -184,7 +187,7 @@ class Loop:
         if self._posted or self._requested:
             return 0.0
         if self._timers:
-            delay = max(0.0, self._timers[0][0] - time.monotonic())
+            delay = min(LONGEST_WAIT, max(0.0, self._timers[0][0] - time.monotonic()))
             return delay if timeout is None else min(delay, timeout)
         return timeout
 
