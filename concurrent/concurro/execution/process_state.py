@@ -5,13 +5,30 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # the C functions: the wrappers of `signal` look up an enum member per call
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SIGNALS = tuple(
     int(getattr(_signal, name))
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "SIGPIPE", "SIGPROF")
+    for name in (
+        "SIGINT",
+        "SIGTERM",
+        "SIGHUP",
+        "SIGUSR1",
+        "SIGUSR2",
+        "SIGALRM",
+        "SIGCHLD",
+        "SIGPIPE",
+        "SIGPROF",
+        "SIGURG",
+    )
     if hasattr(_signal, name)
 )
+
+taker_of_signal: Callable[[int], Any] = _signal.getsignal
+"""Says what takes a signal, in 20 ns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +42,12 @@ class ProcessState:
     environment: dict[Any, Any]
     umask: int
     signals: tuple[Any, ...]
+    blocked: frozenset[int]
 
     @classmethod
     def now(cls) -> ProcessState:
         """Return the state of this process."""
-        return cls(_folder(), _environment(), _umask(), _signals())
+        return cls(_folder(), _environment(), _umask(), _signals(), _blocked())
 
     def after_import(self) -> ProcessState:
         """Return the state with the environment as imports have left it."""
@@ -46,6 +64,8 @@ class ProcessState:
             changed.append("the umask")
         if _signals() != self.signals:
             changed.append("signal handlers")
+        if _blocked() != self.blocked:
+            changed.append("the blocked signals")
         if _signal.getitimer(_signal.ITIMER_REAL)[0]:
             changed.append("a running alarm")
         if _has_children():
@@ -72,6 +92,10 @@ def _umask() -> int:
 
 def _signals() -> tuple[Any, ...]:
     return tuple(_signal.getsignal(number) for number in _SIGNALS)
+
+
+def _blocked() -> frozenset[int]:
+    return frozenset(_signal.pthread_sigmask(_signal.SIG_BLOCK, ()))
 
 
 def _has_children() -> bool:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgpack
 
-from concurro.execution.process_state import ProcessState
+from concurro.execution.process_state import ProcessState, taker_of_signal
 from concurro.execution.task_runner import TaskRunner
 from concurro.execution.voice import Voice, text_stream
 from concurro.transport.stream import Channel
@@ -43,7 +43,11 @@ BLOB_PIECE = 4 * 1024 * 1024
 """Bytes of a blob in one message between agent and worker [B]."""
 
 NUDGE_SIGNAL = signal.SIGURG
-"""Asks a worker inside a long task for the results before it; ignored by default elsewhere."""
+"""Asks a worker inside a long task for the results before it.
+
+It is ignored by default, and a program that takes it must expect it at any time. A task may
+take it: from then on results leave at once, and behind the chunk the worker is replaced.
+"""
 
 FLUSH_AFTER = 1_000_000
 """Results wait at most so long for those of the next tasks [ns]."""
@@ -84,7 +88,7 @@ class Worker:
         self._inode = os.fstat(channel.fileno()).st_ino
         self._later: deque[list[bytes]] = deque()
         self._parts: dict[bytes, bytearray] = {}
-        self._forked = False
+        self._pid = os.getpid()
         self._at_agent: set[bytes] = set()
         self._held_back: list[Any] = []
         self._current: list[Any] | None = None  # the entry that runs; None while a message is being sent
@@ -121,6 +125,8 @@ class Worker:
             self._at_agent.update(digest for _, digest, _ in announcement[4] or ())
         self._get_blobs([blob for each in announcements for blob in each[4] or ()])
         claim, tokens, run, clock = os.eventfd_read, self._tokens, self._runner.run, time.perf_counter_ns
+        nudge, taker_of, report_held_back = int(NUDGE_SIGNAL), taker_of_signal, self._report_held_back
+        process_id, own = os.getpid, self._pid
         results = self._held_back
         loaded = self._runner.loaded
         many = len(entries) > 1
@@ -138,7 +144,7 @@ class Worker:
             self._current = entry
             outcome, value, blobs = run(entry)
             self._current = None
-            if self._forked:
+            if process_id() != own:
                 # A copy of this process that a task made: it must not answer for us.
                 _end(0)
             now = clock()
@@ -151,7 +157,7 @@ class Worker:
             if voice.used:
                 self._finish_speaking(entry, results, last=entry is entries[-1])
                 start = clock()
-            elif now - first > FLUSH_AFTER and many:
+            elif many and (now - first > FLUSH_AFTER or taker_of(nudge) != report_held_back):
                 self._send([Note.RESULTS, False, results])
                 results.clear()
         self._end_chunk(results, loaded)
@@ -159,17 +165,18 @@ class Worker:
     def _report_held_back(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature of a signal's taker
         """Send the results before a long task, from inside it."""
         entry = self._current
-        if entry is not None and self._held_back and not self._forked:
-            self._current = None
-            self._send([Note.RESULTS, False, self._held_back])
-            self._held_back.clear()
-            self._current = entry
+        if entry is None or not self._held_back or self._is_copy():
+            return
+        self._current = None
+        self._send([Note.RESULTS, False, self._held_back])
+        self._held_back.clear()
+        self._current = entry
 
     def _speak(self) -> None:
         """Say that the task prints, from inside its first call that does."""
         entry = self._current
         # Another thread, or a process that the task forked, must not write to the channel.
-        if entry is not None and not self._forked and threading.get_ident() == threading.main_thread().ident:
+        if entry is not None and not self._is_copy() and threading.get_ident() == threading.main_thread().ident:
             self._current = None
             self._tell_speaker(entry)
             self._current = entry
@@ -259,7 +266,7 @@ class Worker:
     def _send(self, body: list[Any], *frames: Any) -> None:
         try:
             # Somebody may have closed the descriptor, and opened a file of his own under its number.
-            if self._forked or os.fstat(self._channel.fileno()).st_ino != self._inode:
+            if self._is_copy() or os.fstat(self._channel.fileno()).st_ino != self._inode:
                 _end(EXIT_CHANNEL_LOST)
             self._channel.send([msgpack.packb(body), *frames])
         except OSError:
@@ -274,9 +281,15 @@ class Worker:
             _end(0)
         return frames
 
+    def _is_copy(self) -> bool:
+        """Say whether this is a process that a task forked.
+
+        In Python or native code.
+        """
+        return os.getpid() != self._pid
+
     def _leave_to_parent(self) -> None:
         """Run in a process that a task forked: the channel is not its own."""
-        self._forked = True
         for fd in (self._channel.fileno(), self._tokens):
             try:
                 os.close(fd)

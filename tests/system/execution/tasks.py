@@ -174,6 +174,47 @@ def change_the_process():
     return os.getpid()
 
 
+def take_the_nudge(how):
+    """Do with the worker's own signal what a task may do with any."""
+    if how == "ignore":
+        signal.signal(signal.SIGURG, signal.SIG_IGN)
+    elif how == "default":
+        signal.signal(signal.SIGURG, signal.SIG_DFL)
+    elif how == "take":
+        signal.signal(signal.SIGURG, lambda number, frame: None)
+    elif how == "block":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGURG])
+    return os.getpid()
+
+
+def take_the_nudge_and_wait(path):
+    take_the_nudge("take")
+    return wait_for(path)
+
+
+def look_at_the_nudge():
+    """Return who runs this, who takes the worker's own signal, and whether it is blocked."""
+    taker = signal.getsignal(signal.SIGURG)
+    blocked = signal.SIGURG in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return os.getpid(), getattr(taker, "__qualname__", repr(taker)), blocked
+
+
+def fork_and_nudge_the_child(how, path):
+    """Fork; the child gets the worker's own signal, sees that it was served, and lives on."""
+    fork = {"python": os.fork, "native": ctypes.PyDLL(None).fork}[how]
+    read_end, write_end = os.pipe()
+    child = fork()
+    if child == 0:
+        os.kill(os.getpid(), signal.SIGURG)
+        os.write(write_end, b"served")
+        wait_for(path)
+        return "second result"
+    served = os.read(read_end, 6)
+    os.close(read_end)
+    os.close(write_end)
+    return served.decode()
+
+
 def look_at_the_process():
     mask = os.umask(0)
     os.umask(mask)
