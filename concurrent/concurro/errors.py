@@ -228,6 +228,10 @@ class ClosedError(ConcurroError, RuntimeError):
     """The cluster, application or executor was closed."""
 
 
+class WaitInCallbackError(ConcurroError, RuntimeError):
+    """A call that waits was made in the thread that brings what it waits for."""
+
+
 class UnknownSystemError(ConcurroError, LookupError):
     """The master knows no system of that id, or not any more."""
 

@@ -21,7 +21,8 @@ from concurro.task import Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from concurro.nodes.application import ApplicationNode, TaskFuture
+    from concurro.nodes.application import ApplicationNode
+    from concurro.nodes.futures import TaskFuture
     from concurro.nodes.inline import InlineApplication
     from concurro.wire.code import CodeTable
 

@@ -9,20 +9,19 @@ byte tells the loop about any number of them.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import platform
 import queue
 import threading
 import uuid
-from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any, Self
 
 from concurro.errors import ClosedError, ConfigError, InvalidTaskError, MasterUnreachable
 from concurro.ids import ProgressRecord, Role
 from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
+from concurro.nodes.futures import LoopFuture, LoopThread, TaskFuture
 from concurro.nodes.handle import Control, SystemHandle
 from concurro.nodes.peer import Dialer, Peer, keep_beating
 from concurro.nodes.printer import Printer
@@ -53,44 +52,6 @@ ACCEPT_LIMIT = 60.0
 REQUEST_LIMIT = 30.0
 UNSENT_BYTES = 64 * 1024 * 1024
 """Pushed bytes that may wait to be sent; beyond it `push_task` waits [B]."""
-
-
-class TaskFuture(Future[Any]):
-    """The future of a pushed task.
-
-    Attributes:
-        task_id: Id of the task.
-    """
-
-    def __init__(
-        self, task_id: str, cancel: Callable[[str], None], ask_output: Callable[[str], str] | None = None
-    ) -> None:
-        super().__init__()
-        self.task_id = task_id
-        self._ask_cancel = cancel
-        self._ask_output = ask_output
-
-    def output(self) -> str:
-        """Return the last lines that the task wrote, running or ended.
-
-        Raises:
-            LookupError: Nothing is known of it any more, or it ran inline.
-        """
-        if self._ask_output is None:
-            message = f"the output of task {self.task_id} is not kept"
-            raise LookupError(message)
-        return self._ask_output(self.task_id)
-
-    def cancel(self) -> bool:
-        """Cancel the task, running or not; return False when it is final."""
-        if self.cancelled():
-            return True
-        if not super().cancel():
-            return False
-        with contextlib.suppress(InvalidStateError, RuntimeError):  # somebody else cancelled it at the same time
-            self.set_running_or_notify_cancel()
-        self._ask_cancel(self.task_id)
-        return True
 
 
 class ApplicationNode(Control):
@@ -126,6 +87,7 @@ class ApplicationNode(Control):
         self._embedded: EmbeddedCluster | None = None
         self._loop = Loop()
         self._thread: threading.Thread | None = None
+        self._loop_thread = LoopThread()
         self._joined = threading.Event()
         self._was_welcome = False
         self._fault: Exception | None = None
@@ -165,10 +127,13 @@ class ApplicationNode(Control):
             MasterUnreachable: No master answered within `[application] connect_timeout`.
             RefusedError: The master does not want us.
             ClosedError: The application was closed.
+            WaitInCallbackError: It is not connected, and this is one of its own callbacks.
         """
         with self._start_lock:
             if self._state == "new":
                 self._open()
+        if not self._joined.is_set():
+            self.refuse_to_wait("connect()")
         self._joined.wait()
         if self._fault is not None:
             if not self._was_welcome:
@@ -219,7 +184,9 @@ class ApplicationNode(Control):
             ValueError: `ttl`, `weight` or `restarts` is none that can be kept.
             NotPicklableError: It cannot travel; names the culprit.
             MasterUnreachable: No master answered.
+            WaitInCallbackError: Called in a callback of this application.
         """
+        self.refuse_to_wait("submit()")
         check_system(system)
         if restarts:
             message = "restarts need a master with a journal, which this version does not have yet; leave it 0"
@@ -248,7 +215,9 @@ class ApplicationNode(Control):
 
         Raises:
             UnknownSystemError: The master does not know it.
+            WaitInCallbackError: Called in a callback of this application.
         """
+        self.refuse_to_wait("attach()")
         self.connect()
         handle = SystemHandle(system_id, "attached", self)
         self._post(lambda: self._core.attach(handle))
@@ -271,7 +240,9 @@ class ApplicationNode(Control):
         Raises:
             TimeoutError: After `timeout`.
             Exception: What `gather_result` gave as its error, or what a callback raised.
+            WaitInCallbackError: Called in a callback of this application.
         """
+        self.refuse_to_wait("run()")
         return wait_with_progress(self.submit(system), timeout, progress)
 
     def cancel_system(self, system_id: str) -> None:
@@ -288,6 +259,7 @@ class ApplicationNode(Control):
         Raises:
             InvalidTaskError: It is no usable task.
             NotPicklableError: It cannot travel; names the culprit.
+            WaitInCallbackError: So much waits to be sent that it would wait, in a callback.
         """
         if not self._joined.is_set():
             self.connect()
@@ -306,15 +278,24 @@ class ApplicationNode(Control):
 
     # Questions
 
-    def request(self, name: str, arguments: list[Any]) -> Future[Any]:
+    def refuse_to_wait(self, call: str) -> None:
+        """Refuse a call that waits when a callback makes it.
+
+        Raises:
+            WaitInCallbackError: It is.
+        """
+        self._loop_thread.refuse_to_wait(call)
+
+    def request(self, name: str, arguments: list[Any]) -> LoopFuture:
         """Ask the master a question; the future has its answer as plain values."""
         self.connect()
-        future: Future[Any] = Future()
+        future = LoopFuture(self.refuse_to_wait)
         self._post(lambda: self._core.request(future, name, arguments))
         return future
 
     def status(self) -> dict[str, Any]:
         """Return the state of the master: its slaves and systems."""
+        self.refuse_to_wait("status()")
         answer: dict[str, Any] = self.request("status", []).result(REQUEST_LIMIT)
         return answer
 
@@ -372,6 +353,7 @@ class ApplicationNode(Control):
         self._thread.start()
 
     def _main(self) -> None:
+        self._loop_thread.enter()
         self._loop.on_flush(self._flush)
         stop_beating = keep_beating(self._loop, lambda: [self._peer] if self._peer is not None else [])
         try:
@@ -382,6 +364,7 @@ class ApplicationNode(Control):
             log.exception("the application's loop failed")
             self._fail(ClosedError(f"the application's loop failed: {type(fault).__name__}: {fault}"))
         stop_beating()
+        self._loop_thread.leave()
         self._loop.close()
 
     def _dial(self) -> None:
@@ -458,6 +441,7 @@ class ApplicationNode(Control):
         with self._lock:
             plain = self._core.plain
             while plain.ledger.waiting_bytes > UNSENT_BYTES and self._fault is None and self._state == "open":
+                self.refuse_to_wait("push_task()")
                 self._room.wait(1.0)
                 plain = self._core.plain
             if self._fault is not None:
@@ -466,7 +450,7 @@ class ApplicationNode(Control):
                 message = "the application was closed"
                 raise ClosedError(message)
             task_id = plain.ledger.add(task)
-            future = TaskFuture(task_id, self._cancel_task, self._output_of)
+            future = TaskFuture(task_id, self.refuse_to_wait, self._cancel_task, self._output_of)
             plain.futures[plain.ledger.last] = future
             wake = not self._plain_dirty
             self._plain_dirty = True
@@ -475,6 +459,7 @@ class ApplicationNode(Control):
         return future
 
     def _output_of(self, task_id: str) -> str:
+        self.refuse_to_wait("output()")
         return str(self.request("output", [task_id]).result(REQUEST_LIMIT))
 
     def _cancel_task(self, task_id: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from concurro.errors import ClosedError, ConfigError
 from concurro.kernel import Environment
-from concurro.nodes.application import ApplicationNode, TaskFuture
+from concurro.nodes.application import ApplicationNode
 from concurro.nodes.embedded import EmbeddedCluster
 from concurro.nodes.inline import InlineApplication
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from concurro.ids import ProgressRecord
+    from concurro.nodes.futures import TaskFuture
     from concurro.nodes.handle import SystemHandle
     from concurro.system import TaskSystem
     from concurro.task import Task

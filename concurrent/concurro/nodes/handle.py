@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import HostLost, RemoteTraceback, SystemFailedError
 from concurro.ids import Outcome, ProgressRecord, SystemState
+from concurro.nodes.futures import LoopFuture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from concurro.wire.payload import Packer
 
@@ -26,7 +27,7 @@ OUTPUT_LIMIT = 30.0
 """How long the master may take to give the output of a task [s]."""
 
 
-class SystemHandle(Future[Any]):
+class SystemHandle(LoopFuture):
     """A running task system. Thread-safe.
 
     `result(timeout)` gives what `gather_result` gave as its result; its error, if not None, is
@@ -37,7 +38,7 @@ class SystemHandle(Future[Any]):
     """
 
     def __init__(self, system_id: str, name: str, control: Control) -> None:
-        super().__init__()
+        super().__init__(control.refuse_to_wait)
         self.system_id = system_id
         self._name = name
         self._control = control
@@ -79,9 +80,14 @@ class SystemHandle(Future[Any]):
         """Yield what the system publishes until it ends.
 
         Each value goes to one iterator.
+
+        Raises:
+            WaitInCallbackError: Nothing is there yet, and this is a callback.
         """
         while True:
             with self._news:
+                if not self._published and not self._ended:
+                    self._control.refuse_to_wait("partial_results()")
                 while not self._published and not self._ended:
                     self._news.wait()
                 if not self._published:
@@ -109,6 +115,7 @@ class SystemHandle(Future[Any]):
         """Return one sentence: why the system is where it is."""
         if self.done():
             return f"System {self.system_id} ({self._name}) ended: {self.state}."
+        self._control.refuse_to_wait("explain()")
         return str(self._control.request("explain", [self.system_id]).result())
 
     def output(self, task_id: str) -> str:
@@ -122,6 +129,7 @@ class SystemHandle(Future[Any]):
         if task_id.rpartition(":")[0] != self.system_id:
             message = f"no task {task_id} in system {self.system_id}"
             raise LookupError(message)
+        self._control.refuse_to_wait("output()")
         return str(self._control.request("output", [task_id]).result(OUTPUT_LIMIT))
 
     def watch(self, watcher: Callable[[ProgressRecord], None]) -> None:
@@ -211,6 +219,13 @@ class SystemHandle(Future[Any]):
 
 class Control:
     """What a handle needs of its application."""
+
+    def refuse_to_wait(self, call: str) -> None:
+        """Refuse a call that waits in the thread that brings the news.
+
+        Raises:
+            WaitInCallbackError: This is that thread.
+        """
 
     def cancel_system(self, system_id: str) -> None:
         """Ask the master to cancel a system."""

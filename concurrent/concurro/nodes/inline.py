@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ClosedError
 from concurro.ids import Outcome, SystemState
-from concurro.nodes.application import TaskFuture, check_system
+from concurro.nodes.application import check_system
 from concurro.nodes.application_core import progress_record, resolve
+from concurro.nodes.futures import TaskFuture
 from concurro.nodes.handle import Control, SystemHandle
 from concurro.nodes.host_core import HostCore
 from concurro.nodes.ledger import TaskLedger
@@ -96,7 +97,7 @@ class InlineApplication(Control):
         self._check_open()
         ledger = TaskLedger(self._packer, f"inline-{self._number}")
         self._number += 1
-        future = TaskFuture(ledger.add(task), lambda task_id: None)  # noqa: ARG005 - it has run already
+        future = TaskFuture(ledger.add(task), self.refuse_to_wait, lambda task_id: None)  # noqa: ARG005 - it has run already
         _, classes, entries = ledger.take()
         settled = ledger.settle(run_entry(self._packer, {}, classes, 0, entries[0], task.task_id or ""))
         if settled is not None:
