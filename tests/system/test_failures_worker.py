@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -11,6 +12,7 @@ from collections import Counter
 import pytest
 
 from concurro import LocalCluster, Task, WorkerLost
+from concurro.nodes import slave
 from tests.support.jobs import (
     SHIPPED,
     Mixture,
@@ -200,6 +202,26 @@ def test_f35_a_slave_whose_workers_die_at_every_start_is_sick_and_says_why(tmp_p
     assert report.errors == []
     assert set(report.slaves.values()) == {well}
     assert 5 <= len(deaths) <= 12
+
+
+def test_f35_a_slave_whose_workers_die_at_birth_joins_as_soon_as_it_is_sick(shared_cluster, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(KILLS_ITS_FORKS.format(folder=str(tmp_path)))
+    (tmp_path / "armed").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(slave, "WORKER_PATIENCE", math.inf)
+    joined = threading.Event()
+    node = slave.SlaveNode({"slave": {"master": shared_cluster.master_url, "workers": 2}})
+    node.on_joined = lambda slave_id: joined.set()
+
+    with node:
+        assert joined.wait(20)
+        reason = wait_until(
+            lambda: next(each["sick"] for each in shared_cluster.status()["slaves"] if each["id"] == node.slave_id),
+            5,
+            "why it is sick",
+        )
+
+    assert "ended before they did anything" in reason
 
 
 @pytest.mark.slow

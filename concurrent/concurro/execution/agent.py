@@ -161,6 +161,11 @@ class SlaveAgent:
         """How many tasks run at once."""
         return self.core.slots
 
+    @property
+    def sick(self) -> str:
+        """Why it must not get tasks; empty when it may."""
+        return self.core.sick
+
     def worker_pids(self) -> list[int]:
         """Return the process ids of the living workers."""
         return [link.pid for link in self._links.values() if link.pid and link.cause is None]

@@ -143,6 +143,11 @@ class ManagedAgent:
         """How many tasks run at once."""
         return int(self._manager.get_num_workers())
 
+    @property
+    def sick(self) -> str:
+        """Why it must not get tasks: nothing is ever known of the manager."""
+        return ""
+
     def worker_pids(self) -> list[int]:
         """Return the process ids of the workers, as far as the manager knows any."""
         known: Callable[[], list[int]] = getattr(self._manager, "worker_pids", lambda: [os.getpid()])

@@ -71,7 +71,9 @@ class ProcessPool(PooledTasks):
         return self._num_workers
 
     def start(self) -> None:
-        """Start the workers; they are ready a moment later. It may be stopped and started again.
+        """Start the workers; they are ready a moment later.
+
+        It may be stopped and started again.
 
         Raises:
             NodeStartError: The launcher cannot be executed.

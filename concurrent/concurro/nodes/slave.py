@@ -65,12 +65,13 @@ class SlaveNode(Node):
     def _dial_when_ready(self, deadline: float) -> None:
         """Join with workers that run.
 
-        A slave whose workers do not start joins all the same, and says why.
+        A slave whose workers do not start joins all the same, and says why: as soon as it is
+        sick, or after a while.
         """
         agent = self._agent
         if agent is None or self._stopping:
             return
-        if len(agent.worker_pids()) < agent.slots and self.loop.now() < deadline:
+        if len(agent.worker_pids()) < agent.slots and not agent.sick and self.loop.now() < deadline:
             self.loop.after(0.005, lambda: self._dial_when_ready(deadline))
             return
         self._dial(float(self.env.config["slave.connect_timeout"]) or None)
