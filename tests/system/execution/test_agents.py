@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
 
 import psutil
@@ -85,6 +86,16 @@ def test_reports_what_a_task_raises(driver):
 
     assert outcome == Outcome.RAISED
     assert failure[0] == "ModuleNotFoundError"
+
+
+def test_a_keyboard_interrupt_is_the_task_s_failure_where_a_node_takes_the_signal(driver):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        outcome, failure = driver.result(driver.lease(tasks.interrupt))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert (outcome, failure[0]) == (Outcome.RAISED, "KeyboardInterrupt")
 
 
 def test_reports_a_result_that_does_not_pickle(driver):
