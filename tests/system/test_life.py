@@ -405,6 +405,33 @@ def test_f64_a_callback_that_raises_ends_its_system_with_that_error(shared_clust
     assert "ArithmeticError: raised in" in str(caught.value.__cause__)
 
 
+@pytest.mark.parametrize("progress", [(10**30,), (1, 2, "half\ud800way")])
+def test_progress_that_cannot_be_sent_is_its_callbacks_error(shared_cluster, progress):
+    with pytest.raises(ValueError, match="report_progress") as caught:
+        shared_cluster.run(Reporting(lambda master: master.report_progress(*progress)), timeout=20)
+
+    assert "in task_finished" in str(caught.value.__cause__)
+
+
+def test_what_cannot_be_packed_fails_its_system_and_not_its_host(shared_cluster):
+    def spoil(master):
+        master._core.progress = [10**30, None, ""]
+
+    with pytest.raises(SystemFailedError, match="what the system said cannot be packed"):
+        shared_cluster.run(Reporting(spoil), timeout=20)
+
+
+class Reporting(Ending):
+    """Does something with its master after its task."""
+
+    def __init__(self, step):
+        super().__init__(None)
+        self.step = step
+
+    def task_finished(self, master, task, result, error):
+        self.step(master)
+
+
 def test_f64_other_systems_do_not_notice_a_callback_that_raises(shared_cluster, tmp_path):
     other = shared_cluster.submit(Rounds())
 

@@ -28,7 +28,7 @@ from concurro.transport.stream import StreamLink
 from concurro.wire.blobs import BlobStore
 from concurro.wire.failures import describe, explain_import
 from concurro.wire.importing import importing
-from concurro.wire.messages import Kind, Message, pack_message, unpack_message
+from concurro.wire.messages import MESSAGE_LIMIT, Kind, Message, pack_message, unpack_message
 from concurro.wire.payload import Packer
 from concurro.wire.transfer import BlobTransfer
 from concurro.wire.travelling import Travelling
@@ -129,8 +129,22 @@ class Host:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # a callback closed or replaced it
                 stream.flush()
-        for piece in _pieces(body):
-            self._send(Kind.OUT, piece)
+        try:
+            packed = [_pack_out(piece) for piece in _pieces(body)]
+        except (OverflowError, TypeError, ValueError, RecursionError) as error:
+            if self._core is None:
+                raise
+            packed = [_pack_out(self._core.fail(body[1], error))]
+        for frame in packed:
+            self._link.send([frame])
+
+
+def _pack_out(body: list[Any]) -> bytes:
+    packed = pack_message(Kind.OUT, body)
+    if len(packed) > MESSAGE_LIMIT:
+        message = f"{len(packed)} B in one message, the limit is {MESSAGE_LIMIT} B"
+        raise ValueError(message)
+    return packed
 
 
 def _pieces(body: list[Any]) -> Iterator[list[Any]]:

@@ -70,8 +70,13 @@ class MasterView:
         self._core.cancel(task_id)
 
     def report_progress(self, done: int, total: int | None = None, message: str = "") -> None:
-        """Tell the application how far the system is."""
-        self._core.progress = [int(done), None if total is None else int(total), str(message)]
+        """Tell the application how far the system is.
+
+        Raises:
+            ValueError: A number of more than 64 bits, or a message that is no valid text.
+        """
+        checked = _within_64_bits("done", done), None if total is None else _within_64_bits("total", total)
+        self._core.progress = [*checked, _encodable(message)]
 
     def publish(self, value: Any) -> None:
         """Stream a partial result to the application."""
@@ -146,6 +151,15 @@ class HostCore:
                 self._guarded(lambda: self._gather(SystemState.CANCELLED))
             else:
                 self._guarded(lambda: self._advance(entries, pull, min(budget, EMISSION_BYTES)))
+        return self._output(n)
+
+    def fail(self, n: int, fault: Exception) -> list[Any]:
+        """End the system since its OUT n cannot be packed; return another OUT n."""
+        failure = describe(fault)
+        message = f"what the system said cannot be packed: {failure.message}"
+        self._finish_with(
+            SystemState.FAILED, [int(Outcome.RAISED), [failure.type_name, message, failure.traceback, None], None]
+        )
         return self._output(n)
 
     # What the system asks of its master
@@ -304,6 +318,24 @@ class HostCore:
         if self._notices:
             facts["notices"], self._notices = self._notices, []
         return [self.number, n, first, classes, tasks, cancelled, publications, progress, end, facts]
+
+
+def _within_64_bits(name: str, value: Any) -> int:
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        message = f"report_progress: {name} must fit into 64 bits, got a number of {number.bit_length()} bits"
+        raise ValueError(message)
+    return number
+
+
+def _encodable(value: Any) -> str:
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"report_progress: the message is no valid text: {error}"
+        raise ValueError(message) from None
+    return text
 
 
 def _shape_of(value: Any) -> str:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from concurro.errors import InvalidTaskError
 from concurro.ids import Failure, Outcome, format_task_id, parse_task_id
 from concurro.task import check_task, task_class_key
 from concurro.wire.failures import describe, rebuild
+from concurro.wire.messages import Kind, pack_message
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -161,13 +163,18 @@ class TaskLedger:
 
     def _announce(self, key: Hashable, task: Task) -> int:
         payload, blobs = self._packer.dump_task_class(type(task), (self.system_id, "classes"))
-        number = self._class_numbers[key] = len(self._class_numbers)
+        number = len(self._class_numbers)
         cls = type(task)
         requires = {name: float(amount) for name, amount in (task.requires or {}).items()}
         name = f"{cls.__module__}.{cls.__qualname__}"
-        self._new_classes.append(
-            [number, name, task.priority, task.timeout, task.max_retries, requires, payload, blobs]
-        )
+        entry = [number, name, task.priority, task.timeout, task.max_retries, requires, payload, blobs]
+        try:
+            pack_message(Kind.OUT, entry)
+        except (OverflowError, ValueError) as error:
+            message = f"{task!r}: its priority, timeout, max_retries or requires cannot be sent: {error}"
+            raise InvalidTaskError(message) from None
+        self._class_numbers[key] = number
+        self._new_classes.append(entry)
         return number
 
     def _unloadable(self, task: Task, fault: BaseException) -> TaskError:

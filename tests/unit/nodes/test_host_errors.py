@@ -208,3 +208,50 @@ def test_a_cancelled_task_is_no_news():
     out = host.give([host.failed(0, Outcome.CANCELLED)])
 
     assert "notices" not in out[9]
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        ((10**30,), "done must fit into 64 bits, got a number of 100 bits"),
+        ((1, -(10**30)), "total must fit into 64 bits"),
+        ((1, 2, "half\ud800way"), "the message is no valid text"),
+        (("many",), "invalid literal"),
+    ],
+)
+def test_progress_that_cannot_be_sent_is_the_error_of_the_callback_that_reports_it(progress, text):
+    job = Job(numbers(1))
+    job.task_finished = lambda master, *_: master.report_progress(*progress)
+    driver = Driver(job)
+    driver.pull()
+
+    out = driver.finish(0)
+
+    state, (_, failure, _) = out[8]
+    assert (state, failure[0], failure[4]) == ("failed", "ValueError", "Job.task_finished")
+    assert text in failure[1]
+    assert "test_host_errors.py" in failure[2]
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), True, 2.9])
+def test_progress_may_be_any_number_that_can_be_sent(number):
+    job = Job(numbers(1))
+    job.task_finished = lambda master, *_: master.report_progress(number, number, "so far")
+    driver = Driver(job)
+    driver.pull()
+
+    out = driver.finish(0)
+
+    assert out[7] == [int(number), int(number), "so far"]
+
+
+def test_a_system_whose_output_cannot_be_packed_fails_and_says_so():
+    driver = Driver(Job(numbers(3)))
+    n = driver.pull()[1]
+
+    out = driver.core.fail(n, OverflowError("Integer value out of range"))
+
+    state, (_, failure, _) = out[8]
+    assert (out[1], out[4], state) == (n, [], "failed")
+    assert failure[:2] == ["OverflowError", "what the system said cannot be packed: Integer value out of range"]
+    assert driver.core.ended

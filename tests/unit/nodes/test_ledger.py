@@ -205,6 +205,22 @@ def test_a_single_task_may_be_larger_than_all_that_may_be_on_its_way(ledger):
     assert len(ledger.take_within(10, 100)[2]) == 1
 
 
+@pytest.mark.parametrize(
+    "fields", [{"priority": 10**30}, {"max_retries": 2**64}, {"requires": {"gpu\ud800": 1}}, {"timeout": 10**30}]
+)
+def test_refuses_a_task_whose_facts_cannot_be_sent_and_goes_on(ledger, fields):
+    task = Number(1)
+    vars(task).update(fields)
+
+    with pytest.raises(InvalidTaskError, match="cannot be sent"):
+        ledger.add(task)
+    ledger.add(Number(2))
+
+    first, classes, entries = ledger.take()
+    assert (first, len(classes), len(entries)) == (0, 1, 1)
+    assert entries[0][0] == classes[0][0]
+
+
 class Padded(Task):
     """A task of about `size` bytes."""
 
