@@ -20,7 +20,12 @@ _config_option = click.option(
     "--config", "config_path", metavar="PATH", help="A concurrent.toml, or the folder that holds it."
 )
 _plugin_option = click.option(
-    "--plugins", "--plugin", "plugins", metavar="PATH", multiple=True, help="A file or folder with components; may be repeated."
+    "--plugins",
+    "--plugin",
+    "plugins",
+    metavar="PATH",
+    multiple=True,
+    help="A file or folder with components; may be repeated.",
 )
 
 

@@ -65,9 +65,7 @@ def explain_requires(host: Any, task: TaskRecord) -> str:
     """Say which requirement no connected slave can meet; empty when one can."""
     requires = task.requires
     slaves = host.slaves.values()
-    if not requires or any(
-        _covers(slave.resources, requires) for slave in slaves
-    ):
+    if not requires or any(_covers(slave.resources, requires) for slave in slaves):
         return ""
     offered = sorted({name for slave in slaves for name in slave.resources})
     names = ", ".join(offered) if offered else "nothing but workers"
