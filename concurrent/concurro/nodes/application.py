@@ -435,7 +435,14 @@ class ApplicationNode(Control):
             raise ClosedError(message)
         if self._fault is not None:
             raise self._fault
-        self._loop.post(wish)
+        self._loop.post(lambda: self._take_wish(wish))
+
+    def _take_wish(self, wish: Callable[[], None]) -> None:
+        """Do what a user's thread asked for; what came in too late ends as everything did."""
+        wish()
+        if self._fault is not None:
+            with self._lock:
+                self._core.close(self._fault)
 
     def _push(self, task: Task) -> TaskFuture:
         with self._lock:

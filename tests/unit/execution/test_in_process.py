@@ -30,6 +30,14 @@ class Interrupted(Task):
             raise KeyboardInterrupt
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_pythons():
+    """Have Python's own taker of SIGINT, whatever the test run was started with."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def manager():
     manager = InlineTasks()
