@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import time
@@ -62,7 +61,7 @@ def test_large_and_small_values_come_and_go_in_any_mixture(slaves):
             wrong, returned = handle.result(30)
 
             assert wrong == []
-            assert hashlib.sha1(returned).digest() == hashlib.sha1(b"r" * size).digest()
+            assert returned == b"r" * size
             assert [len(value) for value in handle.partial_results()] == [size]
 
 

@@ -14,7 +14,7 @@ def test_a_cluster_at_the_top_level_of_an_imported_file_is_refused_with_the_reme
 def test_an_application_is_refused_as_well():
     application = ApplicationNode("ipc:///nowhere")
 
-    with importing("job.py"), pytest.raises(NodeStartError, match="job.py"):
+    with importing("job.py"), pytest.raises(NodeStartError, match=r"job\.py"):
         application.connect()
 
     application.close()
