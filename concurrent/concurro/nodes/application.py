@@ -438,7 +438,7 @@ class ApplicationNode(Control):
         self._loop.post(lambda: self._take_wish(wish))
 
     def _take_wish(self, wish: Callable[[], None]) -> None:
-        """Do what a user's thread asked for; what came in too late ends as everything did."""
+        """Do what a user asked for; what came in too late ends as all did."""
         wish()
         if self._fault is not None:
             with self._lock:
