@@ -338,21 +338,29 @@ class ApplicationCore:
     def _event(self, body: list[Any], error: str | None) -> None:
         number, publications, progress, counts, elapsed = body[:5]
         submission = self._by_number.get(number)
-        if submission is None:
-            return
-        progress_now = progress_record(progress, counts or {}, elapsed)
-        values = self._published(publications) if error is None else []
+        if submission is not None:
+            self._tell_event(submission, publications, progress_record(progress, counts or {}, elapsed), error)
         self._packer.blobs.release(("event", number))
         for notice in body[5] if len(body) > 5 else ():  # noqa: PLR2004 - a later field
             log.warning("%s", notice)
+        if len(body) > 6 and self.connected:  # noqa: PLR2004 - a later field
+            self._send(Kind.TAKEN, [number, body[6]])
+
+    def _tell_event(
+        self, submission: _Submission, publications: list[Any], progress: ProgressRecord, error: str | None
+    ) -> None:
+        values = self._published(publications, error)
         for handle in submission.handles:
             for value in values:
                 handle.take_published(value)
-            handle.take_progress(progress_now)
+            handle.take_progress(progress)
 
-    def _published(self, publications: list[Any]) -> list[Any]:
+    def _published(self, publications: list[Any], error: str | None) -> list[Any]:
         values = []
         for value, blobs in publications:
+            if self._packer.blobs.missing(blobs):
+                log.warning("a partial result did not arrive: %s", error)
+                continue
             try:
                 values.append(self._packer.loads(value, blobs))
             except BaseException:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PIECE_BYTES = 8 * 1024 * 1024
-"""Payload bytes of tasks in one OUT message; more go ahead in pieces [B]."""
+"""Payload bytes in one OUT message; more go ahead in pieces [B]."""
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,8 @@ class Host:
         if message.kind in (Kind.START, Kind.IN):
             self._inputs.append(message)
             self._next_input()
+        elif message.kind == Kind.PUBLISHED and self._core is not None:
+            self._core.release_published(message.body[1])
         elif message.kind == Kind.GOODBYE:
             self._loop.stop()
         else:
@@ -158,7 +160,15 @@ def _pieces(body: list[Any]) -> Iterator[list[Any]]:
         if size > PIECE_BYTES:
             yield [number, n, first, classes, piece, [], [], None, None, {"more": True}]
             first, classes, piece, size = first + len(piece), [], [], 0
-    yield [number, n, first, classes, piece, *body[5:]]
+    cancelled, publications = body[5:7]
+    published: list[Any] = []
+    for publication in publications:
+        published.append(publication)
+        size += len(publication[0])
+        if size > PIECE_BYTES:
+            yield [number, n, first, classes, piece, [], published, None, None, {"more": True}]
+            first, classes, piece, published, size = first + len(piece), [], [], [], 0
+    yield [number, n, first, classes, piece, cancelled, published, *body[7:]]
 
 
 def _write_to(output: int, errors: int) -> None:

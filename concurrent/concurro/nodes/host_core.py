@@ -130,6 +130,8 @@ class HostCore:
         self._pulled = False
         self._cancelled: list[int] = []
         self._publications: list[list[Any]] = []
+        self._published = 0
+        self._released = 0
         self._end: list[Any] | None = None
         self._noticed: set[tuple[type, str]] = set()
         self._notices: list[str] = []
@@ -176,9 +178,16 @@ class HostCore:
             self._cancelled.append(number)
 
     def publish(self, value: Any) -> None:
-        """Queue a partial result."""
-        payload, blobs = self._packer.dumps(value)
+        """Queue a partial result; its parts stay until the master has them."""
+        self._published += 1
+        payload, blobs = self._packer.dumps(value, ("publication", self._published))
         self._publications.append([payload, blobs])
+
+    def release_published(self, count: int) -> None:
+        """Let go of the first `count` partial results: the master has them."""
+        while self._released < min(count, self._published):
+            self._released += 1
+            self._packer.blobs.release(("publication", self._released))
 
     # The life of the system
 

@@ -70,11 +70,13 @@ class HostProcesses:
         link.on_message = lambda frames: self._take(number, frames)
         self._launcher.execute_host(HOST_CHILD + number, command, [theirs.detach(), output_end, errors_end])
 
-    def send(self, number: int, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
-        """Send a message to a host; one that is gone hears nothing."""
+    def send(self, number: int, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> bool:
+        """Send a message to a host; return whether it is there."""
         link = self._links.get(number)
-        if link is not None:
-            link.send([pack_message(kind, body), *frames])
+        if link is None:
+            return False
+        link.send([pack_message(kind, body), *frames])
+        return True
 
     def stop(self, number: int) -> None:
         """End a host now. Idempotent."""

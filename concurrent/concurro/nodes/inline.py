@@ -160,6 +160,7 @@ class InlineRun:
         self._counts = {"queued": 0, "leased": 0, "done": 0, "failed": 0, "cancelled": 0}
         self._started = time.monotonic()
         self._new_classes: list[list[Any]] = []
+        self._published = 0
 
     def go(self) -> None:
         """Run the system to its end."""
@@ -197,6 +198,8 @@ class InlineRun:
             self._cancel(number)
         for value, blobs in publications:
             self._handle.take_published(self._packer.loads(value, blobs))
+            self._published += 1
+        self._core.release_published(self._published)
         self._tell(progress)
         taken: list[Any] | None = end
         return taken

@@ -27,17 +27,9 @@ from concurro.nodes.node import Node
 from concurro.nodes.peer import Peer, keep_beating, python_version
 from concurro.nodes.printed import Printed
 from concurro.nodes.relay import BlobRelay
+from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Send, Spool, StartHost, StopHost
 from concurro.scheduling.core import SchedulerCore, SlaveOrders
-from concurro.scheduling.systems import (
-    Acknowledge,
-    DropBlobs,
-    OfferBlobs,
-    Send,
-    Spool,
-    StartHost,
-    StopHost,
-    SystemTable,
-)
+from concurro.scheduling.systems import SystemTable
 from concurro.transport.addresses import Listener
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import PROTOCOL, Farewell, Kind, Message
@@ -54,6 +46,7 @@ log = logging.getLogger("concurro.master")
 TASK_CREDIT = 200_000
 BYTE_CREDIT = 64 * 1024 * 1024
 LEASE_BYTES = 1024 * 1024
+SPOOL_CACHE = 16 * 1024 * 1024
 CHECK_PERIOD = 0.25
 OWN_STALL = 3.0
 EPOCH_MASK = (1 << 22) - 1
@@ -97,7 +90,7 @@ class MasterNode(Node):
         self.env.start()
         self._core = SchedulerCore(scheduler, epoch=int(time.time()) & EPOCH_MASK, seed=time.time_ns())
         self._table = SystemTable(self._core, grace=float(config["master.grace"]))
-        self._spool = BlobStore()
+        self._spool = BlobStore(SPOOL_CACHE)
         self._relay = BlobRelay(self._spool, self._send_to)
         self._arrivals = ResultArrivals(self._relay, self._results_arrived)
         self._peers: dict[Hashable, Peer] = {}
@@ -211,7 +204,7 @@ class MasterNode(Node):
         if peer is not None:
             peer.send(kind, body, frames)
         elif isinstance(peer_id, tuple) and peer_id[0] == "host":
-            self._hosts.send(peer_id[1], kind, body, frames)
+            return self._hosts.send(peer_id[1], kind, body, frames)
         elif self._agent is not None and peer_id == ("slave", self._agent_id):
             self._agent.handle(Message(kind, 0, 0, body, tuple(frames)))
         else:
@@ -319,11 +312,13 @@ class MasterNode(Node):
             token, system_id, name = body[:3]
             self._table.open(peer.id, token, system_id, name, now)
         elif kind == Kind.ATTACH:
-            self._table.attach(peer.id, *body[:2])
+            self._table.attach(peer.id, body[0], body[1], now)
         elif kind == Kind.CANCEL_SYSTEM:
             self._table.cancel(body[0], "cancelled by its application", now)
         elif kind == Kind.RELEASE:
             self._table.release(peer.id, body[0])
+        elif kind == Kind.TAKEN:
+            self._table.taken(peer.id, body[0], body[1], now)
 
     def _answer(self, peer: Peer, token: int, name: str, arguments: list[Any]) -> None:
         now = self.loop.now()

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import Failure, Outcome, SystemRecord, SystemState
+from concurro.ids import Failure, Outcome, SystemRecord
 from concurro.scheduling.flow import InputFlow
+from concurro.scheduling.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
 DEFAULT_TTL = 86_400.0
 """How long the result of a detached system is kept [s]."""
-
-
-@dataclass(slots=True)
-class Delivery:
-    """News for the followers of a system.
-
-    They leave in order, each once its blobs are here.
-    """
-
-    publications: list[Any] = field(default_factory=list)
-    end: tuple[SystemState, list[Any]] | None = None
-    ready: bool = True
 
 
 @dataclass(slots=True)
@@ -56,7 +44,7 @@ class SystemLife:
     view_at: float = -1e9
     accepted: bool = False
     spooling: int = 0
-    deliveries: deque[Delivery] = field(default_factory=deque)
+    news: News = field(default_factory=News)
     round: int = 0
     host_pid: int | None = None
 
@@ -80,9 +68,9 @@ def count_tasks(record: SystemRecord) -> dict[str, int]:
 def fault_of_options(options: dict[str, Any]) -> str:
     """Say what is wrong with the options of a submission; empty if nothing."""
     weight, ttl = options.get("weight", 1.0), options.get("ttl", DEFAULT_TTL)
-    if not isinstance(weight, Real) or not isfinite(weight) or weight <= 0:
+    if not isinstance(weight, Real) or not 0 < float(weight) < inf:
         return f"weight must be a number above 0, got {weight!r}"
-    if not isinstance(ttl, Real) or not ttl >= 0:
+    if not isinstance(ttl, Real) or not float(ttl) >= 0:
         return f"ttl must be 0 seconds or more, got {ttl!r}"
     return ""
 

@@ -10,21 +10,21 @@ SUBMIT, the same OUT and IN, no process. Pure: events in, commands out.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.ids import SystemRecord, SystemState
+from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Send, Spool, StartHost, StopHost
 from concurro.scheduling.depth import lease_depth
 from concurro.scheduling.life import (
     DEFAULT_TTL,
-    Delivery,
     SystemLife,
     count_tasks,
     failure_result,
     fault_of_options,
 )
+from concurro.scheduling.news import NewsDesk, owner_of
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
@@ -50,63 +50,6 @@ PAST_SYSTEMS = 1000
 BYTE_WINDOW = 64 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class Send:
-    """Send a message to a peer."""
-
-    peer: Hashable
-    kind: Kind
-    body: list[Any]
-
-
-@dataclass(slots=True)
-class StartHost:
-    """Start the process that runs a system."""
-
-    system: int
-
-
-@dataclass(slots=True)
-class StopHost:
-    """End the process of a system; its peer is gone from now on."""
-
-    system: int
-
-
-@dataclass(slots=True)
-class Acknowledge:
-    """Tell a slave that results are safe."""
-
-    slave_id: str
-    leases: list[int]
-
-
-@dataclass(slots=True)
-class Spool:
-    """Fetch blobs into the spool, then call `SystemTable.spooled(token)`."""
-
-    peer: Hashable
-    blobs: list[Any]
-    token: Any
-    owner: Hashable
-
-
-@dataclass(slots=True)
-class OfferBlobs:
-    """Note who can serve blobs."""
-
-    peer: Hashable
-    blobs: list[Any]
-    owner: Hashable
-
-
-@dataclass(slots=True)
-class DropBlobs:
-    """Forget the blobs of an ended system."""
-
-    owner: Hashable
-
-
 class SystemTable:
     """Every system of a master. Loop thread only."""
 
@@ -119,6 +62,7 @@ class SystemTable:
         self._past: OrderedDict[str, int] = OrderedDict()  # tasks of systems that were forgotten
         self._counter = 0
         self._commands: list[Any] = []
+        self._news = NewsDesk(self._command, self._finish_end, lambda life: count_tasks(life.record))
         self._view_changed = 0.0
         self._next_event = 0.0
 
@@ -184,7 +128,7 @@ class SystemTable:
             message = f"system {system_id} is no submitted system"
             raise ProtocolError(message)
         if life is not None and (life.accepted or not blobs):
-            self._follow(life, peer, token, owner=not life.options.get("detach"))
+            self._follow(life, peer, token, now, owner=not life.options.get("detach"))
             return
         fault = fault_of_options(options)
         if fault:
@@ -216,14 +160,14 @@ class SystemTable:
         self._core.start_system(life.record)
         self._commands.append(Send(peer, Kind.SUBMITTED, [token, life.record.number, system_id, None, None]))
 
-    def attach(self, peer: Hashable, token: int, system_id: str) -> None:
+    def attach(self, peer: Hashable, token: int, system_id: str, now: float) -> None:
         """Let an application follow a system that it, or another, submitted."""
         life = self.find(system_id)
         if life is None or life.implicit:
             text = f"no system {system_id}: it was never submitted here, or its result expired"
             self._commands.append(Send(peer, Kind.SUBMITTED, [token, 0, system_id, text, "unknown"]))
             return
-        self._follow(life, peer, token, owner=False)
+        self._follow(life, peer, token, now, owner=False)
 
     def release(self, peer: Hashable, system_id: str) -> None:
         """Note that an application has a result.
@@ -233,9 +177,15 @@ class SystemTable:
         life = self._by_id.get(system_id)
         if life is None or life.ended_at is None:
             return
-        life.followers.discard(peer)
+        self._unfollow(life, peer, life.ended_at)
         if not life.options.get("detach") and not life.followers:
             self._forget(life)
+
+    def taken(self, peer: Hashable, number: int, event: int, now: float) -> None:
+        """Note that an application has taken what it was told up to an EVENT."""
+        life = self._by_number.get(number)
+        if life is not None:
+            self._news.taken(life, peer, event, now)
 
     def cancel(self, system_id: str, reason: str, now: float) -> bool:
         """Cancel a running system; return whether there was one."""
@@ -261,7 +211,7 @@ class SystemTable:
         """
         self._clients.pop(peer, None)
         for life in list(self._by_number.values()):
-            life.followers.discard(peer)
+            self._unfollow(life, peer, now)
             if life.owner != peer or life.ended_at is not None:
                 continue
             if life.implicit:
@@ -277,16 +227,14 @@ class SystemTable:
         purpose, number, rest = token
         life = self._by_number.get(number)
         if life is None:
+            self._command(DropBlobs(number if purpose == "submit" else owner_of(number, rest)))  # they came too late
             return
         if purpose == "submit":
             self._parts_arrived(life, rest, error)
             return
         if error is not None and rest.end is not None:
             rest.end = SystemState.FAILED, failure_result("SystemFailedError", f"result lost: {error}")
-        elif error is not None:
-            rest.publications = []
-        rest.ready = True
-        self._deliver(life, now)
+        self._news.spooled(life, rest, error, now)
 
     def host_started(self, number: int, pid: int, now: float, wall: float) -> None:
         """Give a new host its system."""
@@ -332,15 +280,20 @@ class SystemTable:
             self._core.emit(record, first, tasks)
         if cancelled:
             self._core.cancel_tasks(record, cancelled)
-        if progress is not None:
-            life.progress = progress
-        if publications or progress is not None or life.notices:
-            self._publish(life, publications, now)
+        self._tell(life, publications, progress, now)
         if end is not None:
             state, result = end
             if life.cancel_by is not None:
                 state = SystemState.CANCELLED.value
             self._end(life, SystemState(state), result, now, by_host=True)
+
+    def _tell(self, life: SystemLife, publications: list[Any], progress: list[Any] | None, now: float) -> None:
+        if progress is not None:
+            life.progress = progress
+        if publications:
+            self._news.publish(life, publications, now)
+        if life.notices or (progress is not None and not publications):
+            self._news.tell(life, now)
 
     def finished(self, number: int, entries: list[list[Any]], leases: list[tuple[str, int]]) -> None:
         """Queue final tasks for their host."""
@@ -370,6 +323,8 @@ class SystemTable:
         record, flow = life.record, life.flow
         if record.state is not SystemState.RUNNING:
             return
+        if life.news.waiting and flow.cancel is None:
+            return  # its followers do not take so fast what it publishes
         if life.implicit:
             room, must_pull = 0, False
         else:
@@ -416,7 +371,7 @@ class SystemTable:
         self._notice_idleness(life, now)
         counts = count_tasks(life.record)
         if life.followers and tuple(counts.values()) != life.told:
-            self._tell(life, now)
+            self._news.tell(life, now)
 
     def _notice_idleness(self, life: SystemLife, now: float) -> None:
         """Tell followers once that nothing can run: silence would look like work."""
@@ -425,7 +380,7 @@ class SystemTable:
         if now - life.submitted_at > IDLE_PATIENCE:
             life.idle_noticed = True
             life.notices.append(f"{len(life.record.open)} tasks wait: no slave is connected to the master")
-            self._tell(life, now)
+            self._news.tell(life, now)
 
     # Ends
 
@@ -437,35 +392,17 @@ class SystemTable:
         self._core.end_system(life.record, state)
         self._acknowledge(life.flow.rest())
         life.flow.finished.clear()
-        if not by_host:
-            # Its host is gone or does not listen: what it has not sent yet never comes.
-            life.deliveries = deque(delivery for delivery in life.deliveries if delivery.ready)
-        self._queue(life, Delivery(end=(state, result)), result[2] or [], now)
-
-    def _queue(self, life: SystemLife, delivery: Delivery, blobs: list[Any], now: float) -> None:
-        """Queue news for the followers, behind those that wait for their blobs."""
-        life.deliveries.append(delivery)
-        if blobs and not life.implicit:
-            delivery.ready = False
-            number = life.record.number
-            token = ("event" if delivery.end is None else "end", number, delivery)
-            self._commands.append(Spool(life.host, blobs, token, number))
-        self._deliver(life, now)
-
-    def _deliver(self, life: SystemLife, now: float) -> None:
-        """Send the news that are ready, in order."""
-        while life.deliveries and life.deliveries[0].ready:
-            delivery = life.deliveries.popleft()
-            if delivery.end is None:
-                self._tell(life, now, publications=delivery.publications)
-            else:
-                self._finish_end(life, *delivery.end, now)
+        if life.news.under_way and not by_host:
+            # What it has not sent yet never comes: whoever waits for that is told.
+            self._command(StopHost(life.record.number))
+        blobs = [] if life.implicit else result[2] or []
+        self._news.announce_end(life, state, result, now, blobs=blobs)
 
     def _finish_end(self, life: SystemLife, state: SystemState, result: list[Any], now: float) -> None:
         life.record.state = state
         life.result = result
         life.ended_at = now
-        self._tell(life, now)
+        self._news.tell_all(life, now)
         for peer in life.followers:
             self._commands.append(Send(peer, Kind.ENDED, self._ended_body(life)))
         if not life.implicit:
@@ -482,6 +419,7 @@ class SystemTable:
             self._past.popitem(last=False)
         self._by_number.pop(life.record.number, None)
         self._by_id.pop(life.record.system_id, None)
+        self._news.drop(life)
         self._commands.append(DropBlobs(life.record.number))
 
     # Small steps
@@ -534,7 +472,7 @@ class SystemTable:
         if not life.accepted and not life.spooling:
             self._forget(life)
 
-    def _follow(self, life: SystemLife, peer: Hashable, token: int, *, owner: bool) -> None:
+    def _follow(self, life: SystemLife, peer: Hashable, token: int, now: float, *, owner: bool) -> None:
         life.followers.add(peer)
         life.told = ()
         is_back = life.client != "" and life.client == self._clients.get(peer)
@@ -543,24 +481,21 @@ class SystemTable:
             life.orphan_since = None
         body = [token, life.record.number, life.record.system_id, None, None]
         self._commands.append(Send(peer, Kind.SUBMITTED, body))
+        self._news.followed(life, peer, now)
         if life.ended_at is not None:
             self._commands.append(Send(peer, Kind.ENDED, self._ended_body(life)))
+
+    def _unfollow(self, life: SystemLife, peer: Hashable, now: float) -> None:
+        if peer in life.followers:
+            life.followers.discard(peer)
+            self._news.left(life, peer, now)
+
+    def _command(self, command: Any) -> None:
+        self._commands.append(command)
 
     def _offer(self, life: SystemLife, blobs: list[Any]) -> None:
         if blobs:
             self._commands.append(OfferBlobs(life.host, blobs, life.record.number))
-
-    def _publish(self, life: SystemLife, publications: list[Any], now: float) -> None:
-        large = [blob for _, blobs in publications for blob in blobs or ()]
-        self._queue(life, Delivery(publications), large, now)
-
-    def _tell(self, life: SystemLife, now: float, publications: list[Any] | None = None) -> None:
-        counts = count_tasks(life.record)
-        life.told = tuple(counts.values())
-        notices, life.notices = life.notices, []
-        body = [life.record.number, publications or [], life.progress, counts, now - life.submitted_at, notices]
-        for peer in life.followers:
-            self._commands.append(Send(peer, Kind.EVENT, body))
 
     def _acknowledge(self, leases: list[tuple[str, int]]) -> None:
         by_slave: dict[str, list[int]] = {}

@@ -22,6 +22,7 @@ Two layouts appear in many messages:
                    |                         | <-------------- RESULTS |
                    |                         | IN n+1 ->| ... RESULT_ACK>
                    | <---------------- EVENT |                         |
+                   | TAKEN ----------------> |                         |
                    | <---------------- ENDED |                         |
     output         | <-------------- PRINTED | <--------------- OUTPUT |
     plain tasks    | OPEN -----------------> |                         |
@@ -82,6 +83,7 @@ class Kind(IntEnum):
     START = 40  # [system, system id, payload, blobs, seed, facts {}]
     IN = 41  # [system, n, time, [[number, outcome, value, blobs, slave id, attempt, duration ns], ...],
     #           tasks to pull, bytes to pull, cancel reason or None, cluster view or None]
+    PUBLISHED = 43  # [system, count]: as many publications are safe, or nobody wants them; their blobs may go
     # Host to master, and an application for its implicit system.
     OUT = 42  # [system, n, number of the first task, classes, tasks, cancelled numbers, publications,
     #           progress or None, end or None, facts {}]
@@ -97,12 +99,13 @@ class Kind(IntEnum):
     ATTACH = 58  # [token, system id]
     SUBMITTED = 59  # [token, system, system id, error text or None, error code or None]
     CANCEL_SYSTEM = 60  # [system id]
-    EVENT = 61  # [system, publications, progress or None, counts {} or None, elapsed s, notices]
+    EVENT = 61  # [system, publications, progress or None, counts {} or None, elapsed s, notices, number]
     ENDED = 62  # [system, state, result]
     RELEASE = 63  # [system id]: the result arrived; it may go
     REQUEST = 64  # [token, name, arguments []]
     REPLY = 65  # [token, ok, value or error text]
     PRINTED = 66  # [[system, number or None for its host, name, slave id, stream 1|2, text, bytes dropped], ...]
+    TAKEN = 67  # [system, number]: every EVENT up to that one was taken; its blobs may go
 
     # Blobs, either way.
     BLOB_GET = 80  # [digest, size, offset, length]

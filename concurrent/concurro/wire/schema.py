@@ -252,6 +252,7 @@ SCHEMA: dict[int, Rule] = {
             ("view", optional(sequence(plain))),
         ),
     ),
+    Kind.PUBLISHED: Rule(_MASTER, record(_SYSTEM, ("count", count))),
     Kind.OUT: Rule(
         _EMITTER,
         record(
@@ -286,6 +287,7 @@ SCHEMA: dict[int, Rule] = {
             ("counts", optional(table(count))),
             ("elapsed", amount),
             ("notices", NOTICES),
+            ("number", count),
             needed=5,
         ),
     ),
@@ -298,6 +300,7 @@ SCHEMA: dict[int, Rule] = {
             _SYSTEM_ID,
         ),
     ),
+    Kind.TAKEN: Rule(_ASKER, record(_SYSTEM, ("number", count))),
     Kind.RELEASE: Rule(_ASKER, record(_SYSTEM_ID)),
     Kind.REQUEST: Rule(_ASKER, record(_TOKEN, ("name", text), ("arguments", sequence(plain, MOST_ARGUMENTS)))),
     Kind.REPLY: Rule(_MASTER, record(_TOKEN, ("ok", flag), ("value", anything))),

@@ -77,8 +77,9 @@ class Application(Control):
         payload, blobs = self.far.dumps((value, error))
         self.hear(Kind.ENDED, number, state, [0, payload, blobs], system_id)
 
-    def event(self, *values, number=1, progress=None, counts=None):
-        self.hear(Kind.EVENT, number, [list(self.far.dumps(value)) for value in values], progress, counts, 1.0)
+    def event(self, *values, number=1, progress=None, counts=None, event=1):
+        published = [list(self.far.dumps(value)) for value in values]
+        self.hear(Kind.EVENT, number, published, progress, counts, 1.0, [], event)
 
     def cancel_system(self, system_id):
         self.core.cancel_system(system_id)
@@ -298,6 +299,53 @@ def test_partial_results_come_in_order_and_end_with_the_system(application):
 
     assert list(handle.partial_results()) == [1, bytes(LARGE), 3]
     assert handle.result(0) == "result"
+
+
+def test_the_master_hears_what_was_taken_once_its_parts_are_here(application):
+    application.submitted()
+
+    application.event("small", event=1)
+    application.event(bytes(LARGE), event=2)
+    application.event("small", event=3)
+    before = application.take()
+    application.sent = [one for one in before if one[0] == Kind.BLOB_GET]
+    application.chunks()
+
+    assert [body for kind, body in before if kind == Kind.TAKEN] == [[1, 1]]
+    assert application.take(Kind.TAKEN) == [[1, 2], [1, 3]]
+
+
+def test_news_of_a_system_that_is_not_followed_any_more_are_taken_as_well(application):
+    application.event("small", number=5, event=9)
+
+    assert application.take(Kind.TAKEN) == [[5, 9]]
+
+
+def test_news_of_a_lost_connection_are_not_confirmed_over_the_next(application):
+    handle = application.submitted()
+    application.event(bytes(LARGE))
+    application.core.lost("for a test")
+    application.core.joined(10, 1 << 26)
+
+    application.chunks()
+
+    assert application.take(Kind.TAKEN) == []
+    assert not handle.done()
+
+
+def test_a_partial_result_that_does_not_arrive_is_told_and_only_that_one_is_missing(application, caplog):
+    handle = application.submitted()
+
+    application.event(bytes(LARGE), event=1)
+    application.event("fine", event=2)
+    digest, size = application.take(Kind.BLOB_GET)[0][:2]
+    application.hear(Kind.BLOB_MISSING, digest, size)
+    application.end(1)
+
+    assert list(handle.partial_results()) == ["fine"]
+    assert "a partial result did not arrive" in caplog.text
+    assert "nobody has it any more" in caplog.text
+    assert application.take(Kind.TAKEN) == [[1, 1], [1, 2]]
 
 
 def test_a_partial_result_that_cannot_be_rebuilt_does_not_stop_the_others(application, caplog):

@@ -340,3 +340,40 @@ def test_the_same_inputs_give_the_same_outputs_again():
 
     assert trace(7) == trace(7)
     assert trace(7) != trace(8)
+
+
+# Partial results
+
+
+def test_what_was_published_is_kept_until_the_master_has_it():
+    values = [bytes([number]) * 100_000 for number in range(4)]
+    job = Job(numbers(1))
+    job.task_finished = lambda master, *_: [master.publish(value) for value in values]
+    driver = Driver(job)
+    driver.pull()
+    blobs = driver.packer.blobs
+    blobs._cache_limit = 0
+    publications = driver.finish(0)[6]
+    digests = [parts[0][1] for _, parts in publications]
+
+    blobs.put(b"another")
+    assert [driver.packer.loads(*publication) for publication in publications] == values
+
+    driver.core.release_published(3)
+    blobs.put(b"yet another")
+    assert [digest in blobs for digest in digests] == [False, False, False, True]
+
+
+def test_no_more_is_released_than_was_published():
+    job = Job(numbers(2))
+    job.task_finished = lambda master, *_: master.publish(bytes(100_000))
+    driver = Driver(job)
+    driver.pull()
+
+    driver.core.release_published(1 << 62)
+    ((_, ((_, digest, _),)),) = driver.finish(0)[6]
+    driver.packer.blobs.put(bytes(1 << 20))
+
+    assert digest in driver.packer.blobs
+    driver.core.release_published(1)
+    assert not driver.packer.blobs._of_owner.get(("publication", 1))

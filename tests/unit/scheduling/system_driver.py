@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from concurro.ids import SlaveRecord
+from concurro.scheduling.commands import Send
 from concurro.scheduling.core import SchedulerCore
-from concurro.scheduling.systems import Send, SystemTable
+from concurro.scheduling.systems import SystemTable
 from concurro.wire.messages import Kind
 from tests.unit.scheduling.cluster import rated
 

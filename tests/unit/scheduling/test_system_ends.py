@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from concurro.scheduling.systems import (
-    CANCEL_PATIENCE,
-    Acknowledge,
-    Send,
-    Spool,
-    StopHost,
-)
+from concurro.scheduling.commands import Acknowledge, Send, Spool, StopHost
+from concurro.scheduling.systems import CANCEL_PATIENCE
 from concurro.wire.messages import Kind
 from tests.unit.scheduling.cluster import task_class
 from tests.unit.scheduling.system_driver import ALICE, BOB, DONE, HOST, LARGE
@@ -16,7 +11,7 @@ from tests.unit.scheduling.system_driver import ALICE, BOB, DONE, HOST, LARGE
 
 def test_progress_reaches_the_followers(master):
     master.start()
-    master.table.attach(BOB, 9, "job")
+    master.table.attach(BOB, 9, "job", master.now)
     master.take()
 
     master.out(1, progress=[3, 10, "halfway"])

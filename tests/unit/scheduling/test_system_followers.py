@@ -6,12 +6,7 @@ import pytest
 
 from concurro.errors import ProtocolError
 from concurro.ids import Outcome, SystemState
-from concurro.scheduling.systems import (
-    Acknowledge,
-    DropBlobs,
-    Send,
-    StopHost,
-)
+from concurro.scheduling.commands import Acknowledge, DropBlobs, Send, StopHost
 from concurro.wire.messages import Kind
 from tests.unit.scheduling.cluster import task_class
 from tests.unit.scheduling.system_driver import ALICE, BOB, DONE, Master
@@ -20,7 +15,7 @@ from tests.unit.scheduling.system_driver import ALICE, BOB, DONE, Master
 def test_attach_follows_a_running_system(master):
     master.start()
 
-    master.table.attach(BOB, 5, "job")
+    master.table.attach(BOB, 5, "job", master.now)
 
     assert master.take() == [Send(BOB, Kind.SUBMITTED, [5, 1, "job", None, None])]
 
@@ -30,7 +25,7 @@ def test_attach_to_an_ended_system_brings_its_result(master):
     master.out(1, end=["complete", DONE])
     master.take()
 
-    master.table.attach(BOB, 5, "job")
+    master.table.attach(BOB, 5, "job", master.now)
 
     assert [send.kind for send in master.take()] == [Kind.SUBMITTED, Kind.ENDED]
 
@@ -44,7 +39,7 @@ def test_attach_finds_a_system_by_a_unique_beginning_of_its_id(master):
 
 
 def test_attach_to_an_unknown_system_says_so(master):
-    master.table.attach(BOB, 5, "nowhere")
+    master.table.attach(BOB, 5, "nowhere", master.now)
 
     (send,) = master.take()
     assert send.body[1] == 0
@@ -63,7 +58,7 @@ def test_a_fetched_result_is_forgotten(master):
 
 def test_a_result_stays_until_every_follower_has_it(master):
     master.start()
-    master.table.attach(BOB, 5, "job")
+    master.table.attach(BOB, 5, "job", master.now)
     master.out(1, end=["complete", DONE])
 
     master.table.release(ALICE, "job")
@@ -124,7 +119,7 @@ def test_an_application_that_attaches_over_a_new_connection_keeps_its_system():
     master.table.peer_left(ALICE, master.now)
 
     master.table.peer_joined(BOB, "the application")
-    master.table.attach(BOB, 9, "job")
+    master.table.attach(BOB, 9, "job", master.now)
     master.pass_time(100.0)
 
     assert master.table.find("job").cancel_by is None
@@ -137,7 +132,7 @@ def test_somebody_who_only_looks_keeps_no_system_alive():
     master.table.peer_left(ALICE, master.now)
 
     master.table.peer_joined(BOB, "another one")
-    master.table.attach(BOB, 9, "job")
+    master.table.attach(BOB, 9, "job", master.now)
     master.pass_time(100.0)
 
     assert master.table.find("job").cancel_by is not None
@@ -226,7 +221,7 @@ def test_plain_tasks_end_with_their_application(master):
 def test_nobody_attaches_to_plain_tasks(master):
     open_plain(master)
 
-    master.table.attach(BOB, 5, "plain")
+    master.table.attach(BOB, 5, "plain", master.now)
 
     (send,) = master.take()
     assert send.body[4] == "unknown"

@@ -5,14 +5,7 @@ from __future__ import annotations
 import pytest
 
 from concurro.ids import SystemState
-from concurro.scheduling.systems import (
-    Acknowledge,
-    DropBlobs,
-    OfferBlobs,
-    Send,
-    Spool,
-    StartHost,
-)
+from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Send, Spool, StartHost
 from concurro.wire.messages import Kind
 from tests.unit.scheduling.cluster import task_class
 from tests.unit.scheduling.system_driver import ALICE, BOB, DONE, HOST, LARGE

@@ -233,9 +233,10 @@ class Door:
             Kind.OUT: lambda: table.output(HOST, body, now),
             Kind.SUBMIT: lambda: table.submit(ALICE, *body[:6], now, 7),
             Kind.OPEN: lambda: table.open(ALICE, *body[:3], now),
-            Kind.ATTACH: lambda: table.attach(ALICE, *body[:2]),
+            Kind.ATTACH: lambda: table.attach(ALICE, *body[:2], now),
             Kind.CANCEL_SYSTEM: lambda: table.cancel(body[0], "cancelled", now),
             Kind.RELEASE: lambda: table.release(ALICE, body[0]),
+            Kind.TAKEN: lambda: table.taken(ALICE, *body[:2], now),
         }
         takers[kind]()
 
@@ -245,7 +246,7 @@ STORED = [
     for sample in SAMPLES
     if (sample.sender is Sender.SLAVE and sample.kind in range(Kind.SLAVE_STATE, Kind.OUTPUT))
     or (sample.sender is Sender.APPLICATION and sample.kind in range(Kind.SUBMIT, Kind.REQUEST))
-    or sample.kind is Kind.OUT
+    or sample.kind in (Kind.OUT, Kind.TAKEN)
 ]
 
 
