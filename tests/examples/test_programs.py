@@ -38,6 +38,7 @@ def test_every_example_is_tested():
     assert names == PROGRAMS.keys() | {"option_price", "misra1a"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_an_example_is_a_program(name: str):
     run = run_program(sys.executable, EXAMPLES / f"{name}.py")
@@ -66,6 +67,7 @@ def test_reverse_md5_tells_how_many_tasks_were_done_and_cancelled(tmp_path: Path
     assert "cancelled" in words
 
 
+@pytest.mark.slow
 def test_the_option_price_is_the_same_for_one_and_three_workers(tmp_path: Path):
     prices = [
         run_program(
@@ -78,12 +80,14 @@ def test_the_option_price_is_the_same_for_one_and_three_workers(tmp_path: Path):
     assert ast.literal_eval(prices[0])[0] == pytest.approx(10.450583572185565, abs=0.08)
 
 
+@pytest.mark.slow
 def test_misra1a_prints_the_certified_values(tmp_path: Path):
     run = run_program(command("concurrent"), "run", EXAMPLES / "misra1a.py", cwd=tmp_path)
 
     assert ast.literal_eval(run.stdout) == pytest.approx((238.94212918, 5.5015643181e-4, 0.12455138894), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_mandelbrot_writes_its_picture_where_the_user_is(tmp_path: Path):
     pytest.importorskip("PIL.Image")
 

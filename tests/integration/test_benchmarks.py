@@ -34,6 +34,7 @@ def test_an_unknown_workload_is_a_usage_error_that_names_the_known_ones():
     assert "W1-submit" in run.stderr
 
 
+@pytest.mark.slow
 def test_writes_figures_of_ours_and_of_a_peer(tmp_path: Path):
     figures = tmp_path / "figures.json"
 
@@ -50,6 +51,7 @@ def test_writes_figures_of_ours_and_of_a_peer(tmp_path: Path):
     assert "concurro / ppe" in run.stdout
 
 
+@pytest.mark.slow
 def test_the_lazy_workload_reports_the_memory_of_every_process():
     run = run_program(sys.executable, "-m", "benchmarks", "lazy", "--repeat", 1, "--count", 20_000)
 
