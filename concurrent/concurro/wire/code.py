@@ -137,7 +137,8 @@ class CodeTable:
 
     def bundle_of(self, function: FunctionType) -> bytes | None:
         """Return the digest of the bundle that a rebuilt function imports from."""
-        importer = getattr(function.__builtins__.get("__import__"), "__self__", None)  # type: ignore[attr-defined]
+        builtins: dict[str, Any] = getattr(function, "__builtins__", {})
+        importer = getattr(builtins.get("__import__"), "__self__", None)
         for digest, bundle in list(self._bundles.items()):
             if importer is bundle or (isinstance(importer, Importer) and importer.bundle is bundle):
                 return digest
