@@ -91,17 +91,32 @@ def explain_system(core: SchedulerCore, life: SystemLife, now: float) -> str:
     record = life.record
     who = f"System {record.system_id} ({record.name})"
     if record.state.ended:
+        if life.news.waiting:
+            who = f"{who}, whose result waits until its partial results were taken,"
         return f"{who} ended: {record.state.value}; {record.done} tasks done, {record.failed} failed."
     if record.state.value == "starting":
         return f"{who} is starting its host."
-    oldest = life.flow.oldest()
-    if oldest is not None and now - oldest > 1.0:
-        return f"{who} is inside its own callbacks for {now - oldest:.0f} s (host process {life.host_pid})."
-    if not core.slaves:
-        return f"{who} waits: no slave is connected; {len(record.open)} tasks are open."
-    sick = [f"{slave.id} ({slave.sick})" for slave in core.slaves.values() if slave.sick]
-    if len(sick) == len(core.slaves):
-        return f"{who} waits: every slave is sick: {', '.join(sick)}; {len(record.open)} tasks are open."
+    reason = _why_it_waits(core, life, now)
+    if reason:
+        return f"{who} {reason}."
     waiting = len(record.open) - record.leased
     ended = f"{record.done} done, {record.failed} failed"
     return f"{who} runs: {record.leased} tasks are leased, {waiting} queued, {ended}."
+
+
+def _why_it_waits(core: SchedulerCore, life: SystemLife, now: float) -> str:
+    """Say what a running system waits for; empty when its tasks run."""
+    if life.news.waiting:
+        followers = "application" if len(life.followers) == 1 else f"{len(life.followers)} applications"
+        size = life.news.size / 2**20
+        return f"waits: {size:.1f} MiB of its partial results were not taken by its {followers} yet"
+    oldest = life.flow.oldest()
+    if oldest is not None and now - oldest > 1.0:
+        return f"is inside its own callbacks for {now - oldest:.0f} s (host process {life.host_pid})"
+    tasks = f"{len(life.record.open)} tasks are open"
+    if not core.slaves:
+        return f"waits: no slave is connected; {tasks}"
+    sick = [f"{slave.id} ({slave.sick})" for slave in core.slaves.values() if slave.sick]
+    if len(sick) == len(core.slaves):
+        return f"waits: every slave is sick: {', '.join(sick)}; {tasks}"
+    return ""

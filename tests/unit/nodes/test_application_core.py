@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -17,97 +15,11 @@ from concurro.errors import (
     UnknownSystemError,
 )
 from concurro.ids import Outcome
-from concurro.nodes.application_core import ApplicationCore
-from concurro.nodes.handle import Control, SystemHandle
-from concurro.wire.blobs import BlobStore, digest_of
-from concurro.wire.messages import Kind, Message
-from concurro.wire.payload import Packer
-from concurro.wire.transfer import BlobTransfer
-from concurro.wire.travelling import Travelling
+from concurro.nodes.handle import SystemHandle
+from concurro.wire.blobs import digest_of
+from concurro.wire.messages import Kind
+from tests.unit.nodes.application_driver import LARGE, Application
 from tests.unit.nodes.host_driver import Number
-
-LARGE = 200_000
-
-
-class Application(Control):
-    """A core, what it sent, and a packer on the other side."""
-
-    def __init__(self, credit=100):
-        self.sent = []
-        self.store = BlobStore()
-        self.packer = Packer(self.store, Travelling())
-        self.far = Packer(BlobStore(), Travelling())
-        ids = itertools.count(1)
-        self.core = ApplicationCore(self.packer, self.send, "alice", lambda: f"plain-{next(ids)}")
-        self.core.use_transfer(BlobTransfer(self.store, lambda kind, body, frames: self.send(kind, body)))
-        self.credit = credit
-        self.core.joined(credit, 1 << 26)
-
-    def send(self, kind, body):
-        self.sent.append((kind, body))
-
-    def take(self, kind=None):
-        taken, self.sent = self.sent, []
-        return taken if kind is None else [body for one, body in taken if one == kind]
-
-    def hear(self, kind, *body):
-        self.core.handle(Message(kind, 1, 0, list(body)))
-
-    def chunks(self):
-        """Serve what was asked for from the far side."""
-        for digest, size, offset, length in self.take(Kind.BLOB_GET):
-            chunk = self.far.blobs.get(digest)[offset : offset + length]
-            self.core.handle(Message(Kind.BLOB_CHUNK, 1, 0, [digest, size, offset], (chunk,)))
-
-    # Systems
-
-    def submit(self, system_id="job"):
-        handle = SystemHandle(system_id, "Job", self)
-        self.core.submit(handle, [system_id, "Job", b"pickled", None, {}])
-        return handle
-
-    def submitted(self, system_id="job"):
-        """Submit a system and let the master accept it as number 1."""
-        handle = self.submit(system_id)
-        (body,) = self.take(Kind.SUBMIT)
-        self.hear(Kind.SUBMITTED, body[0], 1, system_id, None, None)
-        return handle
-
-    def end(self, value=None, error=None, state="complete", number=1, system_id="job"):
-        payload, blobs = self.far.dumps((value, error))
-        self.hear(Kind.ENDED, number, state, [0, payload, blobs], system_id)
-
-    def event(self, *values, number=1, progress=None, counts=None, event=1):
-        published = [list(self.far.dumps(value)) for value in values]
-        self.hear(Kind.EVENT, number, published, progress, counts, 1.0, [], event)
-
-    def cancel_system(self, system_id):
-        self.core.cancel_system(system_id)
-
-    def request(self, name, arguments):
-        future = Future()
-        self.core.request(future, name, arguments)
-        return future
-
-    # Plain tasks
-
-    def push(self, task):
-        plain = self.core.plain
-        plain.ledger.add(task)
-        future = plain.futures[plain.ledger.last] = Future()
-        return future
-
-    def open(self):
-        """Let the master open the implicit system as number 7."""
-        self.core.flush_plain()
-        (body,) = self.take(Kind.OPEN)
-        self.hear(Kind.SUBMITTED, body[0], 7, body[1], None, None)
-        self.core.flush_plain()
-
-    def done(self, n, *numbers):
-        entries = [[number, 0, *self.far.dumps(number * 10), "north", 1, 1] for number in numbers]
-        self.hear(Kind.IN, 7, n, 0.0, entries, 0, 0, None, None)
-        self.core.flush_plain()
 
 
 @pytest.fixture
@@ -271,93 +183,6 @@ def test_a_system_that_was_not_accepted_is_submitted_again(application):
     application.core.joined(10, 1 << 26)
 
     assert len(application.take(Kind.SUBMIT)) == 1
-
-
-def test_two_handles_of_one_system_both_hear_everything(application):
-    first = application.submitted()
-    second = application.submit()
-    assert application.take(Kind.SUBMIT) == []
-
-    application.event("published")
-    application.end(3)
-
-    assert [handle.result(0) for handle in (first, second)] == [3, 3]
-    assert [list(handle.partial_results()) for handle in (first, second)] == [["published"], ["published"]]
-    second.wait_accepted(0)
-
-
-def test_partial_results_come_in_order_and_end_with_the_system(application):
-    handle = application.submitted()
-
-    application.event(1)
-    application.event(bytes(LARGE))
-    application.event(3)
-    application.end("result")
-    assert not handle.done()
-    application.chunks()
-    application.chunks()
-
-    assert list(handle.partial_results()) == [1, bytes(LARGE), 3]
-    assert handle.result(0) == "result"
-
-
-def test_the_master_hears_what_was_taken_once_its_parts_are_here(application):
-    application.submitted()
-
-    application.event("small", event=1)
-    application.event(bytes(LARGE), event=2)
-    application.event("small", event=3)
-    before = application.take()
-    application.sent = [one for one in before if one[0] == Kind.BLOB_GET]
-    application.chunks()
-
-    assert [body for kind, body in before if kind == Kind.TAKEN] == [[1, 1]]
-    assert application.take(Kind.TAKEN) == [[1, 2], [1, 3]]
-
-
-def test_news_of_a_system_that_is_not_followed_any_more_are_taken_as_well(application):
-    application.event("small", number=5, event=9)
-
-    assert application.take(Kind.TAKEN) == [[5, 9]]
-
-
-def test_news_of_a_lost_connection_are_not_confirmed_over_the_next(application):
-    handle = application.submitted()
-    application.event(bytes(LARGE))
-    application.core.lost("for a test")
-    application.core.joined(10, 1 << 26)
-
-    application.chunks()
-
-    assert application.take(Kind.TAKEN) == []
-    assert not handle.done()
-
-
-def test_a_partial_result_that_does_not_arrive_is_told_and_only_that_one_is_missing(application, caplog):
-    handle = application.submitted()
-
-    application.event(bytes(LARGE), event=1)
-    application.event("fine", event=2)
-    digest, size = application.take(Kind.BLOB_GET)[0][:2]
-    application.hear(Kind.BLOB_MISSING, digest, size)
-    application.end(1)
-
-    assert list(handle.partial_results()) == ["fine"]
-    assert "a partial result did not arrive" in caplog.text
-    assert "nobody has it any more" in caplog.text
-    assert application.take(Kind.TAKEN) == [[1, 1], [1, 2]]
-
-
-def test_a_partial_result_that_cannot_be_rebuilt_does_not_stop_the_others(application, caplog):
-    handle = application.submitted()
-
-    with caplog.at_level(logging.WARNING):
-        application.hear(Kind.EVENT, 1, [[b"\x80\x05no pickle", None]], None, {}, 1.0)
-    application.event("fine")
-    application.end(1)
-
-    assert list(handle.partial_results()) == ["fine"]
-    assert "could not be rebuilt" in caplog.text
 
 
 def test_progress_is_what_the_system_reports_or_what_is_finished(application):
