@@ -13,7 +13,7 @@ LIMIT = 10.0
 
 
 @pytest.fixture
-def called_back(tmp_path_factory):
+def called_back(shared_cluster, tmp_path_factory):
     """Return a function that gives what a call returns or raises in the callback of a future."""
     return lambda call: _called_back(shared_cluster, tmp_path_factory.mktemp("callback"), call)
 
