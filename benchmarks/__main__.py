@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _print_list() -> None:
     for workload in WORKLOADS:
-        print(f"{workload.name:<10} {workload.title}")
-        print(f"{'':<10} {', '.join(workload.contenders)}; {workload.metric} [{workload.unit}]")
+        print(f"{workload.name:<12} {workload.title}")
+        print(f"{'':<12} {', '.join(workload.contenders)}; {workload.metric} [{workload.unit}]")
 
 
 def _contenders(workload: Workload, peers: str) -> list[str]:
@@ -97,7 +97,9 @@ def _measure(workload: Workload, options: argparse.Namespace) -> tuple[Runs, dic
 def _measure_once(name: str, contender: str, options: argparse.Namespace) -> dict[str, float] | str:
     """Return the metrics of one run, or why there are none."""
     command = [sys.executable, "-m", "benchmarks.measure", name, contender, str(options.workers), str(options.count)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # This checkout is measured, whichever one is installed.
+    folders = [str(ROOT), str(ROOT / "concurrent"), str(ROOT / "plugins")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
     try:
         run = subprocess.run(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, timeout=options.timeout, check=True
@@ -113,14 +115,14 @@ def _print_table(workload: Workload, runs: Runs, faults: dict[str, str]) -> None
     ours = _median(runs.get(OURS, []), workload.metric)
     for contender, results in runs.items():
         if contender in faults:
-            print(f"  {contender:<14} failed: {faults[contender]}")
+            print(f"  {contender:<20} failed: {faults[contender]}")
             continue
         value = _median(results, workload.metric)
         ratio = _ratio(workload, ours, value) if contender != OURS else None
         beside = f"   {OURS} / {contender}: {ratio:.2f}" if ratio else ""
         others = {name: _median(results, name) for name in results[0] if name != workload.metric}
         details = "  ".join(f"{name} {median:.4g}" for name, median in others.items() if median is not None)
-        print(f"  {contender:<14} {value:12.4g} {workload.unit:<8} {details}{beside}")
+        print(f"  {contender:<20} {value:12.4g} {workload.unit:<8} {details}{beside}")
 
 
 def _median(results: list[dict[str, float]], metric: str) -> float | None:

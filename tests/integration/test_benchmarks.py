@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.decisions import Bench, Case
 from benchmarks.workloads import WORKLOADS, select
 from tests.support.programs import run_program
 
@@ -57,3 +58,24 @@ def test_the_lazy_workload_reports_the_memory_of_every_process():
 
     assert "application" in run.stderr
     assert "MiB at the end" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(slaves=3, tasks=2_000),
+        Case(slaves=3, tasks=200, duration=1.0),
+        Case(slaves=3, tasks=500, systems=7),
+        Case(slaves=3, tasks=500, classes=[{"requires": {"memory": 1.0 + kind}} for kind in range(9)]),
+    ],
+    ids=["short", "long", "systems", "requires"],
+)
+def test_the_core_alone_decides_about_every_task_once(case):
+    case.resources = {"memory": 64.0}
+    bench = Bench(case)
+
+    bench.run()
+
+    assert sum(system.done for system in bench.systems) == case.tasks
+    assert not any(bench.held.values())
+    assert bench.core.stale_results == 0
