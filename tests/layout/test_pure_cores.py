@@ -12,7 +12,11 @@ from tests.layout.source_tree import CORE, Module, imports_of, modules_below
 PURE = (
     "concurro.wire.session",
     "concurro.scheduling.*",
+    "concurro.execution.crew",
+    "concurro.execution.ready_queue",
+    "concurro.execution.restarts",
     "concurro.execution.slave_core",
+    "concurro.execution.slave_records",
     "concurro.nodes.host_core",
     "concurro.nodes.application_core",
 )

@@ -18,13 +18,12 @@ A lease ends in exactly one way: a result, returned to the master, or killed by 
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
+from concurro.execution.crew import Crew
 from concurro.execution.ready_queue import ReadyQueue
-from concurro.execution.restarts import WELL_AFTER, Restarts
 from concurro.execution.slave_records import (
     Chunk,
     Command,
@@ -36,9 +35,7 @@ from concurro.execution.slave_records import (
     Nudge,
     PostChunk,
     Release,
-    StartWorker,
     StateChanged,
-    StopWorker,
     TakeTokens,
     TaskCode,
     Tell,
@@ -50,12 +47,6 @@ from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
-
-NUDGE_AFTER = 0.005
-"""A worker that is silent for so long inside a chunk is told to report [s]."""
-
-STEAL_AFTER = 0.002
-"""Seconds without news after which an idle worker takes over what waits in another [s]."""
 
 KILL_GRACE = 0.02
 """Seconds that a chunk of short tasks gets to end by itself when one of it is killed [s]."""
@@ -75,13 +66,9 @@ class SlaveCore:
     def __init__(self, workers: int, first_id: int = 1) -> None:
         self.draining = False
         self.results: dict[int, Entry] = {}
-        self._wanted = workers
-        self._running = False
-        self._ids = itertools.count(first_id)
-        self._workers: dict[int, WorkerRecord] = {}
+        self._crew = Crew(workers, first_id)
         self._codes: dict[tuple[int, int], TaskCode] = {}
         self._ready = ReadyQueue()
-        self._restarts = Restarts()
         self._fetching: dict[int, tuple[Entry, set[Hashable]]] = {}
         self._commands: list[Command] = []
         self._reports: list[Entry] = []
@@ -93,15 +80,11 @@ class SlaveCore:
 
     def start(self) -> None:
         """Start the workers."""
-        self._running = True
+        self._crew.running = True
 
     def update_pool(self, workers: int) -> None:
         """Keep another number of workers; running tasks are not disturbed."""
-        self._wanted = workers
-        living = [worker for worker in self._workers.values() if worker.state in _LIVING]
-        spare = sorted(living, key=lambda worker: len(worker.chunks))[: max(0, len(living) - workers)]
-        for worker in spare:
-            worker.state = WorkerState.RETIRING
+        for worker in self._crew.resize(workers):
             if worker.chunks:
                 self._take_tokens(worker)
         self._commands.append(StateChanged())
@@ -158,7 +141,7 @@ class SlaveCore:
         wanted = set(leases)
         for lease in self._remove_queued(wanted):
             self._returned.append(lease)
-        for worker in self._holders(wanted):
+        for worker in self._crew.holders(wanted):
             worker.recalled |= wanted & {entry[0] for entry in worker.outstanding()}
             self._take_tokens(worker)
 
@@ -169,7 +152,7 @@ class SlaveCore:
         for lease in wanted & self.results.keys():
             self._forget_result(lease)
         self._reports = [report for report in self._reports if not self._is_unwanted(report, wanted)]
-        for worker in self._holders(wanted):
+        for worker in self._crew.holders(wanted):
             worker.killed |= wanted & {entry[0] for entry in worker.outstanding()}
             worker.progress = now
             worker.nudged = False
@@ -188,7 +171,7 @@ class SlaveCore:
                 self._commands.append(Release(("class", *key)))
         self._remove_queued({lease for lease, (entry, _) in self._fetching.items() if entry[1] == system})
         self._remove_queued(self._ready.of_system(system))
-        for worker in self._workers.values():
+        for worker in self._crew:
             worker.known = {key for key in worker.known if key[0] != system}
         self._commands.append(Forget(system))
 
@@ -198,7 +181,7 @@ class SlaveCore:
             return
         self.draining = True
         self._return_queued()
-        for worker in self._workers.values():
+        for worker in self._crew:
             if worker.chunks:
                 self._take_tokens(worker)
 
@@ -208,7 +191,7 @@ class SlaveCore:
         for lease in list(self.results):
             self._forget_result(lease)
         self._reports, self._returned, self._started = [], [], []
-        for worker in self._workers.values():
+        for worker in self._crew:
             if worker.chunks:
                 worker.killed.update(entry[0] for entry in worker.outstanding())
                 self._kill(worker)
@@ -218,12 +201,12 @@ class SlaveCore:
     def inventory(self) -> list[int]:
         """Return every lease that is held and has no result."""
         queued = [entry[0] for entry in self._ready]
-        posted = [entry[0] for worker in self._workers.values() for entry in worker.outstanding()]
+        posted = [entry[0] for worker in self._crew for entry in worker.outstanding()]
         return [*posted, *queued, *self._fetching]
 
     def worker_ready(self, worker_id: int, now: float) -> None:
         """Notice that a worker can be posted to."""
-        worker = self._workers.get(worker_id)
+        worker = self._crew.get(worker_id)
         if worker is not None and worker.state is WorkerState.STARTING:
             worker.state = WorkerState.READY
             worker.progress = worker.started_at = now
@@ -235,7 +218,7 @@ class SlaveCore:
         Raises:
             ProtocolError: It was not asked this, or did not run what was not taken back.
         """
-        worker = self._workers.get(worker_id)
+        worker = self._crew.get(worker_id)
         if worker is None:
             return
         chunk = worker.chunks[0] if worker.chunks else None
@@ -264,7 +247,7 @@ class SlaveCore:
 
     def worker_recycles(self, worker_id: int, now: float) -> None:
         """Notice that a worker ends because a task changed its process."""
-        worker = self._workers.get(worker_id)
+        worker = self._crew.get(worker_id)
         if worker is not None:
             worker.state = WorkerState.ENDING
             worker.deadline = now + ENDING_LIMIT
@@ -272,13 +255,13 @@ class SlaveCore:
 
     def worker_misbehaves(self, worker_id: int) -> None:
         """Notice that a worker sent nonsense: it must end, and gets nothing more."""
-        worker = self._workers.get(worker_id)
+        worker = self._crew.get(worker_id)
         if worker is not None:
             self._kill(worker)
 
     def tokens_taken(self, worker_id: int, count: int, now: float) -> None:
         """Take the answer to `TakeTokens`: the last `count` tasks will not start."""
-        worker = self._workers.get(worker_id)
+        worker = self._crew.get(worker_id)
         if worker is None or not worker.taking:
             return
         worker.taking = False
@@ -305,7 +288,7 @@ class SlaveCore:
             now: Monotonic time [s].
             output: The last lines that it printed.
         """
-        worker = self._workers.pop(worker_id, None)
+        worker = self._crew.remove(worker_id)
         if worker is None:
             return
         expected = worker.state in (WorkerState.ENDING, WorkerState.RETIRING)
@@ -320,16 +303,16 @@ class SlaveCore:
             else:
                 self._lose(worker, entry, Outcome.LOST, f"the worker died: {cause}{_quoted(output)}")
         if worker.worked or started or expected:
-            self._restarts.worked()
+            self._crew.restarts.worked()
         else:
-            self._restarts.died(cause + _quoted(output), now)
+            self._crew.restarts.died(cause + _quoted(output), now)
             if self.sick:
                 self._return_queued()
         self._commands.append(StateChanged())
 
     def tick(self, now: float) -> None:
         """Let time pass: deadlines, restarts, tasks that wait behind a long one."""
-        for worker in self._workers.values():
+        for worker in self._crew:
             if worker.deadline is None or worker.deadline > now:
                 continue
             worker.deadline = None
@@ -339,37 +322,28 @@ class SlaveCore:
                 if worker.chunks[0].code.timeout is not None:
                     worker.timed_out = self.current_lease(worker.id)
                 self._kill(worker)
-        if self.sick and any(self._has_lived(worker, now) for worker in self._workers.values()):
-            self._restarts.worked()
+        if self._crew.recovers(now):
             self._commands.append(StateChanged())
-        for worker in self._workers.values():
-            if worker.may_hold_back() and worker.progress + NUDGE_AFTER <= now:
-                worker.nudged = True
-                self._commands.append(Nudge(worker.id))
-        if not self._ready and not self.draining:
-            self._steal(now)
+        for worker in self._crew.to_nudge(now):
+            worker.nudged = True
+            self._commands.append(Nudge(worker.id))
+        if not self._ready and not self.draining and (late := self._crew.to_rob(now)):
+            self._take_tokens(late)
 
     def next_time(self) -> float | None:
         """Return when `tick` should be called at the latest [s]; None: no need."""
-        times = [worker.deadline for worker in self._workers.values() if worker.deadline is not None]
-        if self._running and self._living() < self._slots_now() and not self.draining:
-            times.append(self._restarts.at)
-        if self.sick:
-            times += [w.started_at + WELL_AFTER for w in self._workers.values() if w.state is WorkerState.READY]
-        times += [w.progress + NUDGE_AFTER for w in self._workers.values() if w.may_hold_back()]
-        if not self._ready and any(self._may_post(worker) for worker in self._workers.values()):
-            times += [w.progress + STEAL_AFTER for w in self._workers.values() if w.has_waiting()]
-        return min(times, default=None)
+        return min(self._crew.times(queued=bool(self._ready), draining=self.draining), default=None)
 
     # What is to be done
 
     def take_commands(self, now: float) -> list[Command]:
         """Decide, and return what is to be done, in this order."""
-        if self._running:
-            self._fill(now)
+        if self._crew.running:
+            if not self.draining:
+                self._commands += self._crew.fill(now)
             if self._ready:
                 self._assign(now)
-            self._end_idle()
+            self._commands += self._crew.end_idle()
         if self._reports:
             for report in self._reports:
                 self.results[report[0]] = report
@@ -391,7 +365,7 @@ class SlaveCore:
     @property
     def sick(self) -> str:
         """Why the slave must not get tasks; empty when it may."""
-        return self._restarts.sick
+        return self._crew.restarts.sick
 
     def assert_quiet(self) -> None:
         """Raise AssertionError when something is to be done or told."""
@@ -403,16 +377,16 @@ class SlaveCore:
     @property
     def slots(self) -> int:
         """How many tasks can run at once."""
-        return self._wanted
+        return self._crew.wanted
 
     def holds(self, worker_id: int, lease: int) -> bool:
         """Say whether a worker was posted a lease and has not reported it."""
-        worker = self._workers.get(worker_id)
+        worker = self._crew.get(worker_id)
         return worker is not None and any(entry[0] == lease for entry in worker.outstanding())
 
     def current_lease(self, worker_id: int) -> int:
         """Return the lease that a worker runs, as far as is known; 0 for none."""
-        worker = self._workers.get(worker_id)
+        worker = self._crew.get(worker_id)
         if worker is None or not worker.chunks or not worker.chunks[0].entries:
             return 0
         lease: int = worker.chunks[0].entries[0][0]
@@ -431,12 +405,12 @@ class SlaveCore:
 
     def _assign(self, now: float) -> None:
         """Post chunks to idle workers, then behind short tasks."""
-        idle = [worker for worker in self._workers.values() if self._may_post(worker)]
+        idle = self._crew.idle()
         while self._ready and idle:
             self._post(idle.pop(0), now)
         if not self._ready or not self._ready.first_code().may_prefetch():
             return
-        for worker in self._workers.values():
+        for worker in self._crew:
             if not self._ready or not self._ready.first_code().may_prefetch():
                 return
             if (
@@ -448,12 +422,9 @@ class SlaveCore:
             ):
                 self._post(worker, now)
 
-    def _may_post(self, worker: WorkerRecord) -> bool:
-        return not worker.chunks and worker.state is WorkerState.READY and not worker.taken and not worker.taking
-
     def _post(self, worker: WorkerRecord, now: float) -> None:
         code = self._ready.first_code()
-        entries = self._ready.take_chunk(self._wanted)
+        entries = self._ready.take_chunk(self._crew.wanted)
         announced: tuple[TaskCode, ...] = ()
         if code.key not in worker.known:
             worker.known.add(code.key)
@@ -489,13 +460,6 @@ class SlaveCore:
                 self._release(entry)
             else:
                 self._ready.put_back(code, entry)
-
-    def _steal(self, now: float) -> None:
-        if not any(self._may_post(worker) for worker in self._workers.values()):
-            return
-        late = [w for w in self._workers.values() if w.has_waiting() and w.progress + STEAL_AFTER <= now]
-        if late:
-            self._take_tokens(max(late, key=lambda worker: len(worker.outstanding())))
 
     def _is_unwanted(self, result: Entry, killed: set[int]) -> bool:
         if result[0] not in killed:
@@ -543,41 +507,6 @@ class SlaveCore:
     def _return_queued(self) -> None:
         queued = {entry[0] for entry in self._ready} | set(self._fetching)
         self._returned += self._remove_queued(queued)
-
-    def _holders(self, wanted: set[int]) -> list[WorkerRecord]:
-        return [
-            worker
-            for worker in self._workers.values()
-            if worker.chunks and any(entry[0] in wanted for entry in worker.outstanding())
-        ]
-
-    def _living(self) -> int:
-        return sum(worker.state in _LIVING for worker in self._workers.values())
-
-    @staticmethod
-    def _has_lived(worker: WorkerRecord, now: float) -> bool:
-        return worker.state is WorkerState.READY and now - worker.started_at >= WELL_AFTER
-
-    def _slots_now(self) -> int:
-        """Return how many workers to keep: a sick slave tries with one."""
-        return min(1, self._wanted) if self.sick else self._wanted
-
-    def _fill(self, now: float) -> None:
-        if self.draining or now < self._restarts.at:
-            return
-        for _ in range(self._slots_now() - self._living()):
-            worker = WorkerRecord(next(self._ids), now)
-            self._workers[worker.id] = worker
-            self._commands.append(StartWorker(worker.id))
-
-    def _end_idle(self) -> None:
-        for worker in self._workers.values():
-            if worker.state is WorkerState.RETIRING and not worker.chunks:
-                worker.state = WorkerState.ENDING
-                self._commands.append(StopWorker(worker.id))
-
-
-_LIVING = (WorkerState.STARTING, WorkerState.READY)
 
 
 def _quoted(output: str) -> str:

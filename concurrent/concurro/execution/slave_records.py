@@ -244,6 +244,15 @@ class WorkerRecord:
         self.progress = now
         self.started_at = now
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has reported, and is not told to end."""
+        return self.state is WorkerState.READY
+
+    def may_be_posted(self) -> bool:
+        """Say whether it has nothing to do and may get a chunk."""
+        return not self.chunks and self.is_ready and not self.taken and not self.taking
+
     def outstanding(self) -> list[Entry]:
         """Return what was posted and has no result, oldest first."""
         return [entry for chunk in self.chunks for entry in chunk.entries]

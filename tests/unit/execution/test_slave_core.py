@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from concurro.execution.slave_core import KILL_GRACE, STEAL_AFTER
+from concurro.execution.crew import STEAL_AFTER
+from concurro.execution.slave_core import KILL_GRACE
 from concurro.ids import Outcome
 from tests.unit.execution.slave_driver import MICROSECOND, MILLISECOND, SlaveDriver, lease, task_class
 

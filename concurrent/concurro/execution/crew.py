@@ -1,0 +1,134 @@
+"""The workers of a slave as its core knows them: how many, and how well.
+
+Pure: it decides who is started, retired and ended, and says who can be posted to.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from concurro.execution.restarts import WELL_AFTER, Restarts
+from concurro.execution.slave_records import Command, StartWorker, StopWorker, WorkerRecord, WorkerState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NUDGE_AFTER = 0.005
+"""A worker that is silent for so long inside a chunk is told to report [s]."""
+
+STEAL_AFTER = 0.002
+"""Seconds without news after which an idle worker takes over what waits in another [s]."""
+
+_LIVING = (WorkerState.STARTING, WorkerState.READY)
+
+
+class Crew:
+    """The records of the workers, and when dead ones are replaced.
+
+    Args:
+        wanted: How many workers to keep.
+        first_id: The id of the first worker.
+
+    Attributes:
+        running: Whether workers are started.
+        wanted: How many workers to keep.
+        restarts: When the next one may start, and whether the slave is sick.
+    """
+
+    def __init__(self, wanted: int, first_id: int) -> None:
+        self.running = False
+        self.wanted = wanted
+        self.restarts = Restarts()
+        self._ids = itertools.count(first_id)
+        self._workers: dict[int, WorkerRecord] = {}
+
+    def __iter__(self) -> Iterator[WorkerRecord]:
+        return iter(self._workers.values())
+
+    def get(self, worker_id: int) -> WorkerRecord | None:
+        """Return a worker; None when there is none of that id."""
+        return self._workers.get(worker_id)
+
+    def remove(self, worker_id: int) -> WorkerRecord | None:
+        """Drop a worker and return it."""
+        return self._workers.pop(worker_id, None)
+
+    def resize(self, wanted: int) -> list[WorkerRecord]:
+        """Keep another number; return who retires, the least busy first."""
+        self.wanted = wanted
+        living = [worker for worker in self if worker.state in _LIVING]
+        spare = sorted(living, key=lambda worker: len(worker.chunks))[: max(0, len(living) - wanted)]
+        for worker in spare:
+            worker.state = WorkerState.RETIRING
+        return spare
+
+    def fill(self, now: float) -> list[Command]:
+        """Start workers that are missing."""
+        if now < self.restarts.at:
+            return []
+        started: list[Command] = []
+        for _ in range(self.missing()):
+            worker = WorkerRecord(next(self._ids), now)
+            self._workers[worker.id] = worker
+            started.append(StartWorker(worker.id))
+        return started
+
+    def missing(self) -> int:
+        """Return how many workers are too few; a sick slave tries with one."""
+        kept = min(1, self.wanted) if self.restarts.sick else self.wanted
+        return kept - sum(worker.state in _LIVING for worker in self)
+
+    def end_idle(self) -> list[Command]:
+        """End those that retire and have nothing left to do."""
+        ended: list[Command] = []
+        for worker in self:
+            if worker.state is WorkerState.RETIRING and not worker.chunks:
+                worker.state = WorkerState.ENDING
+                ended.append(StopWorker(worker.id))
+        return ended
+
+    def recovers(self, now: float) -> bool:
+        """Say whether a sick slave is well again: a worker lives here."""
+        if not self.restarts.sick or not any(w.is_ready and now - w.started_at >= WELL_AFTER for w in self):
+            return False
+        self.restarts.worked()
+        return True
+
+    def idle(self) -> list[WorkerRecord]:
+        """Return who can be posted to and has nothing."""
+        return [worker for worker in self if worker.may_be_posted()]
+
+    def holders(self, leases: set[int]) -> list[WorkerRecord]:
+        """Return who was posted any of these leases."""
+        return [
+            worker for worker in self if worker.chunks and any(entry[0] in leases for entry in worker.outstanding())
+        ]
+
+    def to_nudge(self, now: float) -> list[WorkerRecord]:
+        """Return who holds back results behind a long task."""
+        return [worker for worker in self if worker.may_hold_back() and worker.progress + NUDGE_AFTER <= now]
+
+    def to_rob(self, now: float) -> WorkerRecord | None:
+        """Return from whom an idle worker should take over what waits."""
+        if not any(worker.may_be_posted() for worker in self):
+            return None
+        late = [worker for worker in self if worker.has_waiting() and worker.progress + STEAL_AFTER <= now]
+        return max(late, key=lambda worker: len(worker.outstanding()), default=None)
+
+    def times(self, *, queued: bool, draining: bool) -> list[float]:
+        """Return when something may be due [s].
+
+        Args:
+            queued: Whether tasks wait for a worker.
+            draining: Whether no worker is started any more.
+        """
+        times = [worker.deadline for worker in self if worker.deadline is not None]
+        if self.running and not draining and self.missing() > 0:
+            times.append(self.restarts.at)
+        if self.restarts.sick:
+            times += [worker.started_at + WELL_AFTER for worker in self if worker.is_ready]
+        times += [worker.progress + NUDGE_AFTER for worker in self if worker.may_hold_back()]
+        if not queued and any(worker.may_be_posted() for worker in self):
+            times += [worker.progress + STEAL_AFTER for worker in self if worker.has_waiting()]
+        return times
