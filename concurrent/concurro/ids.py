@@ -152,9 +152,10 @@ class TaskClass:
         requires: Resource name to amount.
         code: How a worker gets the class: opaque payload and blob references.
         duration: Measured duration of an attempt, decaying maximum [s]; None before the first.
+        mean: Measured duration of an attempt, decaying mean [s]; None before the first.
     """
 
-    __slots__ = ("code", "duration", "max_retries", "name", "number", "priority", "requires", "timeout")
+    __slots__ = ("code", "duration", "max_retries", "mean", "name", "number", "priority", "requires", "timeout")
 
     def __init__(  # noqa: PLR0913 - a record
         self,
@@ -175,6 +176,7 @@ class TaskClass:
         self.requires = requires or {}
         self.code = code
         self.duration: float | None = None
+        self.mean: float | None = None
 
 
 class TaskRecord:
@@ -188,6 +190,7 @@ class TaskRecord:
         blobs: References of large parts, as they travel; None for none.
         attempt: Attempts leased so far; the running one's number.
         lease: Lease of the current attempt; 0 when it has none.
+        leased_at: When the last lease was given, by the master's clock [s].
         slave_id: Slave that holds the lease, or held the last one.
         crashes: Started attempts lost by their worker's death.
         slave_losses: Attempts lost with their whole slave.
@@ -201,6 +204,7 @@ class TaskRecord:
         "crashes",
         "failure",
         "lease",
+        "leased_at",
         "number",
         "outcome",
         "payload",
@@ -220,6 +224,7 @@ class TaskRecord:
         self.blobs = blobs
         self.attempt = 0
         self.lease = 0
+        self.leased_at = 0.0
         self.slave_id: str | None = None
         self.crashes = 0
         self.slave_losses = 0

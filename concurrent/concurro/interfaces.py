@@ -263,6 +263,9 @@ class ISchedulerHost(Interface):
     def finish(task: TaskRecord, error: Failure | None) -> None:
         """End a task for good with a `Failure`; `task.outcome` says of which kind."""
 
+    def warn(system: SystemRecord, text: str) -> None:
+        """Tell the applications that follow a system, once."""
+
     def now() -> float:
         """Return the time of the current batch, monotonic [s]."""
 

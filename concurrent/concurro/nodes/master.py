@@ -412,6 +412,8 @@ class MasterNode(Node):
         commands = self._core.take_commands()
         for number, entries in commands.finished.items():
             self._table.finished(number, entries, commands.leases_of.get(number, []))
+        for number, text in commands.warnings:
+            self._table.notice(number, text, self.loop.now())
         for slave_id, leases in commands.settled.items():
             self._acknowledge(slave_id, leases)
         for slave_id, orders in commands.orders.items():

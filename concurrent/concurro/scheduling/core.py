@@ -29,6 +29,7 @@ from concurro.ids import (
 )
 from concurro.interfaces import ISchedulerHost, implementer
 from concurro.scheduling.depth import decayed_duration
+from concurro.scheduling.holders import BlobHolders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,23 +59,29 @@ class Commands:
         finished: System number to entries of final tasks, as in an IN message.
         leases_of: System number to (slave id, lease) of each result among them, to acknowledge.
         settled: Slave id to leases whose results nobody wants; acknowledge them at once.
+        warnings: System number and text for the applications that follow it.
     """
 
-    __slots__ = ("finished", "leases_of", "orders", "settled")
+    __slots__ = ("finished", "leases_of", "orders", "settled", "warnings")
 
     def __init__(self) -> None:
         self.orders: dict[str, SlaveOrders] = {}
         self.finished: dict[int, list[list[Any]]] = {}
         self.leases_of: dict[int, list[tuple[str, int]]] = {}
         self.settled: dict[str, list[int]] = {}
+        self.warnings: list[tuple[int, str]] = []
 
     def __bool__(self) -> bool:
-        return bool(self.orders or self.finished or self.settled)
+        return bool(self.orders or self.finished or self.settled or self.warnings)
 
 
 @implementer(ISchedulerHost)
 class SchedulerCore:
-    """Tasks, leases and slaves of a master. Loop thread only."""
+    """Tasks, leases and slaves of a master. Loop thread only.
+
+    Attributes:
+        holders: Digest of a blob to ids of the slaves that were sent it.
+    """
 
     def __init__(self, scheduler: Any, epoch: int = 1, seed: int = 0) -> None:
         self.scheduler = scheduler
@@ -87,6 +94,8 @@ class SchedulerCore:
         self._counter = 0
         self._commands = Commands()
         self._known_classes: dict[str, set[tuple[int, int]]] = {}
+        self._holders = BlobHolders()
+        self.holders = self._holders.by_digest
         self._settle_hook = getattr(scheduler, "leases_settled", None)
         scheduler.setup(self)
 
@@ -103,6 +112,7 @@ class SchedulerCore:
         lease = make_lease(self.epoch, self._counter)
         system, task_class = task.system, task.task_class
         task.lease = lease
+        task.leased_at = self._now
         task.attempt += 1
         task.slave_id = slave_id
         task.outcome = None
@@ -115,6 +125,10 @@ class SchedulerCore:
         if key not in self._known_classes[slave_id]:
             self._known_classes[slave_id].add(key)
             orders.classes.append(_class_entry(system, task_class))
+            if task_class.code[1]:
+                self._holders.note(slave, task_class.code[1])
+        if task.blobs:
+            self._holders.note(slave, task.blobs)
         orders.leases.append(
             [lease, system.number, task_class.number, task.number, task.attempt, task.payload, task.blobs]
         )
@@ -137,6 +151,10 @@ class SchedulerCore:
         outcome = task.outcome if task.outcome is not None else Outcome.RAISED
         self._end_task(task, outcome, list(failure), None, 0)
         self.scheduler.task_finished(task, None, failure)
+
+    def warn(self, system: SystemRecord, text: str) -> None:
+        """Tell the applications that follow a system."""
+        self._commands.warnings.append((system.number, text))
 
     # Systems and their tasks
 
@@ -259,6 +277,7 @@ class SchedulerCore:
         if slave is None:
             return
         self._known_classes.pop(slave_id, None)
+        self._holders.forget(slave_id)
         self._commands.orders.pop(slave_id, None)
         self._commands.settled.pop(slave_id, None)
         self.scheduler.slave_left(slave_id, reason)
@@ -300,6 +319,8 @@ class SchedulerCore:
                 _give(slave.free, task_class.requires)
             if outcome == 0:
                 task_class.duration = decayed_duration(task_class.duration, duration)
+                mean = task_class.mean
+                task_class.mean = duration if mean is None else mean + (duration - mean) * 0.1
                 mean = durations.get(task_class.name)
                 durations[task_class.name] = duration if mean is None else mean + (duration - mean) * 0.1
                 commands.leases_of.setdefault(system.number, []).append((slave_id, lease))

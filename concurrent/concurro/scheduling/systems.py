@@ -303,6 +303,13 @@ class SystemTable:
             return
         life.flow.add(entries, leases)
 
+    def notice(self, number: int, text: str, now: float) -> None:
+        """Tell the followers of a system a sentence."""
+        life = self._by_number.get(number)
+        if life is not None and life.ended_at is None:
+            life.notices.append(text)
+            self._news.tell(life, now)
+
     def cluster_changed(self, now: float) -> None:
         """Note that slaves came or went: hosts are told with their next input."""
         self._view_changed = now

@@ -24,6 +24,7 @@ class SchedulerHostStandIn:
         leases: Lease to `(task, slave id)`, for all that were given.
         recalled: Leases that were asked for again.
         finished: Tasks that were ended for good.
+        warnings: System number and text of what applications were told.
         time: What `now` returns; move it as you like [s].
     """
 
@@ -33,6 +34,7 @@ class SchedulerHostStandIn:
         self.leases: dict[int, tuple[TaskRecord, str]] = {}
         self.recalled: list[int] = []
         self.finished: list[TaskRecord] = []
+        self.warnings: list[tuple[int, str]] = []
         self.time = 0.0
         self.random = random.Random(0)
 
@@ -64,6 +66,7 @@ class SchedulerHostStandIn:
         slave = self.slaves[slave_id]
         task.attempt += 1
         task.lease = lease
+        task.leased_at = self.time
         task.slave_id = slave_id
         task.system.leased += 1
         slave.leases[lease] = task
@@ -91,6 +94,10 @@ class SchedulerHostStandIn:
         task.system.leased -= 1
         task.lease = 0
         task.outcome = outcome
+
+    def warn(self, system: SystemRecord, text: str) -> None:
+        """Note what the applications of a system were told."""
+        self.warnings.append((system.number, text))
 
     def now(self) -> float:
         """Return `time` [s]."""

@@ -420,3 +420,26 @@ def test_refuses_a_task_under_the_number_of_an_open_one(cluster):
 
     assert system.open == {0: task}
     assert system.open_bytes == len(b"payload")
+
+
+def test_the_mean_duration_of_a_class_is_measured(cluster):
+    cluster.join("north")
+    system = cluster.system()
+
+    for seconds in (1.0, 2.0):
+        (task,) = cluster.emit(system)
+        cluster.step(1.0)
+        assert task.leased_at == cluster.now
+        cluster.end(task, seconds=seconds)
+
+    assert system.classes[0].mean == pytest.approx(1.1)
+
+
+def test_a_warning_is_handed_out_once(cluster):
+    system = cluster.system()
+
+    cluster.core.warn(system, "nobody can run it")
+
+    assert cluster.core.pending
+    assert cluster.core.take_commands().warnings == [(1, "nobody can run it")]
+    assert not cluster.core.pending
