@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from concurro.transport.framing import Decoder, frame_header, pack_single
 from concurro.wire.messages import Kind, Message, pack_message, unpack_message
+from concurro.wire.session import OF_A_CONNECTION
 from tests.support.messages import hello_body
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ class RawPeer:
 
     def send(self, kind: int, body: list[Any], *frames: bytes) -> None:
         """Send a message under the next number; a master that hung up hears nothing."""
-        self._seq += 1
-        first = pack_message(kind, body, self._seq)
+        numbered = kind not in OF_A_CONNECTION
+        self._seq += numbered
+        first = pack_message(kind, body, self._seq if numbered else 0)
         packed = pack_single(first) if not frames else b"".join([frame_header([first, *frames]), first, *frames])
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(packed)

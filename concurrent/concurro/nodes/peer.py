@@ -68,13 +68,24 @@ class Peer:
         self.farewell = ""
         self._loop = loop
         self._faults = 0
+        self._known = False
         link.on_message = self._frames
         link.on_closed = self._lost
 
     def send(self, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
-        """Queue a message."""
-        if not self.closed:
-            self.link.send([self.session.pack(kind, body, self._loop.now()), *frames])
+        """Queue a message.
+
+        Raises:
+            ProtocolError: It is over the limits.
+        """
+        if self.closed:
+            return
+        packed = self.session.pack(kind, body, self._loop.now(), frames)
+        try:
+            self.link.send(packed)
+        except ProtocolError:
+            self.session.unsend()
+            raise
 
     def beat(self) -> None:
         """Send a heartbeat if nothing else was sent lately."""
@@ -95,6 +106,7 @@ class Peer:
             message = self.session.accept(frames, self._loop.now())
             if message is None:
                 return
+            self._known = self.sender is not Sender.STRANGER
             check_message(message, self.sender)
             if message.kind == Kind.GOODBYE:
                 reason, self.farewell = [*message.body, "", ""][:2]
@@ -108,7 +120,7 @@ class Peer:
         self._faults += 1
         unforeseen = not isinstance(error, ProtocolError)
         log.warning("bad message from %s: %s", self.id or self.link.peer, error, exc_info=unforeseen)
-        unknown = self.sender is Sender.STRANGER or self.session.received == 0
+        unknown = self.sender is Sender.STRANGER or not self._known
         # A fault of our own while we take the master's news: whoever waits for the rest is told at once.
         ours = unforeseen and self.sender is Sender.MASTER
         if not self.closed and (self._faults >= PROTOCOL_ERROR_LIMIT or unknown or ours):

@@ -57,11 +57,13 @@ class Kind(IntEnum):
 
     # Every session.
     HELLO = 1  # [protocol, python "3.11", role, session id, known epoch, received seq, name, facts {}]
-    WELCOME = 2  # [epoch, peer id, received seq, task credit, byte credit, facts {}]
-    REFUSED = 3  # [code, text]
+    WELCOME = 2  # [epoch, peer id, received seq, task credit, byte credit, facts {"data": token, "resumed": bool}]
+    REFUSED = 3  # [code, text]; code "session": that one has ended, say HELLO with another
     GOODBYE = 4  # [reason, code]; code is a `Farewell`
     HEARTBEAT = 5  # []
     CREDIT = 6  # [tasks, bytes]: as many more may be sent
+    RESEND = 7  # []: something behind the acknowledgement is missing; say it again
+    BIND = 8  # [token]: this connection carries the blobs of the session that was given the token
 
     # Slave to master.
     SLAVE_STATE = 16  # [slots, worker pids, why it is sick or "", resources {}]

@@ -88,7 +88,7 @@ def check_message(message: Message, sender: Sender) -> None:
         ProtocolError: Names the kind and the field.
     """
     kind = message.kind
-    if sender is Sender.STRANGER and kind != Kind.HELLO:
+    if sender is Sender.STRANGER and kind not in (Kind.HELLO, Kind.BIND):
         return
     rule = SCHEMA.get(kind)
     if rule is None:
@@ -211,13 +211,15 @@ SCHEMA: dict[int, Rule] = {
             ("received", count),
             ("tasks", count),
             ("bytes", count),
-            ("facts", facts()),
+            ("facts", facts(data=octets, resumed=flag)),
         ),
     ),
     Kind.REFUSED: Rule(_MASTER, record(("code", text), ("text", text))),
     Kind.GOODBYE: Rule(_KNOWN, record(("reason", text), ("code", text), needed=0)),
     Kind.HEARTBEAT: Rule(_KNOWN, record()),
     Kind.CREDIT: Rule(_KNOWN, record(("tasks", count), ("bytes", count))),
+    Kind.RESEND: Rule(_KNOWN, record()),
+    Kind.BIND: Rule(_STRANGER, record(("token", octets))),
     Kind.SLAVE_STATE: Rule(
         _SLAVE,
         record(
