@@ -1,4 +1,4 @@
-"""One end of a session: numbers, acknowledgements, what to say again. Pure.
+"""One end of a session: numbers, acknowledgements, resends. Pure.
 
     pack --> [kind, seq, ack, body] ~~ carrier ~~> accept --> message, None, or an error
              kept until acknowledged               due: delivered
@@ -110,7 +110,7 @@ class Session:
         return True
 
     def acknowledge_at(self) -> float | None:
-        """Return when a heartbeat must carry an acknowledgement [s]; None: no need."""
+        """Return when an acknowledgement must leave alone [s]; None: no need."""
         return None
 
     def heartbeat_due(self, now: float) -> bool:
@@ -219,7 +219,7 @@ class LastingSession(Session):
         return self.kept_bytes < self._kept_limit
 
     def acknowledge_at(self) -> float | None:
-        """Return when a heartbeat must carry an acknowledgement [s]; None: no need."""
+        """Return when an acknowledgement must leave alone [s]; None: no need."""
         if self._tell_now or self.received - self._told >= ACK_EVERY:
             return -inf
         return None if self.received == self._told else self._untold_since + ACK_DELAY
@@ -238,7 +238,7 @@ class LastingSession(Session):
         return replies
 
     def rebind(self, received: int, now: float) -> list[list[Any]]:
-        """Go on over another connection; return what the other end lacks, in order.
+        """Go on over another connection; return what the other end lacks.
 
         Args:
             received: The last of our numbers that it has.
