@@ -76,11 +76,11 @@ def _on_bare_fork(order: str, setting: Setting) -> dict[str, float]:
             _take_and_work(tasks, writer)
         os.close(writer)
         readers.append(reader)
-    with open(feed, "wb") as stream:
+    with os.fdopen(feed, "wb") as stream:
         stream.write(b"".join(map(DOUBLE.pack, mixed)))
     works: list[float] = []
     for reader in readers:
-        with open(reader, "rb") as stream:
+        with os.fdopen(reader, "rb") as stream:
             works += [seconds for (seconds,) in DOUBLE.iter_unpack(stream.read())]
     makespan = time.monotonic() - started
     for _ in readers:
@@ -96,6 +96,6 @@ def _take_and_work(tasks: int, writer: int) -> None:
     works = []
     while task := os.read(tasks, DOUBLE.size):
         works.append(work(DOUBLE.unpack(task)[0]))
-    with open(writer, "wb") as stream:
+    with os.fdopen(writer, "wb") as stream:
         stream.write(b"".join(map(DOUBLE.pack, works)))
     os._exit(0)

@@ -53,5 +53,5 @@ def efficiency(works: list[float], workers: int, makespan: float) -> dict[str, f
     Source: R. L. Graham, "Bounds on Multiprocessing Timing Anomalies", 1969: no schedule is
     shorter than the longest task, nor than the work divided by the workers.
     """
-    bound = max(max(works), sum(works) / workers)
+    bound = max(*works, sum(works) / workers)
     return {"efficiency": bound / makespan, "seconds": makespan, "bound": bound}
