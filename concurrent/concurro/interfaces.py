@@ -288,7 +288,10 @@ class ITaskScheduleStrategy(Interface):
     def get_next_slave(task: TaskRecord | None = None, slaves: Collection[str] | None = None) -> str | None:
         """Return the id of the slave for the next task, or None.
 
-        `slaves`: ids that may be chosen, None for all. The answer is one of them.
+        `slaves`: ids that may be chosen, None for all: a collection whose `in` costs O(1), while
+        its `len` and `iter` may cost O(slaves). The answer is one of them; None means that the
+        task should rather wait. A strategy that lets tasks wait bounds it, and has an attribute
+        `wake_at`: when it wants to be asked again although nothing happened, monotonic [s].
         """
 
 

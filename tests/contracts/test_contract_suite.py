@@ -68,6 +68,54 @@ def test_a_strategy_that_remembers_slaves_that_left_is_found_out():
     assert "chooses a slave that is not there, or has left" in faults_of(Stubborn)
 
 
+def test_a_strategy_that_takes_the_slaves_for_a_list_is_found_out():
+    class First(LeastLoaded):
+        name = "first"
+
+        def get_next_slave(self, task=None, slaves=None):
+            return slaves[0] if slaves else super().get_next_slave(task, slaves)
+
+    assert "is not subscriptable" in faults_of(First)
+
+
+def test_a_strategy_that_waits_while_everybody_is_idle_is_found_out():
+    class Tired(LeastLoaded):
+        name = "tired"
+
+        def get_next_slave(self, task=None, slaves=None):
+            finished = any(slave.finished for slave in self._master.slaves.values())
+            return None if finished else super().get_next_slave(task, slaves)
+
+    assert "chooses none of three slaves that are idle again" in faults_of(Tired)
+
+
+def test_a_strategy_that_waits_while_everybody_is_busy_is_none_the_worse():
+    class Patient(LeastLoaded):
+        name = "patient"
+
+        def get_next_slave(self, task=None, slaves=None):
+            busy = all(slave.leases for slave in self._master.slaves.values())
+            return None if busy else super().get_next_slave(task, slaves)
+
+    check_component(Patient)
+
+
+def test_a_strategy_that_takes_nobody_back_is_found_out():
+    class Grudging(LeastLoaded):
+        name = "grudging"
+
+        def setup(self, scheduler, master):
+            super().setup(scheduler, master)
+            self.gone = set()
+
+        def get_next_slave(self, task=None, slaves=None):
+            self.gone |= self._latest.keys() - self._master.slaves.keys()
+            chosen = super().get_next_slave(task, slaves)
+            return None if chosen in self.gone else chosen
+
+    assert "never chooses a slave that left and came back" in faults_of(Grudging)
+
+
 def test_all_faults_are_listed_at_once():
     odd = strategy(rate=lambda self: 0.0, setup=lambda self, scheduler, node: None)
 

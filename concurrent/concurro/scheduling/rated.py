@@ -133,7 +133,7 @@ class RatedScheduler(Component):
         self.rate_slaves()
         if self._idle or self._ahead:
             self._place_queued()
-        self.wake_at = None
+        self.wake_at = getattr(self.strategy, "wake_at", None)  # it may let a task wait, for a while
         if self._idle and len(self._host.slaves) > 1:
             self._take_back_from_busy(now)
 

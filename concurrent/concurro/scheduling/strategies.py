@@ -1,74 +1,24 @@
-"""The built-in strategies: who gets the next task.
-
-    a slave's state changed ---> rate(slave) ---> a heap of ratings
-    a task waits            ---> get_next_slave ---> the best slave that may be chosen
-
-A rating that is out of date stays in the heap until it comes up; choosing costs
-O(log slaves).
-"""
+"""The strategies that look at the load alone: who gets the next task."""
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from typing import TYPE_CHECKING, Any
 
 from concurro.interfaces import ITaskScheduleStrategy, implementer
 from concurro.kernel import Component
+from concurro.scheduling.ranked import RankedStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from concurro.ids import SlaveRecord, TaskRecord
 
+DRAWS = 16
+"""How often `two-choices` draws before it looks at those that may be chosen."""
 
-class RankedStrategy(Component):
-    """Picks the slave of least rating; subclasses say what the rating is."""
-
-    def setup(self, scheduler: Any, master: Any) -> None:  # noqa: ARG002 - the interface's signature
-        """Learn whose slaves are rated."""
-        self._master = master
-        self._heap: list[tuple[float, int, str]] = []
-        self._latest: dict[str, int] = {}
-        self._order = itertools.count()
-
-    def rating(self, slave: SlaveRecord) -> float:
-        """Return the slave's rating; less is better."""
-        raise NotImplementedError
-
-    def rate(self, slave: SlaveRecord) -> float:
-        """Rate a slave whose state changed."""
-        rating = self.rating(slave)
-        entry = next(self._order)
-        self._latest[slave.id] = entry
-        heapq.heappush(self._heap, (rating, entry, slave.id))
-        if len(self._heap) > 64 + 8 * len(self._master.slaves):
-            self._compact()
-        return rating
-
-    def get_next_slave(self, task: TaskRecord | None = None, slaves: Collection[str] | None = None) -> str | None:  # noqa: ARG002
-        """Return the best slave that may be chosen."""
-        heap, latest, known = self._heap, self._latest, self._master.slaves
-        skipped = []
-        chosen = None
-        while heap:
-            _, entry, slave_id = heap[0]
-            if latest.get(slave_id) != entry or slave_id not in known:
-                heapq.heappop(heap)
-            elif slaves is None or slave_id in slaves:
-                chosen = slave_id
-                break
-            else:
-                skipped.append(heapq.heappop(heap))
-        for item in skipped:
-            heapq.heappush(heap, item)
-        return chosen
-
-    def _compact(self) -> None:
-        known = self._master.slaves
-        self._latest = {slave_id: entry for slave_id, entry in self._latest.items() if slave_id in known}
-        self._heap = [item for item in self._heap if self._latest.get(item[2]) == item[1]]
-        heapq.heapify(self._heap)
+LOOKS = 32
+"""At so many of those it looks then."""
 
 
 @implementer(ITaskScheduleStrategy)
@@ -79,7 +29,7 @@ class LeastLoaded(RankedStrategy):
 
     def rating(self, slave: SlaveRecord) -> float:
         """Return tasks per worker."""
-        return len(slave.leases) / max(1, slave.workers)
+        return tasks_per_worker(slave)
 
 
 @implementer(ITaskScheduleStrategy)
@@ -92,23 +42,87 @@ class RoundRobin(RankedStrategy):
         """Start with the slave that joined first."""
         super().setup(scheduler, master)
         self._turns = itertools.count()
-        self._turn: dict[str, int] = {}
 
     def rating(self, slave: SlaveRecord) -> float:
         """Return the slave's place in the circle."""
-        if slave.id not in self._turn:
-            self._turn[slave.id] = next(self._turns)
-        return float(self._turn[slave.id])
-
-    def _compact(self) -> None:
-        super()._compact()
-        self._turn = {slave_id: turn for slave_id, turn in self._turn.items() if slave_id in self._latest}
+        latest = self._latest.get(slave.id)
+        return float(next(self._turns)) if latest is None else latest[0]
 
     def get_next_slave(self, task: TaskRecord | None = None, slaves: Collection[str] | None = None) -> str | None:
         """Return the slave whose turn is longest ago, and put it at the end."""
         chosen = super().get_next_slave(task, slaves)
         if chosen is not None:
-            self._turn[chosen] = next(self._turns)
-            record = self._master.slaves[chosen]
-            record.rating = self.rate(record)
+            self._enter(chosen, float(next(self._turns)))
         return chosen
+
+
+@implementer(ITaskScheduleStrategy)
+class TwoChoices(Component):
+    """Prefer the less loaded of two slaves drawn at random.
+
+    Choosing costs O(1), and the largest load stays close to the mean one.
+
+    Source: M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing",
+    IEEE Transactions on Parallel and Distributed Systems 12(10), 2001, section 1.
+    """
+
+    name = "two-choices"
+
+    def setup(self, scheduler: Any, master: Any) -> None:  # noqa: ARG002 - the interface's signature
+        """Learn whose slaves are drawn."""
+        self._master = master
+        self._ids: list[str] = []
+        self._places: dict[str, int] = {}
+
+    def rate(self, slave: SlaveRecord) -> float:
+        """Return tasks per worker; from now on the slave may be drawn."""
+        if slave.id not in self._places:
+            self._places[slave.id] = len(self._ids)
+            self._ids.append(slave.id)
+            if len(self._ids) > 64 + 2 * len(self._master.slaves):
+                self._ids = [slave_id for slave_id in self._ids if slave_id in self._master.slaves]
+                self._places = {slave_id: place for place, slave_id in enumerate(self._ids)}
+        return tasks_per_worker(slave)
+
+    def get_next_slave(self, task: TaskRecord | None = None, slaves: Collection[str] | None = None) -> str | None:  # noqa: ARG002
+        """Return the less loaded of two that may be chosen."""
+        known = self._master.slaves
+        drawn = self._draw(slaves) or self._look(slaves)
+        return min(drawn, key=lambda slave_id: tasks_per_worker(known[slave_id]), default=None)
+
+    def _draw(self, slaves: Collection[str] | None) -> list[str]:
+        """Return up to two slaves, each as likely as any other."""
+        ids, known, draw = self._ids, self._master.slaves, self._master.random.random
+        drawn: list[str] = []
+        for _ in range(DRAWS):
+            if not ids:
+                break
+            slave_id = ids[int(draw() * len(ids))]
+            if slave_id not in known:
+                self._drop(slave_id)
+            elif slave_id not in drawn and (slaves is None or slave_id in slaves):
+                drawn.append(slave_id)
+                if len(drawn) == 2:  # noqa: PLR2004 - the two choices
+                    break
+        return drawn
+
+    def _look(self, slaves: Collection[str] | None) -> list[str]:
+        """Return up to two of the first slaves that may be chosen, at random.
+
+        Hardly any may be chosen when this is needed.
+        """
+        known = self._master.slaves
+        ids = (slave_id for slave_id in (self._ids if slaves is None else slaves) if slave_id in known)
+        seen = list(itertools.islice((slave_id for slave_id in ids if slave_id in self._places), LOOKS))
+        return seen if len(seen) < 2 else self._master.random.sample(seen, 2)  # noqa: PLR2004 - the two choices
+
+    def _drop(self, slave_id: str) -> None:
+        place, last = self._places.pop(slave_id), self._ids.pop()
+        if last != slave_id:
+            self._ids[place] = last
+            self._places[last] = place
+
+
+def tasks_per_worker(slave: SlaveRecord) -> float:
+    """Return how many tasks a slave holds for each of its workers."""
+    return len(slave.leases) / max(1, slave.workers)
