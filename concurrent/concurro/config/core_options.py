@@ -51,7 +51,9 @@ class SlaveTable:
     task_manager = StrOption("process-pool", "The ITaskManager that runs tasks.")
     workers = IntOption(0, "How many tasks run at once; 0 for one per usable processor.", minimum=0)
     resources = TableOption({}, "What tasks may require, by name, e.g. { gpu = 1 }.")
-    memory_limit = SizeOption("", "Memory of a worker beyond which its task is killed. Not available yet: empty.")
+    memory_limit = SizeOption(
+        "", "Memory of a worker and the processes below it, beyond which its task is killed; empty for no limit."
+    )
 
 
 class ApplicationTable:

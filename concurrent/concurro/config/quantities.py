@@ -7,6 +7,7 @@ import re
 
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*")
 
+_STEP = 1024
 _SECONDS = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 _BYTES = {
@@ -34,6 +35,15 @@ def parse_duration(text: str) -> float:
         message = "is not a duration; write seconds, or a number with us, ms, s, min, h or d"
         raise ValueError(message)
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def format_size(size: float) -> str:
+    """Return a size [B] for people, as `parse_size` reads it: `1.5 GiB`."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < _STEP:
+            return f"{size:.4g} {unit}"
+        size /= _STEP
+    return f"{size:.4g} GiB"
 
 
 def parse_size(text: str) -> int:

@@ -12,12 +12,16 @@ the loop, nor blocks, nor is alone in the process.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from concurro.errors import NodeStartError, ProtocolError
 from concurro.execution.launching import Launcher, describe_status
+from concurro.execution.memory import KernelKills, explain_kill, is_ending
+from concurro.execution.native_trace import FATAL
 from concurro.execution.output_desk import OutputDesk
 from concurro.execution.processors import usable_processors
 from concurro.execution.slave_core import SlaveCore
@@ -38,6 +42,7 @@ from concurro.execution.slave_records import (
 from concurro.execution.worker import NUDGE_SIGNAL, Note
 from concurro.execution.worker_link import WorkerLink
 from concurro.execution.worker_notes import check_note
+from concurro.execution.worker_watch import WorkerWatch
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import Kind, Message
 from concurro.wire.transfer import BlobTransfer
@@ -70,6 +75,7 @@ class SlaveAgent:
         blobs: Where blobs are kept; None for an own store.
         first_child_id: Where the ids of its workers start in a shared launcher.
         backlog: Says how many bytes wait on the way to the master [B].
+        memory_limit: What a worker and the processes below it may hold [B]; None for no limit.
     """
 
     def __init__(  # noqa: PLR0913 - what a slave is made of
@@ -84,6 +90,7 @@ class SlaveAgent:
         blobs: BlobStore | None = None,
         first_child_id: int = 1,
         backlog: Callable[[], int] = lambda: 0,
+        memory_limit: int | None = None,
     ) -> None:
         self.slave_id = name
         self.blobs = blobs if blobs is not None else BlobStore()
@@ -96,6 +103,11 @@ class SlaveAgent:
         self._desk = OutputDesk(loop, send, self.core.current_lease, backlog)
         self._owns_launcher = launcher is None
         self._launcher = launcher or Launcher(loop)
+        self._memory_limit = memory_limit
+        self._watch = WorkerWatch(loop, self._links, self.core.is_busy, memory_limit)
+        self._watch.on_exceeded = self._exceeded
+        self._watch.on_stopped = self._kill
+        self._kernel_kills = KernelKills()
         self._timer: Timer | None = None
         self._on_drained: Callable[[], None] | None = None
         self._state: list[Any] = []
@@ -154,7 +166,7 @@ class SlaveAgent:
         """Learn the id that the master gave; tasks see it."""
         self.slave_id = slave_id
         for link in self._links.values():
-            link.send(Note.IDENTITY, slave_id)
+            link.send(Note.IDENTITY, slave_id, self._memory_limit)
 
     @property
     def slots(self) -> int:
@@ -222,10 +234,16 @@ class SlaveAgent:
             link.pid = pid
             self._tell_state()
 
-    def worker_ended(self, child_id: int, pid: int, status: int) -> None:
+    def worker_ended(self, child_id: int, pid: int, status: int, peak: int) -> None:
         """Notice that a worker's process ended; what it sent is read first."""
         del pid
-        self._ended(child_id, describe_status(status))
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        link = self._links.get(child_id)
+        if link is None:
+            return
+        if number == signal.SIGKILL and not link.killed:
+            link.fault = explain_kill(peak, self._kernel_kills)
+        self._ended(child_id, describe_status(status), link.trace.read() if number in FATAL else "")
 
     def worker_failed(self, child_id: int, text: str) -> None:
         """Notice that a worker could not be forked."""
@@ -239,21 +257,33 @@ class SlaveAgent:
 
     # Workers
 
-    def _ended(self, worker_id: int, cause: str) -> None:
+    def _ended(self, worker_id: int, cause: str, trace: str = "") -> None:
         link = self._links.get(worker_id)
         if link is None or link.cause is not None:
             return
         link.cause = cause
         link.link.drain()  # what it sent before it died counts
-        self._bury(link)
+        self._bury(link, trace)
 
     def _channel_closed(self, link: WorkerLink) -> None:
         link.closed = True
-        if link.cause is None and self._running:
-            # A worker without its channel is of no use; usually it has ended already.
-            self._launcher.kill(link.id)
+        # A worker without its channel is of no use; usually it has ended already.
+        if link.cause is None and self._running and not is_ending(link.pid):
+            self._kill(link.id, link.fault or ", since its channel to the slave was closed")
 
-    def _bury(self, link: WorkerLink) -> None:
+    def _exceeded(self, worker_id: int, text: str) -> None:
+        self._learning().worker_exceeds(worker_id, text)
+        self._loop.wake()
+
+    def _kill(self, worker_id: int, reason: str = "") -> None:
+        """Kill a worker and its group; `reason` goes behind the cause."""
+        link = self._links.get(worker_id)
+        if link is not None:
+            link.killed = True
+            link.fault = reason or link.fault
+        self._launcher.kill(worker_id)
+
+    def _bury(self, link: WorkerLink, trace: str) -> None:
         if self._links.pop(link.id, None) is None:
             return
         tokens = link.take_tokens()
@@ -261,7 +291,7 @@ class SlaveAgent:
         link.close()
         self.blobs.release(("worker", link.id))
         cause = f"{link.cause or '?'}{link.fault}"
-        self._learning().worker_ended(link.id, cause, tokens, self._loop.now(), link.output.last_lines())
+        self._learning().worker_ended(link.id, cause, tokens, self._loop.now(), link.output.last_lines(), trace)
 
     def _take(self, link: WorkerLink, frames: list[Any]) -> None:
         """Take a message of a worker.
@@ -299,9 +329,9 @@ class SlaveAgent:
                     link.send_blob(digest, self.blobs)
                 else:
                     log.error("worker %d asks for a blob that is not here: %s", link.id, digest.hex()[:12])
-                    self._launcher.kill(link.id)
+                    self._kill(link.id, f", since it asked for blob {digest.hex()[:12]}, which is not here")
         elif note == Note.READY:
-            link.send(Note.IDENTITY, self.slave_id)
+            link.send(Note.IDENTITY, self.slave_id, self._memory_limit)
             self._learning().worker_ready(link.id, self._loop.now())
         elif note == Note.RECYCLE:
             log.debug("worker %d is replaced: its task changed %s", link.id, body[0])
@@ -375,6 +405,7 @@ class SlaveAgent:
             link = self._links.get(command.worker)
             if link is not None:
                 link.post([code.announcement for code in command.task_classes], command.entries, self.blobs)
+                self._watch.arm(command.worker)
         elif isinstance(command, Tell):
             self._send(command.kind, command.body, ())
         elif isinstance(command, Release):
@@ -389,7 +420,7 @@ class SlaveAgent:
         elif isinstance(command, StartWorker):
             self._start_worker(command.worker)
         elif isinstance(command, KillWorker):
-            self._launcher.kill(command.worker)
+            self._kill(command.worker)
         elif isinstance(command, Nudge):
             self._launcher.kill(command.worker, NUDGE_SIGNAL, group=False)
         elif isinstance(command, StopWorker):

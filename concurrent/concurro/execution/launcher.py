@@ -5,7 +5,7 @@
         | execute 8, argv, env + descriptors --> |  fork, exec ------> host 8
         | kill 7, signal  ---------------------> |  kill(-pid) ------> group of 7
         | <----------------- started 7, pid      |
-        | <----------------- ended 7, pid, status|  <--- SIGCHLD ----- worker 7
+        | <-- ended 7, pid, status, memory peak  |  <--- SIGCHLD ----- worker 7
         | EOF, or the node's descriptor ready -> |  kills all, removes the folder, ends
 
 It is executed fresh, stays single-threaded and imports little, so that forking it is cheap
@@ -45,6 +45,8 @@ EXIT_NOT_EXECUTED = 127
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _END_LIMIT = 5.0
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
+_VICTIM_SCORE = b"500"
 _PARENT_CHECK = 1000
 
 
@@ -112,6 +114,7 @@ class Launcher:
         if self._fork(child_id, fds) == 0:
             with _child(EXIT_NOT_EXECUTED):
                 self._become_child()
+                _offer_to_kernel()
                 sys.modules["__main__"] = types.ModuleType("__main__")
                 sys.argv = [""]
                 run_worker(*fds)
@@ -188,11 +191,11 @@ class Launcher:
                 # While the leader is not reaped, nobody else can get the number of its group.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
+            _, status, usage = os.wait4(pid, 0)
             child_id = self._children.pop(pid, None)
             if child_id is not None:
                 del self._pids[child_id]
-                self._tell("ended", child_id, pid, status)
+                self._tell("ended", child_id, pid, status, usage.ru_maxrss * _PEAK_UNIT)
         if reaped:
             self._kill_adopted()
 
@@ -251,6 +254,19 @@ def set_process_controls(option: int, value: int) -> None:
     """Call prctl; nothing happens where there is none."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _offer_to_kernel() -> None:
+    """Let the kernel end a worker rather than its agent or master.
+
+    When memory runs out.
+    """
+    with contextlib.suppress(OSError):
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, _VICTIM_SCORE)
+        finally:
+            os.close(fd)
 
 
 def children_of(pid: int) -> list[int]:

@@ -31,7 +31,8 @@ _STOP_LIMIT = 8.0
 class Launcher:
     """Starts one launcher process and speaks to it. Loop thread only.
 
-    Every callback comes from the loop. `on_lost` is called once when the launcher ended
+    Every callback comes from the loop. `on_ended` gets a child's id, process id, wait status, and the
+    most memory that it held [B]. `on_lost` is called once when the launcher ended
     without being asked to; its children are dead then too.
 
     Args:
@@ -41,7 +42,7 @@ class Launcher:
 
     def __init__(self, loop: Loop, *, cleanup_folder: str | None = None) -> None:
         self.on_started: Callable[[int, int], None] = lambda child_id, pid: None  # noqa: ARG005
-        self.on_ended: Callable[[int, int, int], None] = lambda child_id, pid, status: None  # noqa: ARG005
+        self.on_ended: Callable[[int, int, int, int], None] = lambda child_id, pid, status, peak: None  # noqa: ARG005
         self.on_failed: Callable[[int, str], None] = lambda child_id, text: None  # noqa: ARG005
         self.on_lost: Callable[[str], None] = lambda reason: None  # noqa: ARG005
         self._loop = loop
@@ -160,7 +161,7 @@ class Launcher:
                 self.on_started(child_id, facts[0])
             elif news == "ended":
                 self._pids.pop(child_id, None)
-                self.on_ended(child_id, facts[0], facts[1])
+                self.on_ended(child_id, *facts[:3])
             elif news == "failed":
                 self.on_failed(child_id, facts[0])
 

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from concurro.config import IntOption
+from concurro.config import IntOption, SizeOption
 from concurro.execution.agent import SlaveAgent
 from concurro.execution.pooled_tasks import PooledTasks, check_workers
 from concurro.execution.processors import usable_processors
@@ -46,6 +46,7 @@ class ProcessPool(PooledTasks):
     """
 
     name = "process-pool"
+    memory_limit = SizeOption("", "Memory of a worker and the processes below it, beyond which its task is killed.")
     crash_limit = IntOption(3, "Started attempts of one task that may be lost by their worker's death.", minimum=1)
 
     def __init__(self) -> None:
@@ -81,7 +82,12 @@ class ProcessPool(PooledTasks):
         self._forget_leases()
         self._loop = Loop()
         self._agent = SlaveAgent(
-            self._loop, send=self._heard, workers=self._num_workers, name=self.identity, blobs=self._blobs
+            self._loop,
+            send=self._heard,
+            workers=self._num_workers,
+            name=self.identity,
+            blobs=self._blobs,
+            memory_limit=self.memory_limit,
         )
         started = threading.Event()
         self._fault = None

@@ -253,6 +253,22 @@ class SlaveCore:
             worker.deadline = now + ENDING_LIMIT
             worker.worked = True
 
+    def worker_exceeds(self, worker_id: int, message: str) -> None:
+        """Notice that a worker holds more memory than it may.
+
+        Args:
+            worker_id: Which.
+            message: What the error of its task says; an idle worker is replaced quietly.
+        """
+        worker = self._crew.get(worker_id)
+        if worker is None:
+            return
+        if worker.chunks:
+            worker.verdict = (Outcome.MEMORY, message)
+            self._kill(worker)
+        elif worker.is_ready:
+            worker.state = WorkerState.RETIRING
+
     def worker_misbehaves(self, worker_id: int) -> None:
         """Notice that a worker sent nonsense: it must end, and gets nothing more."""
         worker = self._crew.get(worker_id)
@@ -278,7 +294,9 @@ class SlaveCore:
             else:
                 self._kill(worker)
 
-    def worker_ended(self, worker_id: int, cause: str, tokens: int, now: float, output: str = "") -> None:
+    def worker_ended(  # noqa: PLR0913 - what is known of a death
+        self, worker_id: int, cause: str, tokens: int, now: float, output: str = "", trace: str = ""
+    ) -> None:
         """Notice a worker's death, after its last message.
 
         Args:
@@ -287,6 +305,7 @@ class SlaveCore:
             tokens: Tokens that were left: the last so many tasks had not started.
             now: Monotonic time [s].
             output: The last lines that it printed.
+            trace: Where it was in native code; empty when that is not known.
         """
         worker = self._crew.remove(worker_id)
         if worker is None:
@@ -297,11 +316,10 @@ class SlaveCore:
         for entry in started[:-1]:
             self._lose(worker, entry, Outcome.SLAVE_LOST, f"its worker died before the result left: {cause}")
         for entry in started[-1:]:
-            if worker.timed_out == entry[0]:
-                limit = worker.chunks[0].code.timeout
-                self._lose(worker, entry, Outcome.TIMEOUT, f"it ran longer than its timeout of {limit:g} s")
+            if worker.verdict is not None:
+                self._lose(worker, entry, *worker.verdict)
             else:
-                self._lose(worker, entry, Outcome.LOST, f"the worker died: {cause}{_quoted(output)}")
+                self._lose(worker, entry, Outcome.LOST, f"the worker died: {cause}{_quoted(output)}", trace)
         if worker.worked or started or expected:
             self._crew.restarts.worked()
         else:
@@ -319,8 +337,9 @@ class SlaveCore:
             if worker.state is WorkerState.ENDING:
                 self._kill(worker)
             elif worker.chunks:
-                if worker.chunks[0].code.timeout is not None:
-                    worker.timed_out = self.current_lease(worker.id)
+                limit = worker.chunks[0].code.timeout
+                if limit is not None:
+                    worker.verdict = (Outcome.TIMEOUT, f"it ran longer than its timeout of {limit:g} s")
                 self._kill(worker)
         if self._crew.recovers(now):
             self._commands.append(StateChanged())
@@ -378,6 +397,11 @@ class SlaveCore:
     def slots(self) -> int:
         """How many tasks can run at once."""
         return self._crew.wanted
+
+    def is_busy(self, worker_id: int) -> bool:
+        """Say whether a worker was posted anything that it has not reported."""
+        worker = self._crew.get(worker_id)
+        return worker is not None and bool(worker.chunks)
 
     def holds(self, worker_id: int, lease: int) -> bool:
         """Say whether a worker was posted a lease and has not reported it."""
@@ -473,12 +497,12 @@ class SlaveCore:
             worker.state = WorkerState.ENDING
         self._commands.append(KillWorker(worker.id))
 
-    def _lose(self, worker: WorkerRecord, entry: Entry, outcome: Outcome, message: str) -> None:
+    def _lose(self, worker: WorkerRecord, entry: Entry, outcome: Outcome, message: str, trace: str = "") -> None:
         self._release(entry)
         if entry[0] in worker.killed:
             return
-        name = {Outcome.TIMEOUT: "TaskTimeout"}.get(outcome, "WorkerLost")
-        self._reports.append([entry[0], int(outcome), [name, message, "", None], None, 0])
+        name = _ERRORS.get(outcome, "WorkerLost")
+        self._reports.append([entry[0], int(outcome), [name, message, trace, None], None, 0])
 
     def _fail(self, entry: Entry, message: str) -> None:
         self._release(entry)
@@ -507,6 +531,9 @@ class SlaveCore:
     def _return_queued(self) -> None:
         queued = {entry[0] for entry in self._ready} | set(self._fetching)
         self._returned += self._remove_queued(queued)
+
+
+_ERRORS = {Outcome.TIMEOUT: "TaskTimeout", Outcome.MEMORY: "TaskMemoryExceeded"}
 
 
 def _quoted(output: str) -> str:

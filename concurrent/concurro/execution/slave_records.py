@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from concurro.ids import Outcome
     from concurro.wire.messages import Kind
 
 Entry = list[Any]
@@ -207,7 +208,7 @@ class WorkerRecord:
         recalled: Leases that go back to the master when they have not started.
         killed: Leases whose result nobody wants.
         deadline: When the running task must have ended [s]; None for no limit.
-        timed_out: The lease whose deadline passed; 0 for none.
+        verdict: How its task ends when it is killed; None: the worker just died.
         worked: Whether it started any task.
         progress: When it was last posted to or heard of [s].
     """
@@ -225,7 +226,7 @@ class WorkerRecord:
         "state",
         "taken",
         "taking",
-        "timed_out",
+        "verdict",
         "worked",
     )
 
@@ -240,7 +241,7 @@ class WorkerRecord:
         self.recalled: set[int] = set()
         self.killed: set[int] = set()
         self.deadline: float | None = None
-        self.timed_out = 0
+        self.verdict: tuple[Outcome, str] | None = None
         self.worked = False
         self.progress = now
         self.started_at = now

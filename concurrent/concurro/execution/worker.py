@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgpack
 
+from concurro.execution.memory import resident_size
+from concurro.execution.native_trace import keep_trace
 from concurro.execution.process_state import ProcessState, taker_of_signal
 from concurro.execution.task_runner import TaskRunner
 from concurro.execution.voice import Voice, text_stream
@@ -62,7 +64,7 @@ class Note(IntEnum):
     """The kinds of messages between an agent and its worker."""
 
     READY = 0  # []
-    IDENTITY = 1  # [slave id]
+    IDENTITY = 1  # [slave id, memory limit]
     CHUNK = 2  # [classes, entries]
     RESULTS = 3  # [ended, results]
     BLOB = 4  # [digest, size, offset], and the bytes as frame 1
@@ -80,11 +82,13 @@ class Worker:
         channel: The stream to the agent.
         tokens: An eventfd semaphore: one token per posted task.
         voice: Notices what is printed.
+        trace: Where a death in native code leaves its trace.
     """
 
-    def __init__(self, channel: Channel, tokens: int, voice: Voice) -> None:
+    def __init__(self, channel: Channel, tokens: int, voice: Voice, trace: int) -> None:
         self._channel = channel
         self._tokens = tokens
+        self._trace = trace
         self._inode = os.fstat(channel.fileno()).st_ino
         self._later: deque[list[bytes]] = deque()
         self._parts: dict[bytes, bytearray] = {}
@@ -94,6 +98,7 @@ class Worker:
         self._current: list[Any] | None = None  # the entry that runs; None while a message is being sent
         self._voice = voice
         self._told_speaker = False
+        self._memory_limit: int | None = None
         self._runner = TaskRunner()
         voice.on_use = self._speak
         os.register_at_fork(after_in_child=self._leave_to_parent)
@@ -117,9 +122,10 @@ class Worker:
             self._runner.forget(body[0])
             self._at_agent.clear()
         elif note == Note.IDENTITY:
-            self._runner.slave_id = body[0]
+            self._runner.slave_id, self._memory_limit = body
 
     def _run_chunk(self, announcements: list[Any], entries: list[Any]) -> None:  # noqa: C901 - a call per task costs
+        keep_trace(self._trace)  # whatever the last task did to it
         for announcement in announcements:
             self._runner.announce(announcement)
             self._at_agent.update(digest for _, digest, _ in announcement[4] or ())
@@ -223,6 +229,9 @@ class Worker:
             # What a module's import leaves behind belongs to the worker, not to the task.
             self._state = self._state.after_import()
         changed = self._state.compare()
+        if self._memory_limit is not None and not changed and resident_size(self._pid) > self._memory_limit:
+            # Before its next task, which would be blamed for it.
+            changed = f"its memory, by what it left beyond the limit of {self._memory_limit} B"
         if changed:
             self._send([Note.RECYCLE, changed])
             _tidy_multiprocessing()
@@ -305,7 +314,7 @@ class Worker:
                 continue  # a task closed or replaced it
 
 
-def run_worker(stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int) -> NoReturn:
+def run_worker(stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int, trace_fd: int) -> NoReturn:
     """Be a worker, in a process that was just forked for it."""
     os.dup2(output_fd, 1)
     os.dup2(errors_fd, 2)
@@ -317,10 +326,11 @@ def run_worker(stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int) -
     voice = Voice()
     sys.stdout, sys.stderr = text_stream(1, voice), text_stream(2, voice)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]  # as at start-up
-    stream_high, tokens_high = _raised(stream_fd), _raised(tokens_fd)
-    for fd in (stream_fd, tokens_fd, output_fd, errors_fd):
+    stream_high, tokens_high, trace_high = _raised(stream_fd), _raised(tokens_fd), _raised(trace_fd)
+    keep_trace(trace_high)
+    for fd in (stream_fd, tokens_fd, output_fd, errors_fd, trace_fd):
         os.close(fd)
-    Worker(Channel(socket.socket(fileno=stream_high)), tokens_high, voice).run()
+    Worker(Channel(socket.socket(fileno=stream_high)), tokens_high, voice, trace_high).run()
 
 
 def _raised(fd: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from concurro.execution.native_trace import NativeTrace
 from concurro.execution.worker import BLOB_PIECE, Note
 from concurro.execution.worker_output import ProcessOutput
 from concurro.transport.stream import StreamLink
@@ -31,7 +32,9 @@ class WorkerLink:
         child_fds: What the worker's process gets, in the order of `run_worker`; taken over by who forks it.
         closed: Whether the channel has ended: nothing more will come.
         cause: How the process ended, in words; None while it lives.
-        fault: Why it was killed, behind the cause; empty when its channel gave no reason.
+        fault: Why it was killed, behind the cause; empty when there is nothing to say.
+        killed: Whether it was killed by its agent.
+        trace: Where native code leaves its last trace.
         pid: Its process id; 0 before it runs.
         sent: Digests of blobs that it got.
         parts: Blobs of which a part has arrived from it.
@@ -44,6 +47,7 @@ class WorkerLink:
         self.pid = 0
         self.cause: str | None = None
         self.fault = ""
+        self.killed = False
         self.closed = False
         self.sent: set[bytes] = set()
         self.parts: dict[bytes, bytearray] = {}
@@ -52,7 +56,8 @@ class WorkerLink:
         self._tokens = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         output, output_end = os.pipe2(os.O_CLOEXEC)
         errors, errors_end = os.pipe2(os.O_CLOEXEC)
-        self.child_fds = [theirs.detach(), os.dup(self._tokens), output_end, errors_end]
+        self.trace = NativeTrace()
+        self.child_fds = [theirs.detach(), os.dup(self._tokens), output_end, errors_end, self.trace.end_for_worker()]
         self.output = ProcessOutput(loop, output, errors, lambda: on_output(self))
         self.link = StreamLink(loop, ours, f"worker {worker_id}")
 
@@ -103,6 +108,7 @@ class WorkerLink:
         """Release every descriptor. Idempotent."""
         self.link.close()
         self.output.close()
+        self.trace.close()
         if self._tokens >= 0:
             os.close(self._tokens)
             self._tokens = -1

@@ -32,15 +32,24 @@ def make_agent(
 
     Raises:
         ComponentError: The task manager cannot be used.
+        ConfigError: It cannot keep what `[slave]` says.
     """
     config = env.config
-    refuse_unavailable(config, "slave.memory_limit", "security.keys")
+    refuse_unavailable(config, "security.keys")
     workers = int(config["slave.workers"])
     resources = dict(config["slave.resources"])
-    if str(config["slave.task_manager"]) == NATIVE:
+    manager = str(config["slave.task_manager"])
+    if manager == NATIVE:
         from concurro.execution.agent import SlaveAgent  # noqa: PLC0415 - who only asks for NATIVE needs none of it
 
-        return SlaveAgent(loop, send=send, workers=workers, resources=resources, backlog=backlog)
+        limit = config["slave.memory_limit"]
+        return SlaveAgent(loop, send=send, workers=workers, resources=resources, backlog=backlog, memory_limit=limit)
+    if config["slave.memory_limit"]:
+        message = (
+            f"slave.memory_limit needs worker processes of its own: the task manager {manager!r} cannot keep it; "
+            f"leave it empty, or choose {NATIVE!r}"
+        )
+        raise ConfigError(message, config.origin("slave.memory_limit"))
     return _managed(env, loop, send, workers, resources)
 
 
@@ -59,7 +68,6 @@ def make_standalone_agent(
         ConfigError: `[slave] task_manager` would run tasks in the master's process.
     """
     config = env.config
-    refuse_unavailable(config, "slave.memory_limit")
     manager = str(config["slave.task_manager"])
     if manager != NATIVE:
         message = (
@@ -76,6 +84,7 @@ def make_standalone_agent(
         name=name,
         resources=dict(config["slave.resources"]),
         launcher=launcher,
+        memory_limit=config["slave.memory_limit"],
     )
 
 

@@ -367,11 +367,11 @@ class MasterNode(Node):
         elif self._agent is not None:
             self._agent.worker_started(child_id, pid)
 
-    def _child_ended(self, child_id: int, pid: int, status: int) -> None:
+    def _child_ended(self, child_id: int, pid: int, status: int, peak: int) -> None:
         if child_id >= HOST_CHILD:
             self._hosts.ended(child_id, status)
         elif self._agent is not None:
-            self._agent.worker_ended(child_id, pid, status)
+            self._agent.worker_ended(child_id, pid, status, peak)
 
     def _child_failed(self, child_id: int, text: str) -> None:
         if child_id >= HOST_CHILD:

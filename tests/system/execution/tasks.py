@@ -15,6 +15,8 @@ from pathlib import Path
 
 from concurro.task import Task
 
+_LEFT = []
+
 
 class Call(Task):
     """Calls a function of this module."""
@@ -113,6 +115,36 @@ def crash_until(path, attempts):
     if Path(path).stat().st_size <= attempts:
         os._exit(1)
     return "survived"
+
+
+def hold_memory(size, seconds):
+    held = bytearray(size)
+    time.sleep(seconds)
+    return len(held)
+
+
+def leave_memory(size):
+    """Leave memory behind in the process."""
+    _LEFT.append(bytearray(size))
+    return os.getpid()
+
+
+def grow_afterwards(size):
+    """Let the process grow when the task has ended."""
+
+    def grow():
+        time.sleep(0.02)
+        leave_memory(size)
+
+    threading.Thread(target=grow, daemon=True).start()
+
+
+def stop_itself_once(path):
+    """Stop the worker, the first time."""
+    if not Path(path).exists():
+        Path(path).write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return "went on"
 
 
 def hold_the_interpreter(seconds):

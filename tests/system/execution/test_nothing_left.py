@@ -98,7 +98,7 @@ def test_a_killed_owner_leaves_nothing(tmp_path):
 def test_a_killed_launcher_takes_its_children_along(tmp_path):
     loop, ended, lost = Loop(), [], []
     launcher = Launcher(loop)
-    launcher.on_ended = lambda child_id, pid, status: ended.append(child_id)
+    launcher.on_ended = lambda child_id, pid, status, peak: ended.append(child_id)
     launcher.on_lost = lost.append
     launcher.start()
     launcher.execute_host(1, ["sleep", "1000"])
@@ -117,7 +117,7 @@ def test_a_killed_launcher_takes_its_children_along(tmp_path):
 def test_a_host_gets_its_descriptors_and_a_fixed_hash_seed(tmp_path):
     loop, ended = Loop(), []
     launcher = Launcher(loop)
-    launcher.on_ended = lambda child_id, pid, status: ended.append((child_id, status))
+    launcher.on_ended = lambda child_id, pid, status, peak: ended.append((child_id, status))
     launcher.start()
     read, write = os.pipe()
     script = 'import os; os.write(3, (os.environ["PYTHONHASHSEED"] + os.environ["EXTRA"]).encode())'
@@ -135,7 +135,7 @@ def test_a_host_gets_its_descriptors_and_a_fixed_hash_seed(tmp_path):
 def test_a_program_that_is_not_there_ends_with_127():
     loop, ended = Loop(), []
     launcher = Launcher(loop)
-    launcher.on_ended = lambda child_id, pid, status: ended.append(os.waitstatus_to_exitcode(status))
+    launcher.on_ended = lambda child_id, pid, status, peak: ended.append(os.waitstatus_to_exitcode(status))
     launcher.start()
 
     launcher.execute_host(1, ["/no/such/program"])

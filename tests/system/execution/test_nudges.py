@@ -34,7 +34,7 @@ class Chunks(AgentDriver):
             entries.append([self.leases, SYSTEM, 0, self.leases, 1, payload, blobs])
         self.tell(Kind.LEASES, entries)
         self.loop.turn(0)
-        [worker] = self.agent.core._workers.values()
+        [worker] = self.agent.core._crew
         assert [len(chunk.entries) for chunk in worker.chunks] == [len(calls)]
         return [entry[0] for entry in entries]
 

@@ -14,10 +14,11 @@ def test_a_master_refuses_an_option_that_it_could_not_honour(setting):
         master.start()
 
 
-def test_a_slave_refuses_a_limit_that_it_could_not_keep():
-    slave = SlaveNode({"slave.memory_limit": "1 GiB"})
+@pytest.mark.parametrize("manager", ["thread-pool", "inline"])
+def test_a_slave_refuses_a_limit_that_its_task_manager_could_not_keep(manager):
+    slave = SlaveNode({"slave.memory_limit": "1 GiB", "slave.task_manager": manager})
 
-    with pytest.raises(ConfigError, match=r"slave\.memory_limit is set, but"):
+    with pytest.raises(ConfigError, match=rf"slave\.memory_limit needs .* task manager '{manager}' cannot keep it"):
         slave.start()
 
 
