@@ -2,6 +2,7 @@
 
     python -m benchmarks --list
     python -m benchmarks W1 W2 W5 W9 --peers ppe --repeat 5 --json figures.json
+    python -m benchmarks strategies
 
 Every measurement runs in a fresh process; contenders take turns, so that a noisy minute
 hits all of them. Shown are medians, and ours as a ratio: above 1 is better than the peer.
@@ -21,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.comparison import main as compare_strategies
 from benchmarks.workloads import OURS, WORKLOADS, Workload, select
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +31,9 @@ Runs = dict[str, list[dict[str, float]]]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["strategies"]:
+        return compare_strategies(arguments[1:])
     options = _parser().parse_args(arguments)
     if options.list:
         _print_list()
@@ -67,6 +72,7 @@ def _print_list() -> None:
     for workload in WORKLOADS:
         print(f"{workload.name:<12} {workload.title}")
         print(f"{'':<12} {', '.join(workload.contenders)}; {workload.metric} [{workload.unit}]")
+    print(f"{'strategies':<12} the built-in strategies on five kinds of load, simulated; see strategies --help")
 
 
 def _contenders(workload: Workload, peers: str) -> list[str]:

@@ -1,9 +1,12 @@
 """Strategies side by side on five kinds of load, in the simulation.
 
-    python -m benchmarks strategies --json comparison.json --chart comparison.svg
+Every strategy gets the same jobs; a figure is the median over some seeds. None holds a time
+of this machine: the same version gives the same figures anywhere.
 
-Every strategy gets the same jobs; a figure is the median over some seeds. The report holds
-no time of this machine: the same version gives the same report anywhere.
+    efficiency       the least possible makespan divided by the makespan
+    moved            blobs that travelled to slaves [GB]
+    mean_slowdown    time from arrival to end of a job, divided by its least time alone
+    p95_slowdown     95 of 100 jobs stay below
 """
 
 from __future__ import annotations
@@ -12,22 +15,24 @@ import statistics
 from typing import TYPE_CHECKING
 
 from benchmarks.loads import LOADS
-from benchmarks.simulation import Report, simulate
+from benchmarks.simulation import simulate
+from concurro.interfaces import ITaskScheduleStrategy
+from concurro.kernel import Environment
 
 if TYPE_CHECKING:
     from benchmarks.loads import Load
+    from benchmarks.simulation import Report
 
 SEEDS = (1, 2, 3)
 
 SHORTEST = 0.1
 """A job that could end sooner is taken for one that could end after so long [s]."""
 
-MEASURES = {
-    "efficiency": "the least possible makespan divided by the makespan",
-    "moved": "bytes of blobs moved to slaves [GB]",
-    "mean_slowdown": "time from arrival to end of a job, divided by its time alone; mean",
-    "p95_slowdown": "the same; 95 of 100 jobs stay below",
-}
+BOUND = "bound"
+"""Stands for what is possible, where a strategy's name stands."""
+
+Figures = dict[str, dict[str, dict[str, float]]]
+"""Load to strategy to measure to figure."""
 
 
 def lower_bound(load: Load) -> float:
@@ -74,12 +79,27 @@ def measure(name: str, strategy: str, seed: int) -> dict[str, float]:
     }
 
 
-def compare(strategies: list[str], seeds: tuple[int, ...] = SEEDS) -> dict[str, dict[str, dict[str, float]]]:
-    """Return load to strategy to measure to median."""
+def measure_bound(name: str, seed: int) -> dict[str, float]:
+    """Return what no strategy can beat: each blob travels once, no job waits."""
+    sizes = {blob: size for job in LOADS[name](seed).jobs for task in job.tasks for blob, size in task.blobs}
+    return {"efficiency": 1.0, "moved": sum(sizes.values()) / 1e9, "mean_slowdown": 1.0, "p95_slowdown": 1.0}
+
+
+def compare(strategies: list[str], seeds: tuple[int, ...] = SEEDS) -> Figures:
+    """Return the medians over the seeds; beside the strategies, `bound`."""
     return {
-        load: {strategy: _medians([measure(load, strategy, seed) for seed in seeds]) for strategy in strategies}
+        load: {
+            BOUND: _medians([measure_bound(load, seed) for seed in seeds]),
+            **{strategy: _medians([measure(load, strategy, seed) for seed in seeds]) for strategy in strategies},
+        }
         for load in LOADS
     }
+
+
+def built_in() -> list[str]:
+    """Return the names of the strategies that come with Concurrent."""
+    offers = Environment({}, kind="master").offers(ITaskScheduleStrategy)
+    return sorted(offer.name for offer in offers if offer.source == "built-in")
 
 
 def _medians(results: list[dict[str, float]]) -> dict[str, float]:

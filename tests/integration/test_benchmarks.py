@@ -79,3 +79,22 @@ def test_the_core_alone_decides_about_every_task_once(case):
     assert sum(system.done for system in bench.systems) == case.tasks
     assert not any(bench.held.values())
     assert bench.core.stale_results == 0
+
+
+def test_strategies_that_do_not_exist_are_a_usage_error_that_names_the_known_ones():
+    run = run_program(sys.executable, "-m", "benchmarks", "strategies", "fastest", expect=2)
+
+    assert "fastest" in run.stderr
+    assert "least-loaded" in run.stderr
+
+
+@pytest.mark.slow
+def test_compares_strategies_beside_what_is_possible(tmp_path: Path):
+    figures = tmp_path / "figures.json"
+
+    run = run_program(sys.executable, "-m", "benchmarks", "strategies", "round-robin", "--seeds", 1, "--json", figures)
+
+    report = json.loads(figures.read_text(encoding="utf-8"))["figures"]
+    assert all(0 < measured["round-robin"]["efficiency"] <= 1 for measured in report.values())
+    assert report["data-bound"]["round-robin"]["moved"] >= report["data-bound"]["bound"]["moved"] > 0
+    assert "round-robin" in run.stdout
