@@ -38,6 +38,10 @@ class AddressError(ConfigError):
     """An address that is malformed, or that a node must not use."""
 
 
+class KeyFileError(ConfigError):
+    """A file or folder of keys that cannot be used."""
+
+
 class ComponentError(ConcurroError):
     """Something is wrong with a component."""
 
@@ -222,6 +226,14 @@ class RefusedError(ConcurroError, ConnectionRefusedError):
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+class AuthenticationError(RefusedError, PermissionError):
+    """Ours is not let in, or the master has not the key that we know.
+
+    Attributes:
+        code: `key` (ours was refused), `master` (it has another key than ours names), `missing` (we have none).
+    """
 
 
 class ClosedError(ConcurroError, RuntimeError):

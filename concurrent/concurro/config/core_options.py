@@ -71,7 +71,14 @@ class ApplicationTable:
 class SecurityTable:
     """Who may connect."""
 
-    keys = PathOption("", "A folder with the keys of peers. Not available yet: empty.")
+    keys = PathOption(
+        "",
+        "For a master a folder made by `concurrent keys init`; for everything else its key file, or a folder with it. "
+        "Empty: keys that a master on loopback makes for its own user.",
+    )
+    connections = IntOption(
+        4096, "Most TCP connections of a master at once; a quarter of them may be without a key.", minimum=8
+    )
 
 
 class ComponentsTable:

@@ -35,7 +35,6 @@ def make_agent(
         ConfigError: It cannot keep what `[slave]` says.
     """
     config = env.config
-    refuse_unavailable(config, "security.keys")
     workers = int(config["slave.workers"])
     resources = dict(config["slave.resources"])
     manager = str(config["slave.task_manager"])

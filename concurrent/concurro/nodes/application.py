@@ -372,7 +372,10 @@ class ApplicationNode(Control):
         output = bool(self._env.config["application.output"])
         facts = {"pid": os.getpid(), "client_id": self.client_id, "output": output}
         patience = float(self._env.config["application.connect_timeout"])
-        dialer = self._dialer = Dialer(self._loop, self._master, Role.APPLICATION, name, facts, patience=patience)
+        keys = self._env.config["security.keys"]
+        dialer = self._dialer = Dialer(
+            self._loop, self._master, Role.APPLICATION, name, facts, patience=patience, keys=keys
+        )
         dialer.on_joined = self._join
         dialer.on_failed = self._fail
         dialer.start()

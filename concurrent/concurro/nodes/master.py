@@ -85,7 +85,7 @@ class MasterNode(Node):
 
     def _open(self) -> None:
         config = self.env.config
-        refuse_unavailable(config, "master.journal", "security.keys")
+        refuse_unavailable(config, "master.journal")
         scheduler = self.env.selected(ITaskScheduler, "master.scheduler")
         self.env.start()
         self._core = SchedulerCore(scheduler, epoch=int(time.time()) & EPOCH_MASK, seed=time.time_ns())
@@ -105,9 +105,11 @@ class MasterNode(Node):
         self._agent: SlaveAgent | None = None
         self._agent_inbox: list[tuple[Kind, list[Any], Sequence[Any]]] = []
         self.loop.on_flush(self._settle)
-        self._listener = Listener(self.loop, str(config["master.listen"]), self._welcome)
+        keys, most = config["security.keys"], int(config["security.connections"])
+        self._listener = Listener(self.loop, str(config["master.listen"]), self._welcome, keys, most)
+        self._listener.on_failed = self.fail
         self._url = self._listener.url
-        self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder)
+        self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder or self._listener.own_folder)
         self._hosts = HostProcesses(self.loop, self._launcher, self._host_message, self._host_started, self._host_lost)
         self._hosts.on_output = self._printed.host_wrote
         self._launcher.on_started = self._child_started
@@ -156,6 +158,10 @@ class MasterNode(Node):
         role = Role(role_name)
         if role is Role.HOST:
             self._refuse(peer, "role", "a host is started by its master; it does not dial in")
+            return
+        if role not in peer.link.identity.roles:
+            text = f"the key {peer.link.identity.name} is none of a peer that is {role.value}"
+            self._refuse(peer, "role", text)
             return
         if role in (Role.SLAVE, Role.APPLICATION) and python != python_version():
             text = (

@@ -11,7 +11,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import AddressError, MasterUnreachable, ProtocolError, RefusedError
+from concurro.errors import AuthenticationError, ConfigError, MasterUnreachable, ProtocolError, RefusedError
 from concurro.transport.addresses import connect
 from concurro.wire.messages import PROTOCOL, Farewell, Kind, Message
 from concurro.wire.schema import Sender, check_message
@@ -19,6 +19,7 @@ from concurro.wire.session import HEARTBEAT_PERIOD, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from concurro.ids import Role
     from concurro.transport.link import Link
@@ -31,6 +32,8 @@ HELLO_PATIENCE = 3.0
 FIRST_DELAY = 0.05
 TELL_AFTER = 1.5
 LONGEST_DELAY = 2.0
+KEY_TRIES = 5
+"""After so many tries in a row with keys that do not fit there is no use in another one."""
 
 
 def python_version() -> str:
@@ -145,6 +148,7 @@ class Dialer:
         name: Host name or program, for people.
         facts: More to say in HELLO.
         patience: How long to try [s]; None for ever.
+        keys: Our key file, or a folder with it; None for what a master of our user left for us.
     """
 
     def __init__(  # noqa: PLR0913 - what HELLO says
@@ -156,12 +160,15 @@ class Dialer:
         facts: dict[str, Any],
         *,
         patience: float | None,
+        keys: Path | None = None,
     ) -> None:
         self.on_joined: Callable[[Peer, list[Any]], None] = lambda peer, welcome: None  # noqa: ARG005
         self.on_failed: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
         self._loop = loop
         self._url = url
         self._role = role
+        self._keys = keys
+        self._misfits = 0
         self._name = name
         self._facts = facts
         self._session_id = uuid.uuid4().bytes
@@ -178,16 +185,16 @@ class Dialer:
         """Try now."""
         self._attempts += 1
         try:
-            link = connect(self._loop, self._url)
-        except AddressError as error:
+            link = connect(self._loop, self._url, self._keys, self._role)
+        except ConfigError as error:
             self.on_failed(error)
             return
         except OSError as error:
-            self._again(error.strerror or str(error))
+            self._again(error.strerror or str(error), error)
             return
         peer = self._peer = Peer(self._loop, link, Sender.MASTER)
         peer.on_message = self._answered
-        peer.on_closed = self._again
+        peer.on_closed = lambda reason: self._again(reason, link.fault)
         hello = [PROTOCOL, python_version(), self._role.value, self._session_id, 0, 0, self._name, self._facts]
         peer.send(Kind.HELLO, hello)
         self._timer = self._loop.after(HELLO_PATIENCE, self._unanswered)
@@ -220,13 +227,21 @@ class Dialer:
             self._peer.close()
             self._again("something listens there, but does not answer as a Concurrent master would")
 
-    def _again(self, reason: str) -> None:
+    def _again(self, reason: str, fault: Exception | None = None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._peer = None
         self._last = reason
         now = self._loop.now()
-        if self._deadline is not None and now >= self._deadline:
+        late = self._deadline is not None and now >= self._deadline
+        if isinstance(fault, AuthenticationError):
+            self._misfits += 1  # a master that was just started may not have written its keys yet
+            if late or fault.code == "key" or self._misfits >= KEY_TRIES:
+                self.on_failed(fault)
+                return
+        else:
+            self._misfits = 0
+        if late:
             self.on_failed(self._unreachable(now))
             return
         if not self._told and now - self._started > TELL_AFTER:

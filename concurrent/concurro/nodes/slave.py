@@ -111,7 +111,10 @@ class SlaveNode(Node):
             "resources": dict(self.env.config["slave.resources"]),
             "worker_pids": self._agent.worker_pids(),
         }
-        dialer = self._dialer = Dialer(self.loop, self._master, Role.SLAVE, platform.node(), facts, patience=patience)
+        keys = self.env.config["security.keys"]
+        dialer = self._dialer = Dialer(
+            self.loop, self._master, Role.SLAVE, platform.node(), facts, patience=patience, keys=keys
+        )
         dialer.on_joined = self._joined
         dialer.on_failed = self._failed
         dialer.start()

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from concurro.ids import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Frames = list[Any]
+
+
+class Identity(NamedTuple):
+    """Who is at the other end, proven by its key or by the kernel.
+
+    Attributes:
+        name: Of its key; empty for a process of the same user.
+        roles: What it may say it is.
+    """
+
+    name: str
+    roles: frozenset[Role]
+
+
+SAME_USER = Identity("", frozenset({Role.SLAVE, Role.APPLICATION, Role.ADMIN}))
+"""A process of the user who runs the master: it could do anything here without asking."""
 
 
 class Link(Protocol):
@@ -18,12 +36,16 @@ class Link(Protocol):
         on_closed: Called once with a reason when the other side is gone, never after `close`.
         ordered: Whether bytes cannot be lost while the link lives (AF_UNIX).
         peer: Who is at the other end, for messages to people.
+        identity: Who is at the other end, proven; what the dialling end knows of a master does not matter.
+        fault: What ended the link, when that is more than a reason: an `AuthenticationError`.
     """
 
     on_message: Callable[[Frames], None]
     on_closed: Callable[[str], None]
     ordered: bool
     peer: str
+    identity: Identity
+    fault: Exception | None
 
     def send(self, frames: Sequence[Any]) -> None:
         """Queue a message; it leaves with the loop's next flush."""

@@ -15,9 +15,9 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import AddressError, ProtocolError
+from concurro.errors import AddressError, AuthenticationError, ProtocolError
 from concurro.transport.framing import Decoder, frame_header, pack_single
-from concurro.transport.link import Frames, ignore_closed, ignore_message
+from concurro.transport.link import SAME_USER, Frames, ignore_closed, ignore_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +47,8 @@ class StreamLink:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             stream.setsockopt(socket.SOL_SOCKET, option, _BUFFER_SIZE)
         self.peer = peer
+        self.identity = SAME_USER
+        self.fault: Exception | None = None
         self.on_message: Callable[[Frames], None] = ignore_message
         self.on_closed: Callable[[str], None] = ignore_closed
         self._loop = loop
@@ -209,7 +211,7 @@ class StreamLink:
 
 
 class StreamListener:
-    """Accepts AF_UNIX connections at a path, from the same user or root only."""
+    """Accepts AF_UNIX connections at a path, from the same user only."""
 
     def __init__(self, loop: Loop, path: str, on_link: Callable[[StreamLink], None]) -> None:
         """Bind and listen.
@@ -256,7 +258,7 @@ class StreamListener:
                     self._rest()
                 return
             link = StreamLink(self._loop, stream, f"ipc://{self._path}")
-            if link.peer_uid() not in (0, os.getuid()):
+            if link.peer_uid() != os.geteuid():
                 log.warning("refused a connection of user %d on %s", link.peer_uid(), self._path)
                 link.close()
                 continue
@@ -329,6 +331,7 @@ def connect_stream(loop: Loop, path: str) -> StreamLink:
     """Return a link to the listener at `path`.
 
     Raises:
+        AuthenticationError: Another user listens there.
         OSError: Nobody listens there.
     """
     check_path(path)
@@ -338,7 +341,13 @@ def connect_stream(loop: Loop, path: str) -> StreamLink:
     except OSError:
         stream.close()
         raise
-    return StreamLink(loop, stream, f"ipc://{path}")
+    link = StreamLink(loop, stream, f"ipc://{path}")
+    uid = link.peer_uid()
+    if uid != os.geteuid():
+        link.close()
+        message = f"user {uid} listens on ipc://{path}, and not user {os.geteuid()}, as whom this process runs"
+        raise AuthenticationError(message, "master")
+    return link
 
 
 class Channel:

@@ -1,7 +1,7 @@
-"""Links over TCP: zmq, ROUTER at the master, DEALER elsewhere.
+"""Links over TCP: zmq with CURVE, ROUTER at the master, DEALER elsewhere.
 
-The routing id that ROUTER assigns names a connection, nothing more: who a peer is, it says
-in HELLO. Monitor events tell when a connection ends; zmq itself would keep silent. What a
+The routing id that ROUTER assigns names a connection, nothing more: who a peer is, its key
+says. Monitor events tell when a connection ends; zmq itself would keep silent. What a
 peer sent before its end is read first, then its link is told.
 """
 
@@ -17,14 +17,19 @@ from typing import TYPE_CHECKING, Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from concurro.errors import AddressError, ProtocolError
+from concurro.errors import AddressError, AuthenticationError, ProtocolError
+from concurro.transport.authenticator import Authenticator, demand_keys, use_key
+from concurro.transport.connections import MOST_CONNECTIONS, Connections, hang_up
 from concurro.transport.framing import FRAME_COUNT_LIMIT
-from concurro.transport.link import Frames, ignore_closed, ignore_message
+from concurro.transport.greeting import speaks_curve
+from concurro.transport.link import SAME_USER, Frames, ignore_closed, ignore_message
 from concurro.wire.messages import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from concurro.transport.keys import KnownPeer, PeerKey
+    from concurro.transport.keys_ring import Keyring
     from concurro.transport.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
@@ -38,6 +43,10 @@ _HALF_OF_IDS = 1 << 31
 _FAILED_EVENTS = (
     zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_AUTH
 )
+_LOOK_PERIOD = 1.0
+"""How often the keys that are let in are looked at again [s]."""
+
+_KEY_REFUSED = 400
 
 
 def _size_of(frames: Sequence[Any]) -> int:
@@ -159,12 +168,16 @@ class TcpPeerLink:
         listener: Whose connection it is.
         routing_id: What the ROUTER calls it.
         descriptor: What monitor events call it; -1 once it is gone.
+        known: Whose key it has.
     """
 
     ordered = False
 
-    def __init__(self, listener: TcpListener, routing_id: bytes, descriptor: int) -> None:
-        self.peer = "tcp"
+    def __init__(self, listener: TcpListener, routing_id: bytes, descriptor: int, known: KnownPeer) -> None:
+        self.peer = f"key {known.name}"
+        self.identity = known.identity
+        self.key = known.public
+        self.fault: Exception | None = None
         self.on_message: Callable[[Frames], None] = ignore_message
         self.on_closed: Callable[[str], None] = ignore_closed
         self.routing_id = routing_id
@@ -228,16 +241,27 @@ class TcpPeerLink:
 class TcpListener:
     """Listens on a TCP address; gives a link per connection."""
 
-    def __init__(self, loop: Loop, host: str, port: int, on_link: Callable[[TcpPeerLink], None]) -> None:
+    def __init__(  # noqa: PLR0913 - where, for whom, and who
+        self,
+        loop: Loop,
+        host: str,
+        port: int,
+        on_link: Callable[[TcpPeerLink], None],
+        keyring: Keyring,
+        most_connections: int = MOST_CONNECTIONS,
+    ) -> None:
         """Bind and listen.
 
         Raises:
             AddressError: The address is taken or not ours.
         """
+        self.on_failed: Callable[[str], None] = lambda reason: None  # noqa: ARG005
         self._loop = loop
         self._on_link = on_link
+        self._keyring = keyring
         self._links: dict[bytes, TcpPeerLink] = {}
-        self._connected: set[int] = set()
+        self._connections = Connections(most_connections)
+        self._timer: Timer | None = None
         self.dirty: set[TcpPeerLink] = set()
         events = zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED
         self._socket = _Socket(loop, zmq.ROUTER, events, self._frames, self._event)
@@ -245,9 +269,13 @@ class TcpListener:
         self.router.router_mandatory = True
         bracketed = f"[{host}]" if ":" in host else host
         self.router.ipv6 = ":" in host
+        demand_keys(self.router, keyring)
+        self._authenticator = Authenticator(loop, self._socket.context, keyring)
+        self._authenticator.on_dead = self._unguarded
         try:
             self.router.bind(f"tcp://{bracketed}:{port}")
         except zmq.ZMQError as error:
+            self._authenticator.close()
             self._socket.attach()
             self._socket.close()
             message = f"cannot listen on tcp://{bracketed}:{port}: {error.strerror}"
@@ -257,12 +285,16 @@ class TcpListener:
         endpoint: bytes = self.router.getsockopt(zmq.LAST_ENDPOINT)  # type: ignore[assignment]
         self.port = int(endpoint.rstrip(b"\0").rsplit(b":", 1)[1])
         self._socket.attach()
+        self._look_at_keys()
 
     def close(self) -> None:
         """Stop listening; every link is closed. Idempotent."""
         if self._socket.closed:
             return
         self._flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._authenticator.close()
         self._socket.close()
         for link in self._links.values():
             link.end()
@@ -273,6 +305,35 @@ class TcpListener:
         if not self.dirty:
             self._loop.request_flush(self._flush)
         self.dirty.add(link)
+
+    def _unguarded(self, reason: str) -> None:
+        """Close: nobody could be let in any more."""
+        log.error("%s; the listener closes", reason)
+        links = list(self._links.values())
+        on_closed = [link.end() for link in links]
+        self.close()
+        for tell in on_closed:
+            tell(reason)
+        self.on_failed(reason)
+
+    def _look_at_keys(self) -> None:
+        """Drop the connections of keys that are let in no more."""
+        self._authenticator.check()
+        if self._socket.closed:
+            return
+        if self._keyring.refresh():
+            for link in [link for link in self._links.values() if self._keyring.find(link.key) is None]:
+                self._drop(link, "its key was revoked")
+        self._timer = self._loop.after(_LOOK_PERIOD, self._look_at_keys)
+
+    def _drop(self, link: TcpPeerLink, reason: str) -> None:
+        """End a connection now, whatever it still has to say."""
+        self._socket.drain_events()  # its descriptor may be another's already
+        if link.descriptor in self._connections:
+            hang_up(link.descriptor)
+        self._links.pop(link.routing_id, None)
+        if not link.closed:
+            link.end()(reason)
 
     def _flush(self) -> None:
         if self._socket.closed:
@@ -295,24 +356,31 @@ class TcpListener:
             log.debug("dropped a message of a peer that chose its own routing id")
             return None
         self._socket.drain_events()  # an older connection may have had the same descriptor
-        descriptor = -1
+        descriptor, public = -1, ""
         with contextlib.suppress(zmq.ZMQError):
             descriptor = int(frame.get(zmq.MessageOption.SRCFD))
-        link = self._links[routing_id] = TcpPeerLink(self, routing_id, descriptor)
+            public = str(frame.get("User-Id"))
+        known = self._keyring.find(public)
+        if known is None:  # its key was revoked since the handshake
+            if descriptor in self._connections:
+                hang_up(descriptor)
+            return None
+        self._connections.heard(descriptor)
+        link = self._links[routing_id] = TcpPeerLink(self, routing_id, descriptor, known)
         self._on_link(link)
         twin = next((other for other in self._links.values() if other.descriptor == descriptor and other != link), None)
         if twin is not None:
             self._gone(twin if _is_newer(routing_id, twin.routing_id) else link)
-        elif descriptor not in self._connected:
+        elif descriptor not in self._connections:
             self._gone(link)
         return link
 
     def _event(self, event: Any) -> None:
         descriptor = event["value"]
         if event["event"] & zmq.Event.ACCEPTED:
-            self._connected.add(descriptor)
+            self._connections.opened(descriptor)
             return
-        self._connected.discard(descriptor)
+        self._connections.ended(descriptor)
         for link in [link for link in self._links.values() if link.descriptor == descriptor]:
             self._gone(link)
 
@@ -340,9 +408,13 @@ class TcpLink:
     """
 
     ordered = False
+    identity = SAME_USER
 
-    def __init__(self, loop: Loop, host: str, port: int) -> None:
+    def __init__(self, loop: Loop, host: str, port: int, key: PeerKey) -> None:
         self.peer = f"tcp://{host}:{port}"
+        self.fault: Exception | None = None
+        self._key = key
+        self._address = (host, port)
         self.on_message: Callable[[Frames], None] = ignore_message
         self.on_closed: Callable[[str], None] = ignore_closed
         self._loop = loop
@@ -355,6 +427,7 @@ class TcpLink:
         # -1, and `immediate` too, would drop what arrived and was not read when the connection ends.
         self._socket.zmq.reconnect_ivl = _NEVER
         self._socket.zmq.ipv6 = ":" in host
+        use_key(self._socket.zmq, key)
         bracketed = f"[{host}]" if ":" in host else host
         self._socket.zmq.connect(f"tcp://{bracketed}:{port}")
         self._socket.attach()
@@ -408,6 +481,10 @@ class TcpLink:
         kind = event["event"]
         if kind & zmq.Event.HANDSHAKE_SUCCEEDED:
             self.connected = True
+        elif kind & zmq.Event.HANDSHAKE_FAILED_AUTH and event["value"] == _KEY_REFUSED:
+            self._refused()
+        elif kind & zmq.Event.HANDSHAKE_FAILED_NO_DETAIL and speaks_curve(*self._address):
+            self._not_our_master()
         elif kind & _FAILED_EVENTS:
             self._lost("something else than a Concurrent master answers there")
         elif kind & zmq.Event.CLOSED:
@@ -416,6 +493,20 @@ class TcpLink:
             self._socket.when_drained(lambda: self._lost("the connection ended"))
         else:
             self._lost("something else answers there, or nothing")
+
+    def _refused(self) -> None:
+        key = self._key
+        reason = (
+            f"the key {key.name} ({key.role}) of {key.place} is not let in: it was revoked, or is another master's; "
+            f"see there: concurrent keys list"
+        )
+        self.fault = AuthenticationError(f"the master at {self.peer} refused: {reason}", "key")
+        self._lost(reason)
+
+    def _not_our_master(self) -> None:
+        reason = f"it has not the key that {self._key.place} names: the file is another master's, or stale"
+        self.fault = AuthenticationError(f"no way to the master at {self.peer}: {reason}", "master")
+        self._lost(reason)
 
     def _lost(self, reason: str) -> None:
         if not self._socket.closed:

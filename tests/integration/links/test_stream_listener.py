@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from concurro.errors import AddressError
+from concurro.errors import AddressError, AuthenticationError
 from concurro.transport.addresses import Listener, connect
 from concurro.transport.stream import StreamLink, StreamListener, connect_stream
 from tests.integration.links.turning import Inbox
@@ -39,14 +42,73 @@ def listener(turner, path, inboxes) -> Iterator[StreamListener]:
     listener.close()
 
 
-def test_another_user_is_not_let_in(turner, listener, path, inboxes, monkeypatch, caplog):
-    monkeypatch.setattr(StreamLink, "peer_uid", lambda link: os.getuid() + 1)
-    stranger = Inbox(connect_stream(turner.loop, path))
+NOBODY = 65534
+SPEAK = """
+import os, socket, sys
+os.setgid(65534)
+os.setuid(65534)
+stream = socket.socket(socket.AF_UNIX)
+stream.connect(sys.argv[1])
+stream.settimeout(10)
+print("heard", stream.recv(100))
+"""
+LISTEN = """
+import os, socket, sys
+os.setgid(65534)
+os.setuid(65534)
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+print("ready", flush=True)
+stream, _ = server.accept()
+print("heard", stream.recv(100))
+"""
 
-    turner.until(lambda: stranger.closed)
+as_another_user = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 
+
+def run_as_nobody(program, path):
+    return subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
+
+
+@as_another_user
+def test_another_user_who_reaches_the_path_is_not_let_in(turner, listener, path, inboxes, runtime_folder, caplog):
+    runtime_folder.chmod(0o755)
+    Path(path).chmod(0o666)
+
+    with run_as_nobody(SPEAK, path) as stranger:
+        turner.until(lambda: stranger.poll() is not None)
+        said = stranger.stdout.read()
+
+    assert said == b"heard b''\n"
     assert inboxes == []
-    assert f"refused a connection of user {os.getuid() + 1}" in caplog.text
+    assert f"refused a connection of user {NOBODY}" in caplog.text
+
+
+@as_another_user
+def test_a_master_of_another_user_is_not_trusted(turner, path, runtime_folder):
+    runtime_folder.chmod(0o777)
+
+    with run_as_nobody(LISTEN, path) as imposter:
+        imposter.stdout.readline()
+        with pytest.raises(AuthenticationError, match=f"user {NOBODY} listens on"):
+            connect_stream(turner.loop, path)
+        said = imposter.stdout.read()
+    Path(path).unlink()
+
+    assert said == b"heard b''\n"
+
+
+def test_who_is_not_our_user_is_not_let_in(turner, listener, path, inboxes, monkeypatch, caplog):
+    monkeypatch.setattr(StreamLink, "peer_uid", lambda link: os.geteuid() + 1)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(path)
+        turner.settle()
+        answer = stranger.recv(100)
+
+    assert answer == b""
+    assert inboxes == []
+    assert f"refused a connection of user {os.geteuid() + 1}" in caplog.text
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from concurro.errors import AddressError, ProtocolError
 from concurro.transport import tcp
 from concurro.transport.tcp import TcpLink, TcpListener
 from tests.integration.links.turning import Inbox
+from tests.support.keys import MemoryRing, dealer_with, say_and_leave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,18 +70,28 @@ def there(turner):
 
 
 @pytest.fixture
-def listener(loop, there) -> Iterator[TcpListener]:
-    listener = TcpListener(loop, "127.0.0.1", 0, there.take)
+def ring():
+    return MemoryRing()
+
+
+@pytest.fixture
+def key(ring):
+    return ring.grant("slave", "here")
+
+
+@pytest.fixture
+def listener(loop, there, ring) -> Iterator[TcpListener]:
+    listener = TcpListener(loop, "127.0.0.1", 0, there.take, ring)
     yield listener
     listener.close()
 
 
 @pytest.fixture
-def dial(loop, listener, here):
+def dial(loop, listener, here, key):
     """Return a function that gives a new link to the listener, which said hello already."""
 
     def connect() -> TcpLink:
-        link = TcpLink(loop, "127.0.0.1", listener.port)
+        link = TcpLink(loop, "127.0.0.1", listener.port, key)
         here.take(link)
         link.send([b"hello"])
         return link
@@ -217,9 +228,10 @@ def test_the_backlog_is_what_zmq_did_not_take(dial, there):
     assert (waiting, link.backlog()) == (1024, 0)
 
 
-def test_a_peer_that_does_not_read_holds_up_only_itself(loop, dial, here, there):
+def test_a_peer_that_does_not_read_holds_up_only_itself(loop, listener, key, dial, here, there):
+    before = len([timer for _, _, timer in loop._timers if timer.callback])
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        stuck = TcpLink(loop, *deaf.getsockname())
+        stuck = TcpLink(loop, *deaf.getsockname(), key)
         here.take(stuck)
         for _ in range(2000):
             stuck.send([b"nobody reads this"])
@@ -230,7 +242,7 @@ def test_a_peer_that_does_not_read_holds_up_only_itself(loop, dial, here, there)
             there.await_messages(number + 2)
 
     assert 0 < stuck.backlog() < 2000 * 17
-    assert len([timer for _, _, timer in loop._timers if timer.callback]) <= 1
+    assert len([timer for _, _, timer in loop._timers if timer.callback]) <= before + 1
 
 
 @pytest.mark.parametrize("count", [1, 3, 65])
@@ -247,9 +259,9 @@ def test_a_frame_over_the_limit_is_refused_at_the_sender(dial, there, monkeypatc
 
 
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\xff" * 200])
-def test_another_service_on_the_port_gives_a_clear_reason(loop, here, greeting):
+def test_another_service_on_the_port_gives_a_clear_reason(loop, here, key, greeting):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        here.take(TcpLink(loop, *server.getsockname()))
+        here.take(TcpLink(loop, *server.getsockname(), key))
         server.settimeout(10)
         stream, _ = server.accept()
 
@@ -263,10 +275,10 @@ def test_another_service_on_the_port_gives_a_clear_reason(loop, here, greeting):
     assert "something else" in here.reasons[0]
 
 
-def test_a_closed_port_gives_a_reason(loop, here):
+def test_a_closed_port_gives_a_reason(loop, here, key):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
-    link = TcpLink(loop, *address)
+    link = TcpLink(loop, *address, key)
     here.take(link)
     link.send([b"hello"])
 
@@ -296,22 +308,20 @@ def test_garbage_on_the_port_disturbs_nobody(loop, dial, listener, there, garbag
     assert there.reasons == []
 
 
-def test_a_peer_that_announces_a_huge_frame_is_cut_off(dial, listener, there):
+@pytest.fixture
+def small_frames(monkeypatch):
+    monkeypatch.setattr(tcp, "MESSAGE_LIMIT", 1 << 20)
+
+
+@pytest.mark.usefixtures("small_frames")
+def test_a_peer_that_sends_a_huge_frame_is_cut_off(dial, listener, there, key):
     link = dial()
     there.await_messages(1)
-    greeting = b"\xff" + bytes(8) + b"\x7f" + b"\3\0" + b"NULL".ljust(20, b"\0") + bytes(32)
-    ready = b"\4\x29\5READY\x0bSocket-Type\0\0\0\6DEALER\x08Identity\0\0\0\0"
-    small = b"\0\5small"
-    huge = b"\2" + (4 << 30).to_bytes(8, "big")  # only the announcement
 
-    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as stranger:
-        stranger.sendall(greeting)
-        received = 0
-        while received < len(greeting):
-            received += len(stranger.recv(4096))
-        stranger.sendall(ready + small)
+    with dealer_with(key, listener.port) as stranger:
+        stranger.send(b"small")
         there.await_messages(2)
-        stranger.sendall(huge)
+        stranger.send(bytes(2 << 20))
         there.await_end()
     link.send([b"still here"])
     there.await_messages(3)
@@ -320,16 +330,30 @@ def test_a_peer_that_announces_a_huge_frame_is_cut_off(dial, listener, there):
     assert there.reasons == ["the connection ended"]
 
 
+def test_a_stranger_who_announces_a_huge_frame_instead_of_a_handshake_is_cut_off(dial, listener, there):
+    link = dial()
+    there.await_messages(1)
+    greeting = b"\xff" + bytes(8) + b"\x7f" + b"\3\0" + b"CURVE".ljust(20, b"\0") + bytes(32)
+    huge = b"\6" + (4 << 30).to_bytes(8, "big")  # only the announcement
+
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as stranger:
+        stranger.sendall(greeting + huge)
+        with contextlib.suppress(ConnectionResetError):
+            while stranger.recv(4096):
+                pass
+    link.send([b"still here"])
+    there.await_messages(2)
+
+    assert there.messages == [[b"hello"], [b"still here"]]
+
+
 def test_a_taken_port_is_refused_saying_so(loop, listener, there):
     with pytest.raises(AddressError, match="another process listens there already"):
-        TcpListener(loop, "127.0.0.1", listener.port, there.take)
+        TcpListener(loop, "127.0.0.1", listener.port, there.take, MemoryRing())
 
 
-def test_a_peer_that_chose_its_own_routing_id_is_not_heard(dial, listener, there):
-    with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
-        stranger.linger = 0
-        stranger.routing_id = b"somebody else"
-        stranger.connect(f"tcp://127.0.0.1:{listener.port}")
+def test_a_peer_that_chose_its_own_routing_id_is_not_heard(dial, listener, there, key):
+    with dealer_with(key, listener.port, routing_id=b"somebody else") as stranger:
         stranger.send(b"let me in")
         for number in range(50):
             dial().send([b"%d" % number])
@@ -339,24 +363,20 @@ def test_a_peer_that_chose_its_own_routing_id_is_not_heard(dial, listener, there
     assert len(there.links) == 50
 
 
-def test_a_peer_that_says_something_and_dies_before_it_is_heard_is_noticed(listener, there):
-    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-        dealer.linger = 10_000
-        dealer.connect(f"tcp://127.0.0.1:{listener.port}")
-        dealer.send(b"hello and goodbye")  # the context ends when that was sent
+def test_a_peer_that_says_something_and_dies_before_it_is_heard_is_noticed(listener, there, key):
+    speaker = say_and_leave(key, listener.port, b"hello and goodbye")
 
     there.await_end()
+    speaker.join()
 
     assert there.messages == [[b"hello and goodbye"]]
     assert there.reasons == ["the connection ended"]
 
 
-def test_connections_that_share_a_descriptor_one_after_the_other_all_end(turner, listener, there):
+def test_connections_that_share_a_descriptor_one_after_the_other_all_end(turner, listener, there, key):
     for _ in range(5):
-        with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-            dealer.linger = 10_000
-            dealer.connect(f"tcp://127.0.0.1:{listener.port}")
-            dealer.send(b"hello")
+        speaker = say_and_leave(key, listener.port, b"hello")
+        turner.until(lambda speaker=speaker: not speaker.is_alive())
 
     turner.until(lambda: len(there.reasons) == 5)
 
@@ -367,24 +387,25 @@ def test_connections_that_share_a_descriptor_one_after_the_other_all_end(turner,
 class Part:
     """A frame as pyzmq gives it."""
 
-    def __init__(self, content, descriptor):
+    def __init__(self, content, descriptor, key):
         self.bytes = self.buffer = content
-        self._descriptor = descriptor
+        self._facts = {zmq.MessageOption.SRCFD: descriptor, "User-Id": key.pair.public}
 
     def get(self, option):
-        assert option == zmq.MessageOption.SRCFD
-        return self._descriptor
+        return self._facts[option]
 
 
 @pytest.mark.parametrize("first_id", [1, 0xFFFFFFFE])
 @pytest.mark.parametrize("newer_is_read_first", [True, False])
-def test_of_two_connections_with_one_descriptor_the_newer_lives(turner, listener, there, newer_is_read_first, first_id):
+def test_of_two_connections_with_one_descriptor_the_newer_lives(
+    turner, listener, there, key, newer_is_read_first, first_id
+):
     older, newer = (b"\0" + ((first_id + number) % 2**32).to_bytes(4, "big") for number in (0, 3))
     for event in (zmq.Event.ACCEPTED, zmq.Event.DISCONNECTED, zmq.Event.ACCEPTED):
         listener._event({"event": event, "value": 7})
 
     for routing_id in (newer, older) if newer_is_read_first else (older, newer):
-        listener._frames([Part(routing_id, 7), Part(routing_id, 7)])
+        listener._frames([Part(routing_id, 7, key), Part(routing_id, 7, key)])
     turner.until(lambda: there.reasons)
     turner.settle()
 

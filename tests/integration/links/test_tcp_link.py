@@ -11,6 +11,7 @@ import pytest
 
 from concurro.errors import AddressError
 from concurro.transport.addresses import Listener, connect, is_loopback
+from concurro.transport.keys_folder import KeyFolder
 from tests.integration.links.turning import Inbox
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
@@ -153,9 +154,12 @@ def test_sending_to_a_peer_that_left_leaves_no_backlog(turner, server, client):
     assert link.backlog() == 0
 
 
-def test_another_service_on_the_address_is_told_apart(turner):
+def test_another_service_on_the_address_is_told_apart(turner, tmp_path):
+    folder = KeyFolder(tmp_path / "keys")
+    folder.create()
+    key = folder.add("slave", "here")
     service = socket.create_server(("127.0.0.1", 0))
-    client = Inbox(connect(turner.loop, f"tcp://127.0.0.1:{service.getsockname()[1]}"))
+    client = Inbox(connect(turner.loop, f"tcp://127.0.0.1:{service.getsockname()[1]}", key))
     client.link.send([b"hello"])
     probe, _ = service.accept()
     stream, _ = service.accept()

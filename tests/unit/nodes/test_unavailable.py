@@ -6,7 +6,7 @@ from concurro import ConfigError, MasterNode, SlaveNode, TaskSystem
 from concurro.nodes.application import ApplicationNode
 
 
-@pytest.mark.parametrize("setting", [{"master.journal": "/nowhere/journal"}, {"security.keys": "/nowhere/keys"}])
+@pytest.mark.parametrize("setting", [{"master.journal": "/nowhere/journal"}])
 def test_a_master_refuses_an_option_that_it_could_not_honour(setting):
     master = MasterNode({"master.listen": "ipc:///nowhere/master", **setting})
 
