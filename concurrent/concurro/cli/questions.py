@@ -106,7 +106,22 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         lines += aligned([("SYSTEM", "NAME", "STATE", "OPEN", "DONE", "FAILED", "ELAPSED"), *systems])
     else:
         lines.append("no systems")
+    if status.get("shadow"):
+        lines += ["", _shadow_line(status["shadow"])]
     return lines
+
+
+def _shadow_line(shadow: dict[str, Any]) -> str:
+    """Return how a strategy in shadow mode compares with the one in force."""
+    who = f"shadow {shadow['strategy']}"
+    if shadow["failure"]:
+        return f"{who} is switched off: {shadow['failure']}"
+    regret = shadow["regret"]
+    return (
+        f"{who}: {shadow['decisions']} decisions, {shadow['different']} different, {shadow['waits']} to wait; "
+        f"its choices are expected {abs(regret):.3g} s {'later' if regret < 0 else 'sooner'} "
+        f"in sum, of {shadow['expected']:.3g} s"
+    )
 
 
 @contextmanager

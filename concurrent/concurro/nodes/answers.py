@@ -67,6 +67,7 @@ def describe_status(
         "slaves": describe_slaves(core, pids),
         "systems": [describe_system(life, now) for life in table.lives()],
         "stale_results": core.stale_results,
+        "shadow": getattr(core.scheduler, "shadow_report", None),
     }
 
 

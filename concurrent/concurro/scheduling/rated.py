@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurro.config import IntOption
+from concurro.config import IntOption, StrOption
+from concurro.errors import ConfigError
 from concurro.ids import Outcome
 from concurro.interfaces import ITaskScheduler, ITaskScheduleStrategy, implementer
 from concurro.kernel import Component, Selected
@@ -21,6 +22,7 @@ from concurro.scheduling.depth import PREFETCH_LIMIT, burst_size, lease_depth
 from concurro.scheduling.explain import explain_queued
 from concurro.scheduling.queue import ClassQueue, FairQueue, SystemQueue
 from concurro.scheduling.retries import is_tried_again
+from concurro.scheduling.shadow import Shadow, Shadowed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -39,6 +41,7 @@ class RatedScheduler(Component):
 
     crash_limit = IntOption(3, "Started attempts of a task that may be lost by their worker's death.", minimum=1)
     slave_loss_limit = IntOption(10, "Attempts of a task that may be lost with their whole slave.", minimum=1)
+    shadow = StrOption("", "A second ITaskScheduleStrategy that is asked and compared, not obeyed; empty for none.")
     strategy = Selected(ITaskScheduleStrategy, "master.strategy", default="least-loaded")
 
     def setup(self, master: Any) -> None:
@@ -52,6 +55,7 @@ class RatedScheduler(Component):
         self._heard: dict[str, float] = {}
         self.wake_at: float | None = None
         self.strategy.setup(self, master)
+        self._set_up_shadow()
 
     # What happened
 
@@ -113,6 +117,28 @@ class RatedScheduler(Component):
     def explain(self, task_id: str) -> str:
         """Say why a task is where it is."""
         return explain_queued(task_id, self._host, self._queue)
+
+    @property
+    def shadow_report(self) -> dict[str, Any] | None:
+        """How the strategy in the shadow compares; None without one."""
+        return None if self._shadow is None else self._shadow.report()
+
+    def _set_up_shadow(self) -> None:
+        """Let the strategy in the shadow be asked beside the real one.
+
+        Raises:
+            ConfigError: It is the real one.
+            ComponentError: There is none of that name, or it cannot be used.
+        """
+        self._shadow: Shadow | None = None
+        if self.shadow and self.env is not None:
+            option = f"{self.name}.shadow"
+            shadow = self.env.selected(ITaskScheduleStrategy, option)
+            if shadow is self.strategy:
+                message = f"{option} = {self.shadow!r}: that is the strategy in force already; name another"
+                raise ConfigError(message, self.config.origin(option))
+            self._shadow = Shadow(self.shadow, shadow, self._host, self.log)
+            vars(self)["strategy"] = Shadowed(self.strategy, self._shadow)
 
     # What follows from it
 

@@ -162,6 +162,30 @@ def test_the_status_lists_slaves_and_systems():
     assert "s Job running 5 6 0 1.5 s" in text
 
 
+SHADOW = {"strategy": "throughput", "failure": "", "decisions": 40, "different": 9, "waits": 2, "expected": 80.0}
+
+
+@pytest.mark.parametrize(
+    ("shadow", "expected"),
+    [
+        (
+            {"regret": 12.5},
+            "40 decisions, 9 different, 2 to wait; its choices are expected 12.5 s sooner in sum, of 80 s",
+        ),
+        ({"regret": -3.0}, "its choices are expected 3 s later in sum, of 80 s"),
+        (
+            {"regret": 0.0, "failure": "Odd.rate raised ValueError: no"},
+            "is switched off: Odd.rate raised ValueError: no",
+        ),
+    ],
+)
+def test_the_status_tells_how_a_shadow_compares(shadow, expected):
+    lines = status_lines({**STATUS, "shadow": {**SHADOW, **shadow}})
+
+    assert lines[-1].startswith("shadow throughput")
+    assert expected in lines[-1]
+
+
 def test_a_command_imports_only_what_it_needs():
     code = "import sys, concurro.cli; concurro.cli.main.__call__; print(*sorted(sys.modules))"
 
