@@ -81,6 +81,7 @@ class SchedulerCore:
 
     Attributes:
         holders: Digest of a blob to ids of the slaves that were sent it.
+        touched: Numbers of systems whose leases changed; who looks at them clears it.
     """
 
     def __init__(self, scheduler: Any, epoch: int = 1, seed: int = 0) -> None:
@@ -89,6 +90,7 @@ class SchedulerCore:
         self.slaves: dict[str, SlaveRecord] = {}
         self.systems: dict[int, SystemRecord] = {}
         self.random = random.Random(seed)
+        self.touched: set[int] = set()
         self.stale_results = 0
         self._now = 0.0
         self._counter = 0
@@ -118,6 +120,7 @@ class SchedulerCore:
         task.outcome = None
         slave.leases[lease] = task
         system.leased += 1
+        self.touched.add(system.number)
         if task_class.requires:
             _take(slave.free, task_class.requires)
         orders = self._orders(slave_id)
@@ -286,6 +289,7 @@ class SchedulerCore:
         for task in lost:
             task.lease = 0
             task.system.leased -= 1
+            self.touched.add(task.system.number)
             task.slave_losses += 1
             task.outcome = Outcome.SLAVE_LOST
             task.failure = Failure("WorkerLost", f"slave {slave_id} was lost: {reason}")
@@ -341,6 +345,7 @@ class SchedulerCore:
             task.lease = 0
             task.attempt -= 1
             task.system.leased -= 1
+            self.touched.add(task.system.number)
             task.outcome = None
             if task.requires:
                 _give(slave.free, task.requires)
@@ -392,6 +397,7 @@ class SchedulerCore:
             task.slave_losses += 1
         task.outcome = outcome
         task.failure = failure
+        self.touched.add(task.system.number)
         self.scheduler.handle_task(task)
 
     def _end_task(self, task: TaskRecord, outcome: int, value: Any, blobs: list[Any] | None, nanoseconds: int) -> None:

@@ -20,7 +20,16 @@ DEFAULT_TTL = 86_400.0
 
 @dataclass(slots=True)
 class SystemLife:
-    """A task system from its submission until its result is forgotten."""
+    """A task system from its submission until its result is forgotten.
+
+    Attributes:
+        notices: What its listeners are to be told.
+        noticed: Hashes of the notices that there were: each is told once.
+        told: The counts that its followers were told.
+        known_to: Peers that follow or own it, or did.
+        shortest: Duration of its shortest task class when that was looked for [s].
+        shortest_at: When that was [s].
+    """
 
     record: SystemRecord
     payload: bytes
@@ -47,6 +56,17 @@ class SystemLife:
     news: News = field(default_factory=News)
     round: int = 0
     host_pid: int | None = None
+    noticed: set[int] = field(default_factory=set)
+    known_to: set[Hashable] = field(default_factory=set)
+    shortest: float | None = None
+    shortest_at: float = -inf
+
+    @property
+    def listeners(self) -> tuple[Hashable, ...]:
+        """Who is told what it prints, what is odd about it, and its end."""
+        if self.implicit:
+            return () if self.owner is None else (self.owner,)
+        return tuple(self.followers)
 
     @property
     def host(self) -> Hashable:

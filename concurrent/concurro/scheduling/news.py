@@ -144,7 +144,7 @@ class NewsDesk:
         One that has much to take already is told the latest of them later.
         """
         news = life.news
-        ready = set(life.followers)
+        ready = set(life.listeners)
         life.told = tuple(self._counts(life).values())
         if not life.notices:
             news.behind |= {peer for peer in ready if len(news.unanswered.get(peer, ())) >= MOST_UNANSWERED}

@@ -6,6 +6,9 @@
 
 An application that pushes plain tasks is the host of an implicit system: OPEN instead of
 SUBMIT, the same OUT and IN, no process. Pure: events in, commands out.
+
+A turn costs what happened in it, however many systems there are: whatever touches a system
+puts it on the agenda, and `advance` looks at what is there.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.ids import SystemRecord, SystemState
+from concurro.scheduling.agenda import Agenda
 from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Send, Spool, StartHost, StopHost
-from concurro.scheduling.depth import lease_depth
+from concurro.scheduling.feeding import Feeder
 from concurro.scheduling.life import (
     DEFAULT_TTL,
     SystemLife,
@@ -41,13 +45,10 @@ IDLE_PATIENCE = 2.0
 EVENT_PERIOD = 0.25
 """How often counts go to applications that follow a system [s]."""
 
-VIEW_PERIOD = 0.5
-"""How often a host is told how loaded the slaves are [s]."""
-
-LEAST_WINDOW = 256
-MOST_WINDOW = 32_768
 PAST_SYSTEMS = 1000
-BYTE_WINDOW = 64 * 1024 * 1024
+
+MOST_NOTICES = 100
+"""Different notices of one system; its followers are told that there were more."""
 
 
 class SystemTable:
@@ -55,7 +56,7 @@ class SystemTable:
 
     def __init__(self, core: SchedulerCore, *, grace: float = 60.0) -> None:
         self._core = core
-        self._grace = grace
+        self.grace = grace
         self._by_number: dict[int, SystemLife] = {}
         self._by_id: dict[str, SystemLife] = {}
         self._clients: dict[Hashable, str] = {}
@@ -63,7 +64,11 @@ class SystemTable:
         self._counter = 0
         self._commands: list[Any] = []
         self._news = NewsDesk(self._command, self._finish_end, lambda life: count_tasks(life.record))
-        self._view_changed = 0.0
+        self._feeder = Feeder(core, self._command)
+        self._agenda = Agenda()
+        self._counts_changed: set[int] = set()
+        self._hosted: set[int] = set()  # systems with a host that have not ended
+        self._by_peer: dict[Hashable, set[int]] = {}  # systems that a peer follows or owns, or did
         self._next_event = 0.0
 
     # What people ask
@@ -89,7 +94,21 @@ class SystemTable:
         life = self._by_number.get(number)
         if life is None:
             return ()
-        return (life.owner,) if life.implicit else tuple(life.followers)
+        return life.listeners
+
+    def window(self, life: SystemLife, now: float) -> int:
+        """Return how many tasks may be open before the generator rests."""
+        return self._feeder.window(life, now)
+
+    def kept_until(self, life: SystemLife) -> float | None:
+        """Return when the result of an ended system is forgotten, monotonic [s].
+
+        None while somebody follows it, or before it has ended.
+        """
+        if life.ended_at is None or life.followers:
+            return None
+        detached = life.options.get("detach")
+        return life.ended_at + (life.options.get("ttl", DEFAULT_TTL) if detached else max(self.grace, 60.0))
 
     def emitted(self, system_id: str) -> int | None:
         """Return how many tasks a system has emitted.
@@ -137,8 +156,7 @@ class SystemTable:
         if life is None:
             life = self._create(peer, system_id, name, payload, blobs, options, now, seed)
         life.followers.add(peer)
-        life.owner = peer
-        life.orphan_since = None
+        self._own(life, peer)
         if blobs:
             life.spooling += 1
             number = life.record.number
@@ -157,6 +175,7 @@ class SystemTable:
             raise ProtocolError(message)
         life = self._create(peer, system_id, name, b"", None, {}, now, 0)
         life.implicit = True
+        self._own(life, peer)
         self._core.start_system(life.record)
         self._commands.append(Send(peer, Kind.SUBMITTED, [token, life.record.number, system_id, None, None]))
 
@@ -185,10 +204,14 @@ class SystemTable:
         """Note that an application has taken what it was told up to an EVENT."""
         life = self._by_number.get(number)
         if life is not None:
+            self._touch(life)
             self._news.taken(life, peer, event, now)
 
     def cancel(self, system_id: str, reason: str, now: float) -> bool:
-        """Cancel a running system; return whether there was one."""
+        """Cancel a running system; return whether there was one.
+
+        Once it is under way, another one changes nothing.
+        """
         life = self.find(system_id)
         if life is None or life.record.state.ended:
             return False
@@ -197,6 +220,7 @@ class SystemTable:
         elif life.cancel_by is None:
             life.flow.cancel = reason
             life.cancel_by = now + CANCEL_PATIENCE
+            self._touch(life)
             self._core.cancel_tasks(life.record, list(life.record.open))
         return True
 
@@ -210,15 +234,19 @@ class SystemTable:
         What it did not detach ends after a grace.
         """
         self._clients.pop(peer, None)
-        for life in list(self._by_number.values()):
+        for number in sorted(self._by_peer.pop(peer, ())):
+            life = self._by_number[number]
+            life.known_to.discard(peer)
             self._unfollow(life, peer, now)
             if life.owner != peer or life.ended_at is not None:
                 continue
             if life.implicit:
+                life.owner = None
                 self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "its application left"), now)
             elif not life.options.get("detach"):
                 life.owner = None
                 life.orphan_since = now
+                self._touch(life)
 
     # Hosts
 
@@ -234,6 +262,7 @@ class SystemTable:
             return
         if error is not None and rest.end is not None:
             rest.end = SystemState.FAILED, failure_result("SystemFailedError", f"result lost: {error}")
+        self._touch(life)
         self._news.spooled(life, rest, error, now)
 
     def host_started(self, number: int, pid: int, now: float, wall: float) -> None:
@@ -244,7 +273,9 @@ class SystemTable:
             return
         life.host_pid = pid
         life.flow.started(now)
-        facts = {"name": life.record.name, "view": self._view(), "time": wall}
+        self._hosted.add(number)
+        self._touch(life)
+        facts = {"name": life.record.name, "view": self._feeder.view(now), "time": wall}
         body = [number, life.record.system_id, life.payload, life.blobs, life.seed, facts]
         self._commands.append(Send(life.host, Kind.START, body))
         self._core.start_system(life.record)
@@ -267,11 +298,13 @@ class SystemTable:
         if life is None or life.host != peer or life.ended_at is not None or life.record.state.ended:
             return
         record = life.record
+        self._touch(life)
         if not facts.get("more"):
             self._acknowledge(life.flow.answered(n, len(tasks), now))
         life.flow.exhausted = bool(facts.get("exhausted"))
         life.round = facts.get("round", life.round)
-        life.notices.extend(facts.get("notices", ()))
+        for notice in facts.get("notices", ()):
+            self._note_notice(life, notice)
         if classes:
             self._offer(life, [blob for entry in classes for blob in entry[7] or ()])
             self._core.announce_classes(record, classes)
@@ -302,92 +335,101 @@ class SystemTable:
             self._acknowledge(leases)
             return
         life.flow.add(entries, leases)
+        self._touch(life)
 
     def notice(self, number: int, text: str, now: float) -> None:
-        """Tell the followers of a system a sentence."""
+        """Tell the applications that follow a system something, once.
+
+        Those that follow it later are told as well, as long as nobody was.
+        """
         life = self._by_number.get(number)
-        if life is not None and life.ended_at is None:
-            life.notices.append(text)
+        if life is not None and not life.record.state.ended and self._note_notice(life, text):
             self._news.tell(life, now)
+
+    def _note_notice(self, life: SystemLife, text: str) -> bool:
+        """Keep a notice that was not told yet; return whether it is one."""
+        if hash(text) in life.noticed or len(life.noticed) > MOST_NOTICES:
+            return False
+        if len(life.noticed) == MOST_NOTICES:
+            text = f"system {life.record.system_id} has more to say, which is not shown"
+        life.noticed.add(hash(text))
+        life.notices.append(text)
+        return True
 
     def cluster_changed(self, now: float) -> None:
         """Note that slaves came or went: hosts are told with their next input."""
-        self._view_changed = now
+        self._feeder.cluster_changed(now)
+        self._agenda.note_all(self._hosted)
+        if not self._core.slaves:
+            self._agenda.note_all(self._by_number)  # their tasks wait from now on
 
     # Time
 
     def advance(self, now: float, wall: float) -> None:
         """Send the inputs that are due, end what waited too long, tell followers."""
-        for life in list(self._by_number.values()):
-            if life.ended_at is None:
-                self._feed(life, now, wall)
+        due = [life for number in self._agenda.take(now) if (life := self._by_number.get(number)) is not None]
+        for life in due:
+            if life.ended_at is None and self._feeder.feed(life, now, wall):
+                self._touch(life)  # there may be more to send than went into one input
+        for life in due:
+            self._check_deadlines(life, now)
         if now >= self._next_event:
             self._next_event = now + EVENT_PERIOD
-            for life in list(self._by_number.values()):
-                self._check_deadlines(life, now)
+            self._tell_counts(now)
 
-    def _feed(self, life: SystemLife, now: float, wall: float) -> None:
-        record, flow = life.record, life.flow
-        if record.state is not SystemState.RUNNING:
-            return
-        if life.news.waiting and flow.cancel is None:
-            return  # its followers do not take so fast what it publishes
-        if life.implicit:
-            room, must_pull = 0, False
-        else:
-            room = max(0, self._window(record) - len(record.open))
-            must_pull = not record.open and not flow.finished
-            if room * 4 < self._window(record) and not must_pull:
-                room = 0
-            if life.cancel_by is not None or (record.open_bytes >= BYTE_WINDOW and record.open):
-                room = 0
-        ready = flow.next_input(now, room, must_pull=must_pull)
-        if ready is None:
-            return
-        n, entries, pull = ready
-        view = None
-        if not life.implicit and (life.view_at <= self._view_changed or now - life.view_at > VIEW_PERIOD):
-            view, life.view_at = self._view(), now
-        budget = max(1, BYTE_WINDOW - record.open_bytes)
-        reason, flow.cancel = flow.cancel, None
-        body = [record.number, n, wall, entries, pull, budget, reason, view]
-        self._commands.append(Send(life.host, Kind.IN, body))
-
-    def _window(self, record: SystemRecord) -> int:
-        """Return how many tasks of a system may be open.
-
-        Enough to keep every worker busy.
-        """
-        measured = [one.duration for one in record.classes.values() if one.duration is not None]
-        duration = min(measured) if measured else None
-        depth = sum(lease_depth(slave.workers, duration) for slave in self._core.slaves.values())
-        workers = sum(slave.workers for slave in self._core.slaves.values())
-        return max(LEAST_WINDOW, 4 * workers, min(MOST_WINDOW, 2 * depth))
+    def _touch(self, life: SystemLife) -> None:
+        """Look at a system in the next turn: something happened to it."""
+        self._agenda.note(life.record.number)
+        self._counts_changed.add(life.record.number)
 
     def _check_deadlines(self, life: SystemLife, now: float) -> None:
-        if life.ended_at is not None:
-            kept = life.options.get("ttl", DEFAULT_TTL) if life.options.get("detach") else max(self._grace, 60.0)
-            if not life.followers and now - life.ended_at > kept:
+        """End what waited too long; come back at the next deadline."""
+        due_at = self._next_deadline(life)
+        if due_at is not None and now > due_at:
+            if life.ended_at is not None:
                 self._forget(life)
-            return
-        if life.cancel_by is not None and now > life.cancel_by:
-            self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
-            return
-        if life.orphan_since is not None and now - life.orphan_since > self._grace:
-            self.cancel(life.record.system_id, f"its application was gone for {self._grace:g} s", now)
+                return
+            if life.cancel_by is not None:
+                self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
+            else:
+                self.cancel(life.record.system_id, f"its application was gone for {self.grace:g} s", now)
+            due_at = self._next_deadline(life)
+        self._agenda.arm(life.record.number, due_at)
         self._notice_idleness(life, now)
-        counts = count_tasks(life.record)
-        if life.followers and tuple(counts.values()) != life.told:
-            self._news.tell(life, now)
+
+    def _next_deadline(self, life: SystemLife) -> float | None:
+        """Return when a system is ended or forgotten [s].
+
+        Unless something happens before.
+        """
+        if life.record.state.ended:
+            return self.kept_until(life)
+        if life.cancel_by is not None:
+            return life.cancel_by
+        return None if life.orphan_since is None else life.orphan_since + self.grace
 
     def _notice_idleness(self, life: SystemLife, now: float) -> None:
         """Tell followers once that nothing can run: silence would look like work."""
-        if life.idle_noticed or self._core.slaves or not life.record.open:
+        if self._core.slaves or not life.record.open or life.idle_noticed:
             return
-        if now - life.submitted_at > IDLE_PATIENCE:
+        due_at = life.submitted_at + IDLE_PATIENCE
+        if now > due_at:
             life.idle_noticed = True
-            life.notices.append(f"{len(life.record.open)} tasks wait: no slave is connected to the master")
-            self._news.tell(life, now)
+            tasks = "1 task waits" if len(life.record.open) == 1 else f"{len(life.record.open)} tasks wait"
+            self.notice(life.record.number, f"{tasks}: no slave is connected to the master", now)
+        else:
+            self._agenda.arm(life.record.number, due_at)
+
+    def _tell_counts(self, now: float) -> None:
+        """Tell followers the counts of tasks by state, where they changed."""
+        changed, self._counts_changed = self._counts_changed | self._core.touched, set()
+        self._core.touched.clear()
+        for number in sorted(changed):
+            life = self._by_number.get(number)
+            if life is None or life.ended_at is not None or not life.followers:
+                continue
+            if tuple(count_tasks(life.record).values()) != life.told:
+                self._news.tell(life, now)
 
     # Ends
 
@@ -396,6 +438,8 @@ class SystemTable:
     ) -> None:
         if life.record.state.ended:
             return
+        self._hosted.discard(life.record.number)
+        self._touch(life)
         self._core.end_system(life.record, state)
         self._acknowledge(life.flow.rest())
         life.flow.finished.clear()
@@ -410,7 +454,8 @@ class SystemTable:
         life.result = result
         life.ended_at = now
         self._news.tell_all(life, now)
-        for peer in life.followers:
+        self._touch(life)
+        for peer in life.listeners:
             self._commands.append(Send(peer, Kind.ENDED, self._ended_body(life)))
         if not life.implicit:
             self._commands.append(StopHost(life.record.number))
@@ -426,6 +471,10 @@ class SystemTable:
             self._past.popitem(last=False)
         self._by_number.pop(life.record.number, None)
         self._by_id.pop(life.record.system_id, None)
+        self._agenda.drop(life.record.number)
+        self._hosted.discard(life.record.number)
+        for peer in life.known_to:
+            self._by_peer[peer].discard(life.record.number)
         self._news.drop(life)
         self._commands.append(DropBlobs(life.record.number))
 
@@ -448,7 +497,7 @@ class SystemTable:
             system_id,
             name,
             weight=float(options.get("weight", 1.0)),
-            application=str(peer),
+            application=self._clients.get(peer) or str(peer),
             speculate=bool(options.get("speculate", False)),
         )
         life = SystemLife(record, payload, blobs, options, peer, now, seed)
@@ -481,20 +530,33 @@ class SystemTable:
 
     def _follow(self, life: SystemLife, peer: Hashable, token: int, now: float, *, owner: bool) -> None:
         life.followers.add(peer)
+        self._know(life, peer)
+        self._touch(life)
         life.told = ()
         is_back = life.client != "" and life.client == self._clients.get(peer)
         if owner or (is_back and not life.options.get("detach")):
-            life.owner = peer
-            life.orphan_since = None
+            self._own(life, peer)
         body = [token, life.record.number, life.record.system_id, None, None]
         self._commands.append(Send(peer, Kind.SUBMITTED, body))
         self._news.followed(life, peer, now)
         if life.ended_at is not None:
             self._commands.append(Send(peer, Kind.ENDED, self._ended_body(life)))
 
+    def _own(self, life: SystemLife, peer: Hashable) -> None:
+        life.owner = peer
+        life.orphan_since = None
+        self._know(life, peer)
+        self._touch(life)
+
+    def _know(self, life: SystemLife, peer: Hashable) -> None:
+        """Note that a peer's leaving concerns a system."""
+        life.known_to.add(peer)
+        self._by_peer.setdefault(peer, set()).add(life.record.number)
+
     def _unfollow(self, life: SystemLife, peer: Hashable, now: float) -> None:
         if peer in life.followers:
             life.followers.discard(peer)
+            self._touch(life)
             self._news.left(life, peer, now)
 
     def _command(self, command: Any) -> None:
@@ -509,12 +571,6 @@ class SystemTable:
         for slave_id, lease in leases:
             by_slave.setdefault(slave_id, []).append(lease)
         self._commands.extend(Acknowledge(slave_id, mine) for slave_id, mine in by_slave.items())
-
-    def _view(self) -> list[list[Any]]:
-        return [
-            [slave.id, slave.host, slave.workers, slave.running, slave.queued, slave.rating, slave.resources]
-            for slave in self._core.slaves.values()
-        ]
 
 
 def _count_emitted(life: SystemLife) -> int:

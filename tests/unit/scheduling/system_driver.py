@@ -19,9 +19,9 @@ DONE = [0, b"result", None]
 class Master:
     """A table, its core and a clock; notes what it commands."""
 
-    def __init__(self, grace=60.0):
+    def __init__(self, grace=60.0, table=SystemTable):
         self.core = SchedulerCore(rated())
-        self.table = SystemTable(self.core, grace=grace)
+        self.table = table(self.core, grace=grace)
         self.now = 100.0
         self.log = []
         self.token = 0
@@ -60,6 +60,8 @@ class Master:
         commands = self.core.take_commands()
         for number, entries in commands.finished.items():
             self.table.finished(number, entries, commands.leases_of.get(number, []))
+        for number, text in commands.warnings:
+            self.table.notice(number, text, self.now)
         self.table.advance(self.now, 1e9 + self.now)
 
     def inputs(self, number=1):

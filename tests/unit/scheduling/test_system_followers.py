@@ -148,7 +148,7 @@ def test_a_system_without_any_slave_is_told_so_once():
 
     notices = [notice for event in master.take(Kind.EVENT) for notice in event.body[5]]
 
-    assert notices == ["1 tasks wait: no slave is connected to the master"]
+    assert notices == ["1 task waits: no slave is connected to the master"]
 
 
 def test_a_detached_system_goes_on_without_its_application():
