@@ -40,7 +40,7 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def assert_as_before(cluster: LocalCluster) -> None:
     """Prove that a shared cluster has all its workers, nothing else, and works."""
-    expected = 2 + SHARED_WORKERS  # the master, its launcher, and the workers
+    expected = 3 + SHARED_WORKERS  # the master, its launcher, the one of the workers, and these
 
     def tree() -> list[psutil.Process]:
         master = psutil.Process(cluster.master_pid)

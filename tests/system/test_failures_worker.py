@@ -1,4 +1,4 @@
-"""Workers that die, idle, busy and at birth: lines 30 to 36 of the failure matrix."""
+"""Workers that die, idle, busy and at birth: lines 12 and 30 to 36 of the failure matrix."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import threading
 import time
 from collections import Counter
 
+import psutil
 import pytest
 
-from concurro import LocalCluster, Task, WorkerLost
+from concurro import HostLost, LocalCluster, Task, TaskSystem, WorkerLost
 from concurro.nodes import slave
 from tests.support.jobs import (
     SHIPPED,
@@ -26,6 +27,108 @@ from tests.support.jobs import (
     wait_for_gate,
 )
 from tests.support.waiting import has_ended, wait_until
+
+
+def _kill_parent():
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(30)
+
+
+class KillsParent(Task):
+    """Kills the process that started its worker."""
+
+    def __init__(self, name="kills-parent", **fields):
+        super().__init__(name, **fields)
+
+    def __call__(self):
+        _kill_parent()
+
+
+class KillsParentOfHost(TaskSystem):
+    """Kills the process that started its host, from a callback."""
+
+    def generate_tasks(self, master):
+        return [Square(2)]
+
+    def task_finished(self, master, task, result, error):
+        _kill_parent()
+
+
+def test_f12_a_task_that_kills_its_parent_ends_workers_and_nothing_else(shared_cluster, tmp_path):
+    master = shared_cluster.master_pid
+    launcher = [child.pid for child in psutil.Process(master).children()]
+    before = shared_cluster.slaves[0].workers
+    waiting = shared_cluster.submit(Mixture(Waiting("waiting", tmp_path), *(Square(n) for n in range(5))))
+    wait_until(lambda: read_trace(tmp_path), 10, "the waiting task")
+
+    [error] = run_among_others(shared_cluster, KillsParent(max_retries=0))
+    open_gate(tmp_path)
+    report = waiting.result(20)
+
+    assert isinstance(error, WorkerLost)
+    assert "the process that starts the workers ended" in error.message
+    assert report.errors == []
+    assert report.attempts["waiting"] == 2
+    assert shared_cluster.master_pid == master
+    assert [child.pid for child in psutil.Process(master).children()] == launcher
+    assert all(has_ended(pid) for pid in before)
+
+
+def test_f12_a_task_that_always_kills_its_parent_is_given_up(shared_cluster):
+    [error] = run_among_others(shared_cluster, KillsParent())
+
+    assert isinstance(error, WorkerLost)
+    assert error.attempt == 3
+
+
+def test_f12_children_of_tasks_end_with_the_parent_that_a_task_kills(shared_cluster, tmp_path):
+    class LeavesChild(Task):
+        max_retries = 0
+
+        def __init__(self, folder):
+            super().__init__("leaves-child")
+            self.folder = str(folder)
+
+        def __call__(self):
+            worker = os.getpid()
+            pid = os.fork()
+            if pid == 0:
+                os.setsid()
+                time.sleep(60)
+                os._exit(0)
+            leave_trace(self.folder, pid, worker)
+            _kill_parent()
+
+    [error] = run_among_others(shared_cluster, LeavesChild(tmp_path))
+
+    assert isinstance(error, WorkerLost)
+    [pids] = read_trace(tmp_path)
+    wait_until(lambda: all(has_ended(int(pid)) for pid in pids), 5, "the end of worker and child")
+
+
+def test_f12_a_callback_that_kills_its_parent_ends_systems_but_not_the_master(shared_cluster):
+    master = shared_cluster.master_pid
+
+    handle = shared_cluster.submit(KillsParentOfHost())
+
+    with pytest.raises(HostLost, match="the launcher ended: killed by SIGKILL"):
+        handle.result(20)
+    assert shared_cluster.master_pid == master
+    report = shared_cluster.run(Mixture(*(Square(n) for n in range(20))), timeout=20)
+    assert report.errors == []
+
+
+@pytest.mark.slow
+def test_f12_a_slave_whose_task_kills_its_parent_starts_new_workers(tmp_path):
+    with LocalCluster(workers=1, slaves=2, config=SHIPPED) as cluster:
+        pids = {each.id: each.pid for each in cluster.slaves}
+
+        [error] = run_among_others(cluster, KillsParent(max_retries=0))
+        wait_until(lambda: all(len(each.workers) == 1 for each in cluster.slaves), 10, "new workers")
+
+        assert isinstance(error, WorkerLost)
+        assert {each.id: each.pid for each in cluster.slaves} == pids
+        assert run_among_others(cluster) == []
 
 
 def test_f30_a_worker_killed_idle_is_replaced_and_nothing_is_charged(shared_cluster):

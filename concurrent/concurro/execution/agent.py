@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from concurro.errors import NodeStartError, ProtocolError
-from concurro.execution.launching import Launcher, describe_status
+from concurro.execution.launching import Launcher, Nursery, describe_status
 from concurro.execution.memory import KernelKills, explain_kill, is_ending
 from concurro.execution.native_trace import FATAL
 from concurro.execution.output_desk import OutputDesk
@@ -57,6 +57,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NURSERY_CHILD = 1
+"""Child id of the nursery at the launcher of the node."""
+
 _BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING})
 
 
@@ -69,11 +72,8 @@ class SlaveAgent:
         workers: How many tasks run at once; 0 for one per usable processor.
         name: The slave's id, as far as it is known; see `set_slave_id`.
         resources: What tasks may require.
-        launcher: A running launcher to share; None for an own one. A shared one calls
-            `worker_started`, `worker_ended`, `worker_failed` and `launcher_lost` of the agent
-            for children whose id is from `first_child_id` on.
+        launcher: A running launcher, which forks a nursery for the workers; None for an own one.
         blobs: Where blobs are kept; None for an own store.
-        first_child_id: Where the ids of its workers start in a shared launcher.
         backlog: Says how many bytes wait on the way to the master [B].
         memory_limit: What a worker and the processes below it may hold [B]; None for no limit.
     """
@@ -88,21 +88,19 @@ class SlaveAgent:
         resources: dict[str, float] | None = None,
         launcher: Launcher | None = None,
         blobs: BlobStore | None = None,
-        first_child_id: int = 1,
         backlog: Callable[[], int] = lambda: 0,
         memory_limit: int | None = None,
     ) -> None:
         self.slave_id = name
         self.blobs = blobs if blobs is not None else BlobStore()
-        self.core = SlaveCore(workers or usable_processors(), first_child_id)
+        self.core = SlaveCore(workers or usable_processors())
         self._loop = loop
         self._send = send
         self._resources = resources or {}
         self._transfer = BlobTransfer(self.blobs, send)
         self._links: dict[int, WorkerLink] = {}
         self._desk = OutputDesk(loop, send, self.core.current_lease, backlog)
-        self._owns_launcher = launcher is None
-        self._launcher = launcher or Launcher(loop)
+        self._launcher = Launcher(loop) if launcher is None else Nursery(loop, launcher, NURSERY_CHILD)
         self._memory_limit = memory_limit
         self._watch = WorkerWatch(loop, self._links, self.core.is_busy, memory_limit)
         self._watch.on_exceeded = self._exceeded
@@ -124,30 +122,29 @@ class SlaveAgent:
             NodeStartError: The launcher cannot be executed.
         """
         self._running = True
-        if self._owns_launcher:
-            self._launcher.on_started = self.worker_started
-            self._launcher.on_ended = self.worker_ended
-            self._launcher.on_failed = self.worker_failed
-            self._launcher.on_lost = self.launcher_lost
-            self._launcher.start()
+        self._launcher.on_started = self.worker_started
+        self._launcher.on_ended = self.worker_ended
+        self._launcher.on_failed = self.worker_failed
+        self._launcher.on_lost = self.launcher_lost
+        self._launcher.start()
         self.core.start()
         self._loop.on_flush(self.flush)
         self.flush()
 
     def stop(self) -> None:
-        """End every worker at once; all are gone when it returns. Idempotent."""
+        """End every worker at once. Idempotent.
+
+        All are gone when it returns, or, with the launcher of somebody else, when that one is.
+        """
         if not self._running:
             return
         self._running = False
         self._loop.off_flush(self.flush)
         if self._timer is not None:
             self._timer.cancel()
-        if self._owns_launcher:
-            self._launcher.stop()
+        self._launcher.stop()
         self._desk.close()
         for link in self._links.values():
-            if not self._owns_launcher:
-                self._launcher.kill(link.id)
             link.close()
         self._links.clear()
 
@@ -252,6 +249,7 @@ class SlaveAgent:
     def launcher_lost(self, reason: str) -> None:
         """Notice that the launcher died, and every worker with it."""
         log.warning("%s; its workers are gone with it, new ones are started", reason)
+        self._learning().workers_vanish()
         for child_id in list(self._links):
             self._ended(child_id, reason)
 
@@ -437,7 +435,7 @@ class SlaveAgent:
 
     def _start_worker(self, worker_id: int) -> None:
         try:
-            if self._owns_launcher and self._launcher.pid is None:
+            if not self._launcher.running:
                 self._launcher.start()
             link = WorkerLink(self._loop, worker_id, self._desk.note)
         except (OSError, NodeStartError) as error:

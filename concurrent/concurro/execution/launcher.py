@@ -4,6 +4,7 @@
         | fork 7 + descriptors  ---------------> |  fork ------------> worker 7
         | execute 8, argv, env + descriptors --> |  fork, exec ------> host 8
         | kill 7, signal  ---------------------> |  kill(-pid) ------> group of 7
+        | nursery 9 + its control socket ------> |  fork ------------> a launcher for workers alone
         | <----------------- started 7, pid      |
         | <-- ended 7, pid, status, memory peak  |  <--- SIGCHLD ----- worker 7
         | EOF, or the node's descriptor ready -> |  kills all, removes the folder, ends
@@ -11,6 +12,9 @@
 It is executed fresh, stays single-threaded and imports little, so that forking it is cheap
 and safe. Every child leads a process group and adopts its own stray grandchildren; when it
 ends, what is left of the group and what comes to the launcher by adoption is killed.
+
+A standalone master's hosts are safe from its tasks: their workers come from a nursery, a copy
+of the launcher below it, so that a task that kills its parent ends nothing but workers.
 """
 
 from __future__ import annotations
@@ -105,6 +109,8 @@ class Launcher:
             self._fork_worker(arguments[0], fds)
         elif order == "execute":
             self._execute_host(arguments[0], arguments[1], arguments[2], fds)
+        elif order == "nursery":
+            self._fork_nursery(arguments[0], fds)
         elif order == "kill":
             self._kill(*arguments)
         elif order == "stop":
@@ -118,6 +124,13 @@ class Launcher:
                 sys.modules["__main__"] = types.ModuleType("__main__")
                 sys.argv = [""]
                 run_worker(*fds)
+
+    def _fork_nursery(self, child_id: int, fds: list[int]) -> None:
+        if self._fork(child_id, fds) == 0:
+            with _child(EXIT_NOT_EXECUTED):
+                self._become_child()
+                os.set_inheritable(fds[0], False)  # noqa: FBT003 - its only argument
+                Launcher(socket.socket(fileno=fds[0]), os.getppid()).run()
 
     def _execute_host(self, child_id: int, argv: list[str], env: dict[str, str], fds: list[int]) -> None:
         if self._fork(child_id, fds) == 0:

@@ -58,6 +58,11 @@ class Launcher:
         return self._process.pid if self._process is not None else None
 
     @property
+    def running(self) -> bool:
+        """Whether orders reach it."""
+        return self._control is not None
+
+    @property
     def pids(self) -> dict[int, int]:
         """Process ids of the living children, by child id."""
         return dict(self._pids)
@@ -84,9 +89,11 @@ class Launcher:
             raise NodeStartError(message) from error
         finally:
             theirs.close()
-        ours.setblocking(False)  # noqa: FBT003 - its only argument
-        self._control = ours
-        self._loop.watch(ours.fileno(), self._readable, self._writable)
+        self._attach(ours)
+
+    def fork_nursery(self, child_id: int, control: int) -> None:
+        """Fork a launcher for workers alone; its end of `control` is taken over."""
+        self._order(("nursery", child_id), [control])
 
     def fork_worker(self, child_id: int, fds: Sequence[int]) -> None:
         """Fork a worker that gets `fds`; they are taken over and closed here."""
@@ -117,6 +124,11 @@ class Launcher:
             process.wait()
             self._kill_groups()
         self._pids.clear()
+
+    def _attach(self, control: socket.socket) -> None:
+        control.setblocking(False)  # noqa: FBT003 - its only argument
+        self._control = control
+        self._loop.watch(control.fileno(), self._readable, self._writable)
 
     def _order(self, order: tuple[Any, ...], fds: list[int]) -> None:
         if self._control is None:
@@ -166,8 +178,15 @@ class Launcher:
                 self.on_failed(child_id, facts[0])
 
     def _lost(self) -> None:
-        process, self._process = self._process, None
         self._release()
+        reason = self._bury()
+        self._kill_groups()
+        self._pids.clear()
+        self.on_lost(reason)
+
+    def _bury(self) -> str:
+        """Wait for the end of its process, and return how it ended."""
+        process, self._process = self._process, None
         reason = "the launcher is gone"
         if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -176,9 +195,7 @@ class Launcher:
                 process.kill()
                 process.wait()
             reason = f"the launcher ended: {describe_return_code(process.returncode)}"
-        self._kill_groups()
-        self._pids.clear()
-        self.on_lost(reason)
+        return reason
 
     def _kill_groups(self) -> None:
         """Kill the groups of children that died with their launcher."""
@@ -195,6 +212,38 @@ class Launcher:
             for fd in fds:
                 os.close(fd)
         self._queue.clear()
+
+
+class Nursery(Launcher):
+    """A launcher for workers alone, forked by another launcher. Loop thread only.
+
+    Whatever a task does to the parent of its worker, it does not reach what else the other one
+    started. It costs 2 ms and what a fork costs in memory.
+
+    Args:
+        loop: Where its news arrive.
+        launcher: Who forks it, and ends what it leaves.
+        child_id: What it is to that one.
+    """
+
+    def __init__(self, loop: Loop, launcher: Launcher, child_id: int) -> None:
+        super().__init__(loop)
+        self._launcher = launcher
+        self._child_id = child_id
+
+    def start(self) -> None:
+        """Have it forked; orders may be given at once."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._launcher.fork_nursery(self._child_id, theirs.detach())
+        self._attach(ours)
+
+    def stop(self) -> None:
+        """End it and every child, without waiting. Idempotent."""
+        self._release()
+        self._pids.clear()
+
+    def _bury(self) -> str:
+        return "the process that starts the workers ended; a task may have killed it"
 
 
 def describe_return_code(code: int) -> str:

@@ -269,6 +269,14 @@ class SlaveCore:
         elif worker.is_ready:
             worker.state = WorkerState.RETIRING
 
+    def workers_vanish(self) -> None:
+        """Notice that every worker ends for one reason.
+
+        It says as much about how workers live here as a single death.
+        """
+        for worker in [worker for worker in self._crew if not worker.worked][1:]:
+            worker.counts = False
+
     def worker_misbehaves(self, worker_id: int) -> None:
         """Notice that a worker sent nonsense: it must end, and gets nothing more."""
         worker = self._crew.get(worker_id)
@@ -322,7 +330,7 @@ class SlaveCore:
                 self._lose(worker, entry, Outcome.LOST, f"the worker died: {cause}{_quoted(output)}", trace)
         if worker.worked or started or expected:
             self._crew.restarts.worked()
-        else:
+        elif worker.counts:
             self._crew.restarts.died(cause + _quoted(output), now)
             if self.sick:
                 self._return_queued()

@@ -210,11 +210,13 @@ class WorkerRecord:
         deadline: When the running task must have ended [s]; None for no limit.
         verdict: How its task ends when it is killed; None: the worker just died.
         worked: Whether it started any task.
+        counts: Whether its death tells that workers do not live well here.
         progress: When it was last posted to or heard of [s].
     """
 
     __slots__ = (
         "chunks",
+        "counts",
         "deadline",
         "id",
         "killed",
@@ -243,6 +245,7 @@ class WorkerRecord:
         self.deadline: float | None = None
         self.verdict: tuple[Outcome, str] | None = None
         self.worked = False
+        self.counts = True
         self.progress = now
         self.started_at = now
 

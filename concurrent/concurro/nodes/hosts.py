@@ -100,7 +100,7 @@ class HostProcesses:
         if number in self._links:
             self._on_started(number, pid)
 
-    def ended(self, child_id: int, status: int) -> None:
+    def ended(self, child_id: int, pid: int, status: int, peak: int) -> None:  # noqa: ARG002 - the signature of news
         """Take the launcher's news.
 
         What the host sent before it died still counts.
@@ -123,6 +123,15 @@ class HostProcesses:
             link.close()
             self._close_output(number)
             self._on_lost(number, text)
+
+    def launcher_lost(self, reason: str) -> None:
+        """Notice that every host died with the launcher."""
+        for number, link in list(self._links.items()):
+            link.drain()
+            if self._links.pop(number, None) is not None:
+                link.close()
+                self._close_output(number)
+                self._on_lost(number, reason)
 
     def _take(self, number: int, frames: list[Any]) -> None:
         """Take a message of a host.

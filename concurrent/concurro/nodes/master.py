@@ -16,13 +16,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from concurro.errors import NodeStartError
 from concurro.execution.launching import Launcher
 from concurro.ids import Role, SlaveRecord
 from concurro.interfaces import ITaskScheduler
 from concurro.nodes.agents import make_standalone_agent, refuse_unavailable
 from concurro.nodes.answers import describe_status, explain
 from concurro.nodes.arrivals import ResultArrivals
-from concurro.nodes.hosts import HOST_CHILD, HostProcesses
+from concurro.nodes.hosts import HostProcesses
 from concurro.nodes.node import Node
 from concurro.nodes.peer import Peer, keep_beating, python_version
 from concurro.nodes.printed import Printed
@@ -51,6 +52,8 @@ CHECK_PERIOD = 0.25
 OWN_STALL = 3.0
 EPOCH_MASK = (1 << 22) - 1
 SETTLE_ROUNDS = 8
+LAUNCHER_PERIOD = 60.0
+LAUNCHER_DEATHS = 5
 
 _BLOB_KINDS = (Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING)
 
@@ -112,9 +115,10 @@ class MasterNode(Node):
         self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder or self._listener.own_folder)
         self._hosts = HostProcesses(self.loop, self._launcher, self._host_message, self._host_started, self._host_lost)
         self._hosts.on_output = self._printed.host_wrote
-        self._launcher.on_started = self._child_started
-        self._launcher.on_ended = self._child_ended
-        self._launcher.on_failed = self._child_failed
+        self._launcher.on_started = self._hosts.started
+        self._launcher.on_ended = self._hosts.ended
+        self._launcher.on_failed = self._hosts.failed
+        self._launchers_lost: list[float] = []
         self._launcher.on_lost = self._launcher_lost
         self._launcher.start()
         if config["master.standalone"]:
@@ -367,27 +371,23 @@ class MasterNode(Node):
         self._table.host_lost(number, reason, self.loop.now())
         self._relay.peer_left(("host", number))
 
-    def _child_started(self, child_id: int, pid: int) -> None:
-        if child_id >= HOST_CHILD:
-            self._hosts.started(child_id, pid)
-        elif self._agent is not None:
-            self._agent.worker_started(child_id, pid)
-
-    def _child_ended(self, child_id: int, pid: int, status: int, peak: int) -> None:
-        if child_id >= HOST_CHILD:
-            self._hosts.ended(child_id, status)
-        elif self._agent is not None:
-            self._agent.worker_ended(child_id, pid, status, peak)
-
-    def _child_failed(self, child_id: int, text: str) -> None:
-        if child_id >= HOST_CHILD:
-            self._hosts.failed(child_id, text)
-        elif self._agent is not None:
-            self._agent.worker_failed(child_id, text)
-
     def _launcher_lost(self, reason: str) -> None:
-        log.error("%s; the master stops", reason)
-        self.fail(f"the master's launcher was lost: {reason}")
+        """Start another launcher; the hosts are gone with the one before.
+
+        Raises nothing: a master whose launchers die one after the other ends, and says why.
+        """
+        now = self.loop.now()
+        self._launchers_lost = [at for at in self._launchers_lost if at > now - LAUNCHER_PERIOD] + [now]
+        if len(self._launchers_lost) > LAUNCHER_DEATHS:
+            self.fail(f"{len(self._launchers_lost)} launchers of the master in a row ended; the last: {reason}")
+            return
+        log.error("%s; the hosts of its systems are gone with it, and another one is started", reason)
+        try:
+            self._launcher.start()
+        except NodeStartError as error:
+            self.fail(f"the master's launcher was lost ({reason}), and no other starts: {error}")
+            return
+        self._hosts.launcher_lost(reason)
 
     # Deciding
 

@@ -99,6 +99,31 @@ def test_is_sick_after_five_workers_that_did_nothing_and_says_why():
     assert driver.returned == [1]
 
 
+def test_f12_workers_that_all_end_for_one_reason_are_no_sickness():
+    driver = SlaveDriver(workers=8)
+    driver.ready()
+
+    driver.core.workers_vanish()
+    for worker in range(1, 9):
+        driver.die(worker, "the launcher ended")
+    driver.tick(1.0)
+
+    assert driver.core.sick == ""
+    assert len(driver.workers) == 8
+
+
+def test_f12_workers_that_end_together_again_and_again_are_one():
+    driver = SlaveDriver(workers=8)
+
+    for _ in range(SICK_DEATHS):
+        driver.core.workers_vanish()
+        for worker in sorted(driver.workers):
+            driver.die(worker, "the launcher ended")
+        driver.tick(5.0)
+
+    assert "the launcher ended" in driver.core.sick
+
+
 def test_a_sick_slave_hands_new_leases_back():
     driver = SlaveDriver()
     for worker in range(1, SICK_DEATHS + 1):
