@@ -215,7 +215,9 @@ class Launcher:
 
 
 class Nursery(Launcher):
-    """A launcher for workers alone, forked by another launcher. Loop thread only.
+    """A launcher for workers alone, forked by another launcher.
+
+    Loop thread only.
 
     Whatever a task does to the parent of its worker, it does not reach what else the other one
     started. It costs 2 ms and what a fork costs in memory.
