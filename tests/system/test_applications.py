@@ -388,3 +388,17 @@ def test_after_the_end_everything_says_that_it_is_closed(tmp_path):
         cluster.add_slave()
 
     assert time.monotonic() - began < 2
+
+
+def test_an_application_is_told_that_its_plain_tasks_cannot_run_or_were_cancelled(runtime_folder, caplog):
+    config = {"master": {"listen": f"ipc://{runtime_folder}/master"}}
+    with MasterNode(config) as master, ApplicationNode(master.url) as application:
+        future = application.push_task(Square(3))
+
+        wait_until(lambda: "1 task waits: no slave is connected" in caplog.text, what="a warning")
+        (system,) = application.status()["systems"]
+        assert system["application"] == application.client_id
+        assert application.request("cancel", [system["system_id"]]).result(10)
+
+        with pytest.raises(CancelledError, match="cancelled by an operator"):
+            future.result(10)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from concurro.nodes.standing import explain_system
+
 if TYPE_CHECKING:
     from concurro.scheduling.core import SchedulerCore
     from concurro.scheduling.life import SystemLife
@@ -45,6 +47,7 @@ def describe_system(life: SystemLife, now: float) -> dict[str, Any]:
         "state": record.state.value,
         "implicit": life.implicit,
         "detached": bool(life.options.get("detach")),
+        "application": record.application,
         "weight": record.weight,
         "open": len(record.open),
         "leased": record.leased,
@@ -84,40 +87,4 @@ def explain(core: SchedulerCore, table: SystemTable, wanted: str, now: float) ->
     if life is None:
         message = f"no system {wanted}"
         raise LookupError(message)
-    return explain_system(core, life, now)
-
-
-def explain_system(core: SchedulerCore, life: SystemLife, now: float) -> str:
-    """Return one true sentence about a system."""
-    record = life.record
-    who = f"System {record.system_id} ({record.name})"
-    if record.state.ended:
-        if life.news.waiting:
-            who = f"{who}, whose result waits until its partial results were taken,"
-        return f"{who} ended: {record.state.value}; {record.done} tasks done, {record.failed} failed."
-    if record.state.value == "starting":
-        return f"{who} is starting its host."
-    reason = _why_it_waits(core, life, now)
-    if reason:
-        return f"{who} {reason}."
-    waiting = len(record.open) - record.leased
-    ended = f"{record.done} done, {record.failed} failed"
-    return f"{who} runs: {record.leased} tasks are leased, {waiting} queued, {ended}."
-
-
-def _why_it_waits(core: SchedulerCore, life: SystemLife, now: float) -> str:
-    """Say what a running system waits for; empty when its tasks run."""
-    if life.news.waiting:
-        followers = "application" if len(life.followers) == 1 else f"{len(life.followers)} applications"
-        size = life.news.size / 2**20
-        return f"waits: {size:.1f} MiB of its partial results were not taken by its {followers} yet"
-    oldest = life.flow.oldest()
-    if oldest is not None and now - oldest > 1.0:
-        return f"is inside its own callbacks for {now - oldest:.0f} s (host process {life.host_pid})"
-    tasks = f"{len(life.record.open)} tasks are open"
-    if not core.slaves:
-        return f"waits: no slave is connected; {tasks}"
-    sick = [f"{slave.id} ({slave.sick})" for slave in core.slaves.values() if slave.sick]
-    if len(sick) == len(core.slaves):
-        return f"waits: every slave is sick: {', '.join(sick)}; {tasks}"
-    return ""
+    return explain_system(core, table, life, now)

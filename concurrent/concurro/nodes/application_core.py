@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from concurrent.futures import InvalidStateError
+from concurrent.futures import CancelledError, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import (
@@ -23,10 +23,11 @@ from concurro.errors import (
     MasterUnreachable,
     RefusedError,
     SystemFailedError,
+    TaskCancelled,
     TaskError,
     UnknownSystemError,
 )
-from concurro.ids import ProgressRecord
+from concurro.ids import Outcome, ProgressRecord, format_task_id
 from concurro.nodes.ledger import TaskLedger
 from concurro.wire.failures import original
 from concurro.wire.messages import Kind, Message
@@ -370,6 +371,11 @@ class ApplicationCore:
 
     def _system_ended(self, body: list[Any], error: str | None) -> None:
         number, state, result, system_id = body[:4]
+        if number == self.plain.number:
+            self.before_news()
+            reason = str(result[1][1]) if result is not None and result[0] != Outcome.DONE else state
+            self._fail_plain(CancelledError(f"the application's tasks were ended: {reason}"))
+            return
         submission = self._by_number.pop(number, None) or self._submissions.get(system_id)
         if submission is None:
             return
@@ -431,12 +437,17 @@ class ApplicationCore:
         plain = self.plain
         futures, plain.futures = plain.futures, {}
         lost = [plain.ledger.open[number] for number in sorted(plain.ledger.open)]
+        system_id = plain.system_id
         self.plain = PlainTasks(self._packer, self._make_id(), self._client_id)
         self._inputs.clear()
-        for future in futures.values():
-            _fail(future, error)
+        cancelled = isinstance(error, CancelledError)
+        kind, name = (TaskCancelled, "TaskCancelled") if cancelled else (TaskError, type(error).__name__)
+        faults = {task.task_id: kind(task.task_id, name, str(error)) for task in lost}
+        for number, future in futures.items():
+            task_id = format_task_id(system_id, number)
+            _fail(future, faults.get(task_id, error) if cancelled else error)
         for task in lost:
-            fault = TaskError(task.task_id, type(error).__name__, str(error))
+            fault = faults[task.task_id]
             _call_finished(task, None, fault)
             if self.on_task is not None:
                 self.on_task(task, None, fault)

@@ -11,6 +11,7 @@ from concurro.errors import (
     MasterUnreachable,
     RefusedError,
     SystemFailedError,
+    TaskCancelled,
     TaskError,
     UnknownSystemError,
 )
@@ -458,3 +459,18 @@ def test_cancels_are_sent_with_the_next_output(application):
 
     (out,) = application.take(Kind.OUT)
     assert out[5] == [0]
+
+
+def test_plain_tasks_that_the_master_ended_are_cancelled_and_the_next_begin_anew(application):
+    future = application.push(Number(3))
+    application.open()
+    opened = application.core.plain.system_id
+
+    application.hear(Kind.ENDED, 7, "cancelled", [1, ["CancelledError", "cancelled by an operator"], None], opened)
+
+    with pytest.raises(TaskCancelled, match="cancelled by an operator"):
+        future.result(0)
+    application.take()
+    application.push(Number(4))
+    application.core.flush_plain()
+    assert [body[1] for body in application.take(Kind.OPEN)] == ["plain-2"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurro.scheduling.commands import Acknowledge, Send, Spool, StopHost
-from concurro.scheduling.systems import CANCEL_PATIENCE
+from concurro.scheduling.systems import CANCEL_PATIENCE, MOST_NOTICES
 from concurro.wire.messages import Kind
 from tests.unit.scheduling.cluster import task_class
 from tests.unit.scheduling.system_driver import ALICE, BOB, DONE, HOST, LARGE
@@ -221,3 +221,87 @@ def test_a_cancel_of_an_ended_or_unknown_system_says_no(master):
 
     assert not master.table.cancel("job", "too late", master.now)
     assert not master.table.cancel("another", "never was", master.now)
+
+
+def test_a_second_cancel_changes_nothing(master):
+    master.start()
+    master.table.cancel("job", "no longer wanted", master.now)
+    master.pass_time(CANCEL_PATIENCE - 1)
+    assert [body[6] for body in master.inputs()] == ["no longer wanted"]
+
+    assert master.table.cancel("job", "again", master.now)
+    master.pass_time(2.0)
+
+    assert [send.body[1] for send in master.take(Kind.ENDED)] == ["cancelled"]
+    assert master.inputs() == []
+
+
+def test_a_system_that_is_starting_is_cancelled_once(master):
+    master.submit()
+    master.take()
+
+    assert master.table.cancel("job", "no longer wanted", master.now)
+    assert not master.table.cancel("job", "again", master.now)
+    master.table.host_started(1, 4711, master.now, 1e9)
+
+    taken = master.take()
+    assert [one.body[1] for one in taken if isinstance(one, Send) and one.kind == Kind.ENDED] == ["cancelled"]
+    assert [one for one in taken if isinstance(one, Send) and one.kind == Kind.START] == []
+
+
+def test_a_cancel_of_plain_tasks_tells_their_application_once(master):
+    master.table.open(ALICE, 3, "plain", "tasks", master.now)
+    master.out(0, peer=ALICE, classes=[task_class()], tasks=[[0, b"a"]])
+    master.take()
+
+    assert master.table.cancel("plain", "cancelled by an operator", master.now)
+    assert not master.table.cancel("plain", "again", master.now)
+
+    (ended,) = master.take(Kind.ENDED)
+    assert (ended.peer, ended.body[1]) == (ALICE, "cancelled")
+    assert "cancelled by an operator" in str(ended.body[2])
+
+
+# Notices
+
+
+def test_the_same_notice_is_told_once(master):
+    master.start()
+
+    for _ in range(3):
+        master.table.notice(1, "nobody can run task job:1", master.now)
+
+    assert [event.body[5] for event in master.take(Kind.EVENT)] == [["nobody can run task job:1"]]
+
+
+def test_a_notice_about_plain_tasks_reaches_their_application(master):
+    master.table.open(ALICE, 3, "plain", "tasks", master.now)
+    master.take()
+
+    master.table.notice(1, "nobody can run task plain:1", master.now)
+
+    (event,) = master.take(Kind.EVENT)
+    assert (event.peer, event.body[5]) == (ALICE, ["nobody can run task plain:1"])
+
+
+def test_a_notice_waits_for_the_next_follower(master):
+    master.start(detach=True)
+    master.table.peer_left(ALICE, master.now)
+    master.table.notice(1, "nobody can run task job:1", master.now)
+    assert master.take(Kind.EVENT) == []
+
+    master.table.attach(BOB, 5, "job", master.now)
+    master.pass_time(1.0)
+
+    assert [event.body[5] for event in master.take(Kind.EVENT)] == [["nobody can run task job:1"]]
+
+
+def test_notices_without_end_are_cut_short(master):
+    master.start()
+
+    for number in range(1000):
+        master.table.notice(1, f"nobody can run task job:{number}", master.now)
+
+    notices = [notice for event in master.take(Kind.EVENT) for notice in event.body[5]]
+    assert len(notices) == MOST_NOTICES + 1
+    assert notices[-1] == "system job has more to say, which is not shown"

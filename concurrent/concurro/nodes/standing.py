@@ -1,0 +1,169 @@
+"""Sentences about systems: why one is where it is.
+
+One reason is named, the first that holds: what must change before anything else matters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from concurro.ids import SystemState
+from concurro.scheduling.explain import explain_requires
+from concurro.scheduling.feeding import BYTE_WINDOW
+
+if TYPE_CHECKING:
+    from concurro.ids import SystemRecord, TaskRecord
+    from concurro.scheduling.core import SchedulerCore
+    from concurro.scheduling.life import SystemLife
+    from concurro.scheduling.systems import SystemTable
+
+CALLBACK_PATIENCE = 1.0
+"""After how long without an answer of its host a system is said to be in its callbacks [s]."""
+
+LAST_TASKS = 20
+"""Of so few open tasks the oldest is named."""
+
+MEBIBYTE = 1024 * 1024
+
+
+def explain_system(core: SchedulerCore, table: SystemTable, life: SystemLife, now: float) -> str:
+    """Return one true sentence about a system."""
+    record = life.record
+    who = f"System {record.system_id} ({record.name})"
+    if record.state.ended:
+        return f"{who}{_how_it_ended(table, life, now)}."
+    leaving = _when_it_is_cancelled(table, life, now)
+    if record.state is SystemState.STARTING:
+        parts = "waits for its parts to arrive" if life.spooling and not life.accepted else "is starting its host"
+        return f"{who} {parts}{leaving}."
+    reason = (
+        _why_it_is_held(life, now)
+        or _why_nothing_runs(core, record)
+        or _why_some_do_not_run(core, record)
+        or _what_it_waits_for(core, table, life, now)
+    )
+    return f"{who} {reason}{leaving}."
+
+
+def _how_it_ended(table: SystemTable, life: SystemLife, now: float) -> str:
+    record = life.record
+    tasks = f"{_count(record.done, 'task')} done, {record.failed} failed"
+    waits = ", whose result waits until its partial results were taken," if life.news.waiting else ""
+    kept_until = table.kept_until(life)
+    kept = "" if kept_until is None else f"; its result is kept for {max(0.0, kept_until - now):.0f} s more"
+    return f"{waits} ended: {record.state.value}; {tasks}{kept}"
+
+
+def _when_it_is_cancelled(table: SystemTable, life: SystemLife, now: float) -> str:
+    if life.cancel_by is not None:
+        return "; it is being cancelled"
+    if life.orphan_since is None:
+        return ""
+    left = max(0.0, life.orphan_since + table.grace - now)
+    return f"; its application is gone, and it is cancelled in {left:.0f} s unless that comes back"
+
+
+def _why_it_is_held(life: SystemLife, now: float) -> str:
+    """Say who holds the system up, whatever the slaves do."""
+    if life.news.waiting:
+        followers = "application" if len(life.followers) == 1 else f"{len(life.followers)} applications"
+        size = life.news.size / MEBIBYTE
+        return f"waits: {size:.1f} MiB of its partial results were not taken by its {followers} yet"
+    oldest = life.flow.oldest()
+    if oldest is None or now - oldest <= CALLBACK_PATIENCE:
+        return ""
+    if life.implicit:
+        return f"waits: its application has not taken results for {now - oldest:.0f} s"
+    return f"is inside its own callbacks for {now - oldest:.0f} s (host process {life.host_pid})"
+
+
+def _why_nothing_runs(core: SchedulerCore, record: SystemRecord) -> str:
+    """Say what keeps every task of the system from running, if something does."""
+    tasks = f"{_count(len(record.open), 'task')} {'is' if len(record.open) == 1 else 'are'} open"
+    if not core.slaves:
+        return f"waits: no slave is connected; {tasks}"
+    slaves = core.slaves.values()
+    unfit = [f"{slave.id} ({slave.sick or 'it is leaving'})" for slave in slaves if slave.sick or slave.draining]
+    if len(unfit) == len(core.slaves) and not record.leased:
+        state = "sick" if all(slave.sick for slave in slaves) else "sick or leaving"
+        return f"waits: every slave is {state}: {', '.join(unfit)}; {tasks}"
+    return ""
+
+
+def _why_some_do_not_run(core: SchedulerCore, record: SystemRecord) -> str:
+    """Say of how many queued tasks no slave has what they require."""
+    if len(record.open) == record.leased or not any(one.requires for one in record.classes.values()):
+        return ""
+    hindrances: dict[int, str] = {}
+    stuck: list[TaskRecord] = []
+    for task in record.open.values():
+        number = task.task_class.number
+        if task.lease:
+            continue
+        if number not in hindrances:
+            hindrances[number] = explain_requires(core, task)
+        if hindrances[number]:
+            stuck.append(task)
+    if not stuck:
+        return ""
+    first = stuck[0]
+    others = len(record.open) - len(stuck)
+    which = f"task {first.id}" if len(stuck) == 1 else f"{len(stuck)} tasks ({first.id} for one)"
+    rest = f"; {_count(others, 'other task')} {'is' if others == 1 else 'are'} open" if others else ""
+    return f"waits: no slave can run {which}: {hindrances[first.task_class.number]}{rest}"
+
+
+def _what_it_waits_for(core: SchedulerCore, table: SystemTable, life: SystemLife, now: float) -> str:
+    """Say what the tasks of a system that is not held up wait for."""
+    record = life.record
+    running = record.leased
+    queued = len(record.open) - running
+    counts = f"{_count(running, 'task')} {'is' if running == 1 else 'are'} leased, {queued} queued, "
+    counts += f"{record.done} done, {record.failed} failed"
+    if queued and not running:
+        return f"waits for workers: {_who_is_before(core, record)}; {counts}"
+    if life.implicit or not record.open:
+        return f"runs: {counts}"
+    if life.flow.exhausted:
+        if len(record.open) <= LAST_TASKS and not queued:
+            return f"runs: its generator is exhausted, and it waits for {_oldest(record, now)}"
+        return f"runs: its generator is exhausted; {counts}"
+    return f"runs: {counts}{_credit(table, life, now)}"
+
+
+def _who_is_before(core: SchedulerCore, record: SystemRecord) -> str:
+    """Say whose tasks have the workers that the tasks of a system wait for."""
+    others = [other for other in core.systems.values() if other is not record and other.leased]
+    if not others:
+        return "it gets the next that is free"
+    most = max(others, key=lambda other: other.leased)
+    busy = f"{_count(len(others), 'system')} ({most.system_id} most) {'has' if len(others) == 1 else 'have'} them"
+    return f"{busy}, and its share (weight {record.weight:g}) comes as they finish"
+
+
+def _credit(table: SystemTable, life: SystemLife, now: float) -> str:
+    """Say why the generator of a system is not pulled now; empty when it is."""
+    record = life.record
+    if record.open_bytes >= BYTE_WINDOW:
+        size, limit = record.open_bytes / MEBIBYTE, BYTE_WINDOW // MEBIBYTE
+        return (
+            f"; its generator is not pulled until some finish: {size:.1f} MiB of tasks are open, the limit is {limit}"
+        )
+    window = table.window(life, now)
+    if (window - len(record.open)) * 4 < window:
+        return (
+            f"; its generator is not pulled until some finish: {len(record.open)} tasks are open, the limit is {window}"
+        )
+    return ""
+
+
+def _oldest(record: SystemRecord, now: float) -> str:
+    """Name the oldest running task of the few that a system waits for."""
+    oldest = min(record.open.values(), key=lambda task: task.leased_at)
+    since = f"{oldest.id} on slave {oldest.slave_id} for {now - oldest.leased_at:.0f} s"
+    count = len(record.open)
+    return f"its last task, {since}" if count == 1 else f"its last {count} tasks, longest for {since}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,178 @@
+"""What `explain` says of a system: one true sentence for each reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from concurro.nodes.answers import describe_system, explain
+from concurro.scheduling.feeding import BYTE_WINDOW
+from tests.unit.scheduling.cluster import task_class
+from tests.unit.scheduling.system_driver import ALICE, BOB, DONE, LARGE, Master
+
+
+@pytest.fixture
+def master():
+    return Master(grace=30.0)
+
+
+def ask(master, system_id="job"):
+    return explain(master.core, master.table, system_id, master.now)
+
+
+def start(master, tasks=1, peer=ALICE, system_id="job", requires=None, **facts):
+    """Start a system whose host has emitted tasks, and lease what can be."""
+    life = master.start(peer, system_id)
+    number = life.record.number
+    master.out(0, number=number, classes=[task_class(requires=requires)], tasks=[[0, b"x"]] * tasks, **facts)
+    master.pass_time()
+    while not life.flow.idle:
+        master.out(life.flow.number, number=number, **facts)
+    return life
+
+
+def test_a_system_whose_host_starts_says_so(master):
+    master.submit()
+
+    assert ask(master) == "System job (Job) is starting its host."
+
+
+def test_a_system_whose_parts_travel_says_so(master):
+    master.submit(blobs=LARGE)
+
+    assert ask(master) == "System job (Job) waits for its parts to arrive."
+
+
+def test_a_system_inside_its_callbacks_says_for_how_long(master):
+    master.join()
+    master.start()
+    master.pass_time()
+
+    master.now += 12.0
+
+    assert ask(master) == "System job (Job) is inside its own callbacks for 12 s (host process 4711)."
+
+
+def test_a_system_without_slaves_says_so(master):
+    start(master, tasks=2)
+
+    assert ask(master) == "System job (Job) waits: no slave is connected; 2 tasks are open."
+
+
+def test_a_system_on_sick_slaves_says_what_ails_them(master):
+    master.join()
+    master.core.slave_changed("north", 2, "no workers start", {})
+    start(master)
+
+    assert ask(master) == "System job (Job) waits: every slave is sick: north (no workers start); 1 task is open."
+
+
+def test_a_system_whose_tasks_fit_no_slave_names_one(master):
+    master.join()
+    start(master, tasks=3, requires={"gpu": 1})
+
+    assert ask(master) == (
+        "System job (Job) waits: no slave can run 3 tasks (job:0 for one): "
+        "no slave offers gpu=1; 1 connected, they offer nothing but workers."
+    )
+
+
+def test_a_system_that_waits_for_its_share_says_who_has_the_workers(master):
+    master.join()
+    start(master, tasks=2, peer=BOB, system_id="other")
+
+    start(master)
+
+    assert ask(master) == (
+        "System job (Job) waits for workers: 1 system (other most) has them, and its share (weight 1) comes "
+        "as they finish; 0 tasks are leased, 1 queued, 0 done, 0 failed."
+    )
+
+
+def test_a_system_with_too_many_open_tasks_says_how_many_and_the_limit(master):
+    master.join()
+    start(master, tasks=250)
+
+    assert "its generator is not pulled until some finish: 250 tasks are open, the limit is 256." in ask(master)
+
+
+def test_a_system_with_too_many_bytes_open_says_how_many_and_the_limit(master):
+    master.join()
+    life = start(master)
+    life.record.open_bytes = BYTE_WINDOW
+
+    assert "its generator is not pulled until some finish: 64.0 MiB of tasks are open, the limit is 64." in ask(master)
+
+
+def test_a_system_whose_generator_has_room_says_nothing_of_it(master):
+    master.join()
+    start(master, tasks=2)
+
+    assert ask(master) == "System job (Job) runs: 2 tasks are leased, 0 queued, 0 done, 0 failed."
+
+
+def test_a_system_that_waits_for_its_last_tasks_names_the_oldest(master):
+    master.join()
+    start(master, tasks=2, exhausted=True)
+
+    master.now += 40.0
+
+    assert ask(master) == (
+        "System job (Job) runs: its generator is exhausted, and it waits for its last 2 tasks, "
+        "longest for job:0 on slave north for 40 s."
+    )
+
+
+def test_a_system_whose_application_is_gone_says_when_it_is_cancelled(master):
+    master.join()
+    start(master, exhausted=True)
+    master.table.peer_left(ALICE, master.now)
+
+    master.now += 10.0
+
+    assert ask(master).endswith("; its application is gone, and it is cancelled in 20 s unless that comes back.")
+
+
+def test_a_system_that_is_cancelled_says_so(master):
+    master.join()
+    start(master)
+    master.table.cancel("job", "not wanted", master.now)
+
+    assert ask(master).endswith("; it is being cancelled.")
+
+
+def test_an_ended_system_says_how_long_its_result_is_kept(master):
+    master.start(detach=True, ttl=100.0)
+    master.out(1, end=["complete", DONE])
+    master.table.release(ALICE, "job")
+
+    master.now += 30.0
+
+    assert ask(master) == (
+        "System job (Job) ended: complete; 0 tasks done, 0 failed; its result is kept for 70 s more."
+    )
+
+
+def test_an_application_that_takes_no_results_is_named(master):
+    master.join()
+    master.table.open(ALICE, 1, "plain", "tasks", master.now)
+    master.out(0, peer=ALICE, classes=[task_class()], tasks=[[0, b"x"]])
+    master.pass_time()
+    master.finish_all()
+    master.pass_time()
+
+    master.now += 5.0
+
+    assert ask(master, "plain") == "System plain (tasks) waits: its application has not taken results for 5 s."
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_the_application_of_a_system_is_told(master, implicit):
+    master.table.peer_joined(ALICE, "the application")
+    if implicit:
+        master.table.open(ALICE, 1, "job", "tasks", master.now)
+    else:
+        master.submit()
+
+    described = describe_system(master.table.find("job"), master.now)
+
+    assert described["application"] == "the application"
