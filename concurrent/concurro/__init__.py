@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from concurro.nodes.cluster import LocalCluster
     from concurro.nodes.handle import SystemHandle
     from concurro.nodes.master import MasterNode
+    from concurro.nodes.nested import current_application
     from concurro.nodes.slave import SlaveNode
 
 __version__ = "0.1.0"
@@ -83,6 +84,7 @@ _LATER = {
     "SlaveNode": "nodes.slave",
     "StrOption": "config",
     "SystemHandle": "nodes.handle",
+    "current_application": "nodes.nested",
 }
 
 _ERROR_NAMES = sorted(
@@ -126,6 +128,7 @@ __all__ = [  # noqa: PLE0604 - the error names are strings too, taken from their
     "SystemHandle",
     "Task",
     "TaskSystem",
+    "current_application",
     "implementer",
     *_ERROR_NAMES,
 ]

@@ -244,6 +244,26 @@ class WaitInCallbackError(ConcurroError, RuntimeError):
     """A call that waits was made in the thread that brings what it waits for."""
 
 
+class NoApplicationError(ConcurroError, RuntimeError):
+    """`current_application` was called where there is none."""
+
+
+class SlotsLentError(ConcurroError, RuntimeError):
+    """A task waits, and its slave has lent as many slots as it may.
+
+    Attributes:
+        waits_for: What it waits for, in words.
+    """
+
+    def __init__(self, message: str, waits_for: str = "") -> None:
+        super().__init__(message)
+        self.waits_for = waits_for
+
+    def __reduce__(self) -> tuple[type[SlotsLentError], tuple[str, str]]:
+        """Pickle with every constructor argument."""
+        return type(self), (str(self), self.waits_for)
+
+
 class UnknownSystemError(ConcurroError, LookupError):
     """The master knows no system of that id, or not any more."""
 

@@ -332,6 +332,8 @@ class SlaveRecord:
         finished: Attempts that ended here.
         sick: Why it must not get tasks; empty when it may.
         draining: Whether it is leaving and takes nothing new.
+        lent: Slots among its workers that are lent by tasks that wait.
+        waits: Lease to what its task waits for, in words, while its slot is lent.
         blobs: Digests known to be on its machine.
     """
 
@@ -344,9 +346,11 @@ class SlaveRecord:
         "host",
         "id",
         "leases",
+        "lent",
         "rating",
         "resources",
         "sick",
+        "waits",
         "workers",
     )
 
@@ -362,6 +366,8 @@ class SlaveRecord:
         self.finished = 0
         self.sick = ""
         self.draining = False
+        self.lent = 0
+        self.waits: dict[int, str] = {}
         self.blobs: set[bytes] = set()
 
     @property

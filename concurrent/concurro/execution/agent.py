@@ -24,6 +24,7 @@ from concurro.execution.memory import KernelKills, explain_kill, is_ending
 from concurro.execution.native_trace import FATAL
 from concurro.execution.output_desk import OutputDesk
 from concurro.execution.processors import usable_processors
+from concurro.execution.service_desk import ServiceDesk
 from concurro.execution.slave_core import SlaveCore
 from concurro.execution.slave_records import (
     Drained,
@@ -54,12 +55,14 @@ if TYPE_CHECKING:
     from concurro.transport.loop import Loop, Timer
 
     Send = Callable[[Kind, list[Any], tuple[Any, ...]], None]
+    Heard = Callable[[WorkerLink, list[Any]], None]
 
 log = logging.getLogger(__name__)
 
 NURSERY_CHILD = 1
 """Child id of the nursery at the launcher of the node."""
 
+_TUNNEL_KINDS = frozenset({Kind.TUNNEL, Kind.TUNNEL_END})
 _BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING})
 
 
@@ -100,6 +103,7 @@ class SlaveAgent:
         self._transfer = BlobTransfer(self.blobs, send)
         self._links: dict[int, WorkerLink] = {}
         self._desk = OutputDesk(loop, send, self.core.current_lease, backlog)
+        self._services = ServiceDesk(loop, send, self.core, backlog, self._learning)
         self._launcher = Launcher(loop) if launcher is None else Nursery(loop, launcher, NURSERY_CHILD)
         self._memory_limit = memory_limit
         self._watch = WorkerWatch(loop, self._links, self.core.is_busy, memory_limit)
@@ -191,6 +195,7 @@ class SlaveAgent:
 
     def abandon(self) -> None:
         """Drop every lease and result: the master that gave them is gone."""
+        self._services.abandon()
         self._learning().abandon()
         self._transfer.fail_all("the master is gone")
         self._loop.wake()
@@ -218,6 +223,8 @@ class SlaveAgent:
             self._start_draining()
         elif kind in _BLOB_KINDS:
             self._transfer.handle(message)
+        elif kind in _TUNNEL_KINDS:
+            self._services.handle(message)
         else:
             text = f"a slave does not get messages of kind {kind}"
             raise ProtocolError(text)
@@ -284,6 +291,7 @@ class SlaveAgent:
     def _bury(self, link: WorkerLink, trace: str) -> None:
         if self._links.pop(link.id, None) is None:
             return
+        self._services.gone(link)
         tokens = link.take_tokens()
         self._desk.remove(link)
         link.close()
@@ -291,13 +299,13 @@ class SlaveAgent:
         cause = f"{link.cause or '?'}{link.fault}"
         self._learning().worker_ended(link.id, cause, tokens, self._loop.now(), link.output.last_lines(), trace)
 
-    def _take(self, link: WorkerLink, frames: list[Any]) -> None:
-        """Take a message of a worker.
+    def _take(self, link: WorkerLink, frames: list[Any], heard: Heard) -> None:
+        """Take a message of a worker, on either of its channels.
 
         A task may write on its worker's channel. Nonsense ends the worker, and costs its task only.
         """
         try:
-            self._heard(link, frames)
+            heard(link, frames)
         except Exception as error:
             # Whatever one worker's message leads to, the others go on.
             unforeseen = not isinstance(error, ProtocolError)
@@ -317,6 +325,7 @@ class SlaveAgent:
             if results:
                 self._desk.reported(link, results[-1][0])
             self._learning().worker_results(link.id, results, ended, self._loop.now())
+            self._services.reported(link)
         elif note == Note.SPEAKS:
             self._speaks(link, *body)
         elif note == Note.BLOB:
@@ -443,7 +452,8 @@ class SlaveAgent:
             return
         self._links[worker_id] = link
         self._desk.add(link)
-        link.link.on_message = lambda frames: self._take(link, frames)
+        link.link.on_message = lambda frames: self._take(link, frames, self._heard)
+        link.service.on_message = lambda frames: self._take(link, frames, self._services.take)
         link.link.on_closed = lambda reason: self._channel_closed(link)  # noqa: ARG005 - the launcher knows the cause
         self._launcher.fork_worker(worker_id, link.child_fds)
 
@@ -452,7 +462,14 @@ class SlaveAgent:
         self._tell_state()  # before the leases go back, or the master would lease them to us again
 
     def _tell_state(self) -> None:
-        state = [self.core.slots, self.worker_pids(), self.core.sick, self._resources, self.core.draining]
+        state = [
+            self.core.slots,
+            self.worker_pids(),
+            self.core.sick,
+            self._resources,
+            self.core.draining,
+            self.core.lent,
+        ]
         if state != self._state:
             self._state = state
             self._send(Kind.SLAVE_STATE, state, ())

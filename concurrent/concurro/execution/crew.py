@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from concurro.execution.lending import REST_LIMIT, Lending
 from concurro.execution.restarts import WELL_AFTER, Restarts
 from concurro.execution.slave_records import Command, StartWorker, StopWorker, WorkerRecord, WorkerState
 
@@ -34,12 +35,14 @@ class Crew:
         running: Whether workers are started.
         wanted: How many workers to keep.
         restarts: When the next one may start, and whether the slave is sick.
+        lending: Whose slots are lent.
     """
 
     def __init__(self, wanted: int, first_id: int) -> None:
         self.running = False
         self.wanted = wanted
         self.restarts = Restarts()
+        self.lending = Lending()
         self._ids = itertools.count(first_id)
         self._workers: dict[int, WorkerRecord] = {}
 
@@ -52,6 +55,7 @@ class Crew:
 
     def remove(self, worker_id: int) -> WorkerRecord | None:
         """Drop a worker and return it."""
+        self.lending.end(worker_id)
         return self._workers.pop(worker_id, None)
 
     def resize(self, wanted: int) -> list[WorkerRecord]:
@@ -63,12 +67,20 @@ class Crew:
             worker.state = WorkerState.RETIRING
         return spare
 
-    def fill(self, now: float) -> list[Command]:
-        """Start workers that are missing."""
+    @property
+    def slots(self) -> int:
+        """How many tasks it may hold at once, those that wait included."""
+        return self.wanted + len(self.lending.waiting)
+
+    def fill(self, now: float, queued: int = 0) -> list[Command]:
+        """Start workers that are missing, for lent slots when tasks are queued."""
         if now < self.restarts.at:
             return []
         started: list[Command] = []
-        for _ in range(self.missing()):
+        missing = self.missing()
+        if queued and self.lending.used:
+            missing = max(missing, min(queued - len(self.idle()), self._free_slots()))
+        for _ in range(missing):
             worker = WorkerRecord(next(self._ids), now)
             self._workers[worker.id] = worker
             started.append(StartWorker(worker.id))
@@ -78,6 +90,25 @@ class Crew:
         """Return how many workers are too few; a sick slave tries with one."""
         kept = min(1, self.wanted) if self.restarts.sick else self.wanted
         return kept - sum(worker.state in _LIVING for worker in self)
+
+    def _free_slots(self) -> int:
+        """Return how many more workers could run a task, lent slots counted."""
+        if self.restarts.sick:
+            return 0
+        waiting = self.lending.waiting
+        return self.wanted - sum(worker.state in _LIVING and worker.id not in waiting for worker in self)
+
+    def rest(self, now: float) -> None:
+        """Retire extra workers that nobody needed for a while."""
+        if not self.lending.used:
+            return
+        resting = [worker for worker in self if worker.may_be_posted()]
+        extra = min(sum(worker.state in _LIVING for worker in self) - self.slots, len(resting))
+        since = self.lending.rests_since(extra, now)
+        if since is not None and since + REST_LIMIT <= now:
+            self.lending.surplus_since = None
+            for worker in resting[-extra:]:
+                worker.state = WorkerState.RETIRING
 
     def end_idle(self) -> list[Command]:
         """End those that retire and have nothing left to do."""
@@ -96,8 +127,13 @@ class Crew:
         return True
 
     def idle(self) -> list[WorkerRecord]:
-        """Return who can be posted to and has nothing."""
-        return [worker for worker in self if worker.may_be_posted()]
+        """Return who can be posted to and has nothing, as far as slots go."""
+        idle = [worker for worker in self if worker.may_be_posted()]
+        if not self.lending.used:
+            return idle
+        waiting = self.lending.waiting
+        busy = sum(bool(worker.chunks) and worker.id not in waiting for worker in self)
+        return idle[: max(0, self.wanted - busy)]
 
     def holders(self, leases: set[int]) -> list[WorkerRecord]:
         """Return who was posted any of these leases."""
@@ -111,10 +147,16 @@ class Crew:
 
     def to_rob(self, now: float) -> WorkerRecord | None:
         """Return from whom an idle worker should take over what waits."""
-        if not any(worker.may_be_posted() for worker in self):
+        if not self._has_room():
             return None
         late = [worker for worker in self if worker.has_waiting() and worker.progress + STEAL_AFTER <= now]
         return max(late, key=lambda worker: len(worker.outstanding()), default=None)
+
+    def _has_room(self) -> bool:
+        """Say whether a task that waits behind another could run now."""
+        if not self.lending.used:
+            return any(worker.may_be_posted() for worker in self)
+        return bool(self.idle()) or self._free_slots() > 0
 
     def times(self, *, queued: bool, draining: bool) -> list[float]:
         """Return when something may be due [s].
@@ -129,6 +171,8 @@ class Crew:
         if self.restarts.sick:
             times += [worker.started_at + WELL_AFTER for worker in self if worker.is_ready]
         times += [worker.progress + NUDGE_AFTER for worker in self if worker.may_hold_back()]
-        if not queued and any(worker.may_be_posted() for worker in self):
+        if self.lending.surplus_since is not None:
+            times.append(self.lending.surplus_since + REST_LIMIT)
+        if not queued and self._has_room():
             times += [worker.progress + STEAL_AFTER for worker in self if worker.has_waiting()]
         return times

@@ -276,6 +276,9 @@ class ProcessPool(PooledTasks):
                 self._ended(lease, outcome, value, blobs, duration)
             if self._agent is not None:
                 self._agent.handle(Message(Kind.RESULT_ACK, 0, 0, [[result[0] for result in body]]))
+        elif kind == Kind.TUNNEL_OPEN and self._agent is not None:
+            reason = f"the task manager {self.name!r} runs it alone, without any master"
+            self._agent.handle(Message(Kind.TUNNEL_END, 0, 0, [body[0], reason]))
         elif kind == Kind.RETURNED:
             for lease in body[0]:
                 task_id, record = self._records.pop(lease)

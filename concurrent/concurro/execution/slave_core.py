@@ -283,6 +283,22 @@ class SlaveCore:
         if worker is not None:
             self._kill(worker)
 
+    def lend(self, worker_id: int) -> bool:
+        """Lend the slot of a worker whose task waits; return whether that may be."""
+        worker = self._crew.get(worker_id)
+        if worker is None or not worker.chunks or not self._crew.lending.grant(worker_id, self._crew.wanted):
+            return False
+        self._take_tokens(worker)  # what it was posted besides runs elsewhere
+        self._commands.append(StateChanged())
+        return True
+
+    def end_loan(self, worker_id: int) -> bool:
+        """Notice that a task waits no more; return whether its slot was lent."""
+        if not self._crew.lending.end(worker_id):
+            return False
+        self._commands.append(StateChanged())
+        return True
+
     def tokens_taken(self, worker_id: int, count: int, now: float) -> None:
         """Take the answer to `TakeTokens`: the last `count` tasks will not start."""
         worker = self._crew.get(worker_id)
@@ -367,9 +383,10 @@ class SlaveCore:
         """Decide, and return what is to be done, in this order."""
         if self._crew.running:
             if not self.draining:
-                self._commands += self._crew.fill(now)
+                self._commands += self._crew.fill(now, len(self._ready))
             if self._ready:
                 self._assign(now)
+            self._crew.rest(now)
             self._commands += self._crew.end_idle()
         if self._reports:
             for report in self._reports:
@@ -403,8 +420,18 @@ class SlaveCore:
 
     @property
     def slots(self) -> int:
-        """How many tasks can run at once."""
+        """How many tasks it may hold at once: one per worker, and those that wait."""
+        return self._crew.slots
+
+    @property
+    def workers(self) -> int:
+        """How many tasks run at once."""
         return self._crew.wanted
+
+    @property
+    def lent(self) -> int:
+        """How many slots are lent by tasks that wait."""
+        return len(self._crew.lending.waiting)
 
     def is_busy(self, worker_id: int) -> bool:
         """Say whether a worker was posted anything that it has not reported."""

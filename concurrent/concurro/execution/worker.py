@@ -28,11 +28,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgpack
 
+from concurro.execution.inside import this_process
 from concurro.execution.memory import resident_size
 from concurro.execution.native_trace import keep_trace
 from concurro.execution.process_state import ProcessState, taker_of_signal
+from concurro.execution.service import WorkerDoor
 from concurro.execution.task_runner import TaskRunner
 from concurro.execution.voice import Voice, text_stream
+from concurro.ids import format_task_id
 from concurro.transport.stream import Channel
 
 if TYPE_CHECKING:
@@ -83,9 +86,10 @@ class Worker:
         tokens: An eventfd semaphore: one token per posted task.
         voice: Notices what is printed.
         trace: Where a death in native code leaves its trace.
+        service: The service channel, for what tasks submit.
     """
 
-    def __init__(self, channel: Channel, tokens: int, voice: Voice, trace: int) -> None:
+    def __init__(self, channel: Channel, tokens: int, voice: Voice, trace: int, service: int) -> None:
         self._channel = channel
         self._tokens = tokens
         self._trace = trace
@@ -100,6 +104,8 @@ class Worker:
         self._told_speaker = False
         self._memory_limit: int | None = None
         self._runner = TaskRunner()
+        self._door = this_process.door = WorkerDoor(service, self._runner.packer, self._attempt)
+        self._tainted = ""
         voice.on_use = self._speak
         os.register_at_fork(after_in_child=self._leave_to_parent)
         signal.signal(NUDGE_SIGNAL, self._report_held_back)
@@ -136,7 +142,7 @@ class Worker:
         results = self._held_back
         loaded = self._runner.loaded
         many = len(entries) > 1
-        voice = self._voice
+        voice, door = self._voice, self._door
         start = first = clock()
         for entry in entries:
             try:
@@ -153,6 +159,8 @@ class Worker:
             if process_id() != own:
                 # A copy of this process that a task made: it must not answer for us.
                 _end(0)
+            if door.application is not None and not door.end_attempt():
+                self._tainted = "what a task submitted did not end with it"
             now = clock()
             if not results:
                 first = start
@@ -167,6 +175,14 @@ class Worker:
                 self._send([Note.RESULTS, False, results])
                 results.clear()
         self._end_chunk(results, loaded)
+
+    def _attempt(self) -> tuple[int, str]:
+        """Return lease and id of the task that runs; 0 when none does."""
+        entry = self._current
+        if entry is None:
+            return 0, ""
+        announcement = self._runner.announced(entry[1], entry[2])
+        return entry[0], format_task_id(announcement[5] if announcement else str(entry[1]), entry[3])
 
     def _report_held_back(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature of a signal's taker
         """Send the results before a long task, from inside it."""
@@ -228,7 +244,7 @@ class Worker:
         if self._runner.loaded != loaded:
             # What a module's import leaves behind belongs to the worker, not to the task.
             self._state = self._state.after_import()
-        changed = self._state.compare()
+        changed = self._tainted or self._state.compare()
         if self._memory_limit is not None and not changed and resident_size(self._pid) > self._memory_limit:
             # Before its next task, which would be blamed for it.
             changed = f"its memory, by what it left beyond the limit of {self._memory_limit} B"
@@ -299,7 +315,7 @@ class Worker:
 
     def _leave_to_parent(self) -> None:
         """Run in a process that a task forked: the channel is not its own."""
-        for fd in (self._channel.fileno(), self._tokens):
+        for fd in (self._channel.fileno(), self._tokens, self._door.fileno()):
             try:
                 os.close(fd)
             except OSError:
@@ -314,7 +330,9 @@ class Worker:
                 continue  # a task closed or replaced it
 
 
-def run_worker(stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int, trace_fd: int) -> NoReturn:
+def run_worker(  # noqa: PLR0913 - the descriptors of `WorkerLink.child_fds`, in its order
+    stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int, trace_fd: int, service_fd: int
+) -> NoReturn:
     """Be a worker, in a process that was just forked for it."""
     os.dup2(output_fd, 1)
     os.dup2(errors_fd, 2)
@@ -326,11 +344,12 @@ def run_worker(stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int, t
     voice = Voice()
     sys.stdout, sys.stderr = text_stream(1, voice), text_stream(2, voice)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]  # as at start-up
-    stream_high, tokens_high, trace_high = _raised(stream_fd), _raised(tokens_fd), _raised(trace_fd)
+    stream_high, tokens_high = _raised(stream_fd), _raised(tokens_fd)
+    trace_high, service_high = _raised(trace_fd), _raised(service_fd)
     keep_trace(trace_high)
-    for fd in (stream_fd, tokens_fd, output_fd, errors_fd, trace_fd):
+    for fd in (stream_fd, tokens_fd, output_fd, errors_fd, trace_fd, service_fd):
         os.close(fd)
-    Worker(Channel(socket.socket(fileno=stream_high)), tokens_high, voice, trace_high).run()
+    Worker(Channel(socket.socket(fileno=stream_high)), tokens_high, voice, trace_high, service_high).run()
 
 
 def _raised(fd: int) -> int:

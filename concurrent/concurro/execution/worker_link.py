@@ -39,6 +39,7 @@ class WorkerLink:
         sent: Digests of blobs that it got.
         parts: Blobs of which a part has arrived from it.
         output: What it prints.
+        service: What its tasks submit.
         speaker: Lease and name of the task that said that it prints; None for none.
     """
 
@@ -57,9 +58,12 @@ class WorkerLink:
         output, output_end = os.pipe2(os.O_CLOEXEC)
         errors, errors_end = os.pipe2(os.O_CLOEXEC)
         self.trace = NativeTrace()
-        self.child_fds = [theirs.detach(), os.dup(self._tokens), output_end, errors_end, self.trace.end_for_worker()]
+        service, service_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.child_fds = [theirs.detach(), os.dup(self._tokens), output_end, errors_end]
+        self.child_fds += [self.trace.end_for_worker(), service_end.detach()]
         self.output = ProcessOutput(loop, output, errors, lambda: on_output(self))
         self.link = StreamLink(loop, ours, f"worker {worker_id}")
+        self.service = StreamLink(loop, service, f"worker {worker_id}")
 
     def send(self, note: Note, *body: Any, frame: Any = None) -> None:
         """Queue a message to the worker."""
@@ -107,6 +111,7 @@ class WorkerLink:
     def close(self) -> None:
         """Release every descriptor. Idempotent."""
         self.link.close()
+        self.service.close()
         self.output.close()
         self.trace.close()
         if self._tokens >= 0:

@@ -25,6 +25,7 @@ def describe_slaves(core: SchedulerCore, pids: dict[str, tuple[int, list[int]]])
             "host": slave.host,
             "pid": pids.get(slave.id, (0, []))[0],
             "workers": slave.workers,
+            "lent": slave.lent,
             "worker_pids": list(pids.get(slave.id, (0, []))[1]),
             "running": slave.running,
             "queued": slave.queued,

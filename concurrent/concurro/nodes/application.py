@@ -68,14 +68,17 @@ class ApplicationNode(Control):
 
     def __init__(self, master: str | None = None, *, config: Any = None, main_file: str | None = None) -> None:
         self._env = Environment(config, kind="application")
-        self.client_id = _new_id()
-        self._master = master or str(self._env.config["application.master"] or "")
         ship = self._env.config["application.ship"]
         travelling = Travelling(main_file, ship) if main_file is not None else Travelling.of_main(ship)
-        self._store = BlobStore()
-        self._packer = Packer(self._store, travelling)
+        self._build(master or str(self._env.config["application.master"] or ""), Packer(BlobStore(), travelling))
+
+    def _build(self, master: str, packer: Packer) -> None:
+        """Make the parts; nothing runs yet."""
+        self.client_id = _new_id()
+        self._master = master
+        self._packer = packer
         self._core = ApplicationCore(self._packer, self._send, self.client_id, _new_id)
-        self._transfer = BlobTransfer(self._store, self._send)
+        self._transfer = BlobTransfer(self._packer.blobs, self._send)
         self._core.use_transfer(self._transfer)
         self._printer = Printer(self._core.task_name)
         self._core.on_output = self._printer.show
@@ -415,10 +418,14 @@ class ApplicationNode(Control):
         with self._lock:
             self._core.close(ClosedError("the application was closed before this ended"))
         self._transfer.fail_all("the application was closed")
-        if self._peer is not None:
-            self._peer.close("the application left")
         with self._lock:
             self._room.notify_all()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Say goodbye, and end the loop."""
+        if self._peer is not None:
+            self._peer.close("the application left")
         self._loop.stop()
 
     def _send(self, kind: Kind, body: list[Any], frames: tuple[Any, ...] = ()) -> None:
@@ -447,20 +454,27 @@ class ApplicationNode(Control):
             with self._lock:
                 self._core.close(self._fault)
 
+    def _has_room(self) -> bool:
+        waiting = self._core.plain.ledger.waiting_bytes
+        return waiting <= UNSENT_BYTES or self._fault is not None or self._state != "open"
+
+    def _wait_for_room(self) -> None:
+        self.refuse_to_wait("push_task()")
+        with self._room:
+            self._room.wait_for(self._has_room)
+
     def _push(self, task: Task) -> TaskFuture:
+        if self._core.plain.ledger.waiting_bytes > UNSENT_BYTES:
+            self._wait_for_room()
         with self._lock:
             plain = self._core.plain
-            while plain.ledger.waiting_bytes > UNSENT_BYTES and self._fault is None and self._state == "open":
-                self.refuse_to_wait("push_task()")
-                self._room.wait(1.0)
-                plain = self._core.plain
             if self._fault is not None:
                 raise self._fault
             if self._state != "open":
                 message = "the application was closed"
                 raise ClosedError(message)
             task_id = plain.ledger.add(task)
-            future = TaskFuture(task_id, self.refuse_to_wait, self._cancel_task, self._output_of)
+            future = TaskFuture(task_id, self.refuse_to_wait, self._cancel_task, self._output_of, self.lend)
             plain.futures[plain.ledger.last] = future
             wake = not self._plain_dirty
             self._plain_dirty = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,13 @@ from concurro.errors import WaitInCallbackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     Refuse = Callable[[str], None]
+    Lend = Callable[[str], AbstractContextManager[None]]
+
+SHORT_WAIT = 0.001
+"""A wait up to so long lends no slot: another worker would hardly start meanwhile [s]."""
 
 
 class LoopThread:
@@ -53,11 +59,20 @@ class LoopFuture(Future[Any]):
 
     Args:
         refuse: Called before each wait with the name of the call; raises in the loop's thread.
+        lend: Entered for each longer wait with what is waited for; None where waiting lends nothing.
     """
 
-    def __init__(self, refuse: Refuse) -> None:
+    def __init__(self, refuse: Refuse, lend: Lend | None = None) -> None:
         super().__init__()
         self._refuse = refuse
+        self._lend = lend
+        if lend is not None:
+            # What `concurrent.futures.wait` and `as_completed` append themselves to, and then wait for.
+            self._waiters: list[Any] = _Waiters(lend)
+
+    def describe(self) -> str:
+        """Say in words what it is that comes."""
+        return "an answer of the master"
 
     def result(self, timeout: float | None = None) -> Any:
         """Return the result; wait for it.
@@ -68,6 +83,8 @@ class LoopFuture(Future[Any]):
         """
         if (timeout is None or timeout > 0) and not self.done():
             self._refuse("result()")
+            if self._lend is not None:
+                return self._wait_lending(super().result, timeout, self._lend)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -79,7 +96,48 @@ class LoopFuture(Future[Any]):
         """
         if (timeout is None or timeout > 0) and not self.done():
             self._refuse("exception()")
+            if self._lend is not None:
+                error: BaseException | None = self._wait_lending(super().exception, timeout, self._lend)
+                return error
         return super().exception(timeout)
+
+    def _wait_lending(self, get: Callable[[float | None], Any], timeout: float | None, lend: Lend) -> Any:
+        began = time.monotonic()
+        with self._condition:
+            if self._condition.wait_for(self.done, SHORT_WAIT if timeout is None else min(timeout, SHORT_WAIT)):
+                return get(0)
+        with lend(self.describe()):
+            return get(None if timeout is None else max(0.0, timeout - (time.monotonic() - began)))
+
+
+class _Waiters(list[Any]):
+    """Who waits for a future together with others, by the standard library."""
+
+    def __init__(self, lend: Lend) -> None:
+        super().__init__()
+        self._lend = lend
+
+    def append(self, waiter: Any) -> None:
+        """Let a waiter lend the slot while it waits."""
+        if not isinstance(waiter.event, _LendingEvent):
+            waiter.event = _LendingEvent(self._lend)
+        super().append(waiter)
+
+
+class _LendingEvent(threading.Event):
+    """An event whose longer waits lend the slot."""
+
+    def __init__(self, lend: Lend) -> None:
+        super().__init__()
+        self._lend = lend
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set; return whether it is."""
+        began = time.monotonic()
+        if super().wait(SHORT_WAIT if timeout is None else min(timeout, SHORT_WAIT)):
+            return True
+        with self._lend("several futures"):
+            return super().wait(None if timeout is None else max(0.0, timeout - (time.monotonic() - began)))
 
 
 class TaskFuture(LoopFuture):
@@ -95,11 +153,16 @@ class TaskFuture(LoopFuture):
         refuse: Refuse,
         cancel: Callable[[str], None],
         ask_output: Callable[[str], str] | None = None,
+        lend: Lend | None = None,
     ) -> None:
-        super().__init__(refuse)
+        super().__init__(refuse, lend)
         self.task_id = task_id
         self._ask_cancel = cancel
         self._ask_output = ask_output
+
+    def describe(self) -> str:
+        """Name the task."""
+        return f"task {self.task_id}"
 
     def output(self) -> str:
         """Return the last lines that the task wrote, running or ended.

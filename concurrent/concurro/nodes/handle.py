@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import HostLost, RemoteTraceback, SystemFailedError
 from concurro.ids import Outcome, ProgressRecord, SystemState
-from concurro.nodes.futures import LoopFuture
+from concurro.nodes.futures import SHORT_WAIT, LoopFuture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
+    from concurro.nodes.futures import Lend
     from concurro.wire.payload import Packer
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class SystemHandle(LoopFuture):
     """
 
     def __init__(self, system_id: str, name: str, control: Control) -> None:
-        super().__init__(control.refuse_to_wait)
+        super().__init__(control.refuse_to_wait, control.lend)
         self.system_id = system_id
         self._name = name
         self._control = control
@@ -85,15 +86,28 @@ class SystemHandle(LoopFuture):
             WaitInCallbackError: Nothing is there yet, and this is a callback.
         """
         while True:
+            if not self._has_news():
+                self._control.refuse_to_wait("partial_results()")
+                self._wait_for_news()
             with self._news:
-                if not self._published and not self._ended:
-                    self._control.refuse_to_wait("partial_results()")
-                while not self._published and not self._ended:
-                    self._news.wait()
-                if not self._published:
+                if self._published:
+                    value = self._published.popleft()
+                elif self._ended:
                     return
-                value = self._published.popleft()
+                else:
+                    continue  # another iterator was faster
             yield value
+
+    def _has_news(self) -> bool:
+        return bool(self._published) or self._ended
+
+    def _wait_for_news(self) -> None:
+        lend = self._control.lend
+        with self._news:
+            if self._news.wait_for(self._has_news, None if lend is None else SHORT_WAIT) or lend is None:
+                return
+        with lend(self.describe()), self._news:
+            self._news.wait_for(self._has_news)
 
     def cancel(self) -> bool:
         """Ask for the end of the system, running or not.
@@ -110,6 +124,10 @@ class SystemHandle(LoopFuture):
     def running(self) -> bool:
         """Whether the system has not ended."""
         return not self.done()
+
+    def describe(self) -> str:
+        """Name the system."""
+        return f"system {self.system_id} ({self._name})"
 
     def explain(self) -> str:
         """Return one sentence: why the system is where it is."""
@@ -218,7 +236,13 @@ class SystemHandle(LoopFuture):
 
 
 class Control:
-    """What a handle needs of its application."""
+    """What a handle needs of its application.
+
+    Attributes:
+        lend: Entered for each longer wait with what is waited for; None where waiting lends nothing.
+    """
+
+    lend: Lend | None = None
 
     def refuse_to_wait(self, call: str) -> None:
         """Refuse a call that waits in the thread that brings the news.

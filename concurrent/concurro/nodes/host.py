@@ -19,7 +19,8 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import SystemLoadError
+from concurro.errors import NoApplicationError, SystemLoadError
+from concurro.execution.inside import Door, this_process
 from concurro.ids import Outcome, SystemState
 from concurro.nodes.host_core import HostCore
 from concurro.system import TaskSystem
@@ -45,7 +46,7 @@ log = logging.getLogger(__name__)
 class Host:
     """Ties a HostCore to its stream."""
 
-    def __init__(self, loop: Loop, stream: socket.socket) -> None:
+    def __init__(self, loop: Loop, stream: socket.socket, service: socket.socket) -> None:
         self._loop = loop
         self._link = StreamLink(loop, stream, "master")
         self._link.on_message = self._message
@@ -54,6 +55,7 @@ class Host:
         self._packer = Packer(self._store, Travelling())
         self._transfer = BlobTransfer(self._store, self._send)
         self._core: HostCore | None = None
+        this_process.door = self._door = HostDoor(service, self._packer)
         self._inputs: deque[Message] = deque()
         self._fetching = False
         self._looking = False
@@ -123,7 +125,7 @@ class Host:
             end = [SystemState.FAILED.value, [int(Outcome.RAISED), [*failure, "loading"], None]]
             self._send(Kind.OUT, [number, 0, 0, [], [], [], [], None, end, {}])
             return
-        system.system_id = system_id
+        system.system_id = self._door.own_system = system_id
         self._core = HostCore(number, system, system_id, self._packer, seed=seed, view=facts.get("view"))
         self._put_out(self._core.start(facts.get("time", 0.0)))
 
@@ -139,6 +141,50 @@ class Host:
             packed = [_pack_out(self._core.fail(body[1], error))]
         for frame in packed:
             self._link.send([frame])
+
+
+class HostDoor(Door):
+    """The door of a system's callbacks.
+
+    What goes through it lives as long as the host.
+
+    Args:
+        stream: The channel to the master.
+        packer: Of the host.
+    """
+
+    def __init__(self, stream: socket.socket, packer: Packer) -> None:
+        super().__init__()
+        self._stream = stream
+        self._packer = packer
+        self._pid = os.getpid()
+
+    @property
+    def packer(self) -> Packer:
+        """What loads and dumps the values of callbacks."""
+        return self._packer
+
+    @property
+    def whose(self) -> str:  # type: ignore[override]  # known once the system is
+        """The system."""
+        return f"system {self.own_system}"
+
+    def check(self) -> None:
+        """Refuse what is no callback of this process.
+
+        Raises:
+            NoApplicationError: The system is not loaded yet, or a callback forked this process.
+        """
+        if os.getpid() != self._pid:
+            message = "current_application() was called in a process that a callback forked; call it in the callback"
+            raise NoApplicationError(message)
+        if not self.own_system:
+            message = "current_application() was called while the code of the system was loaded; call it in a callback"
+            raise NoApplicationError(message)
+
+    def open_link(self, loop: Loop) -> StreamLink:
+        """Return the channel as a link."""
+        return StreamLink(loop, self._stream, "the master")
 
 
 def _pack_out(body: list[Any]) -> bytes:
@@ -185,7 +231,8 @@ def _write_to(output: int, errors: int) -> None:
 def main() -> None:
     """Run a host on the descriptor named on the command line.
 
-    The next two become its standard output and error: the master reads them.
+    The next two become its standard output and error: the master reads them. The third is the
+    way to the master for what its callbacks submit.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = int(sys.argv[1])
@@ -195,7 +242,9 @@ def main() -> None:
     stream = socket.socket(fileno=channel)
     os.set_inheritable(stream.fileno(), False)  # noqa: FBT003 - the standard library's signature
     loop = Loop()
-    Host(loop, stream)
+    service = socket.socket(fileno=channel + 3)
+    os.set_inheritable(service.fileno(), False)  # noqa: FBT003 - as above
+    Host(loop, stream, service)
     loop.run()
     sys.stdout.flush()
     sys.stderr.flush()

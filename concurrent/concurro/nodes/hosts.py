@@ -57,6 +57,7 @@ class HostProcesses:
         self._links: dict[int, StreamLink] = {}
         self._outputs: dict[int, ProcessOutput] = {}
         self._looking = False
+        self.on_service: Callable[[int, StreamLink], None] = lambda number, link: link.close()  # noqa: ARG005
         self.on_output: Callable[[int, list[list[Any]]], None] = lambda number, entries: None  # noqa: ARG005
 
     def start(self, number: int) -> None:
@@ -68,7 +69,10 @@ class HostProcesses:
         command = python_command("concurro.nodes.host", _CHANNEL)
         link = self._links[number] = StreamLink(self._loop, ours, "host")
         link.on_message = lambda frames: self._take(number, frames)
-        self._launcher.execute_host(HOST_CHILD + number, command, [theirs.detach(), output_end, errors_end])
+        service, service_end = socket.socketpair()
+        self.on_service(number, StreamLink(self._loop, service, f"the callbacks of system {number}"))
+        fds = [theirs.detach(), output_end, errors_end, service_end.detach()]
+        self._launcher.execute_host(HOST_CHILD + number, command, fds)
 
     def send(self, number: int, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> bool:
         """Send a message to a host; return whether it is there."""

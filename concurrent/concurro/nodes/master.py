@@ -28,6 +28,7 @@ from concurro.nodes.node import Node
 from concurro.nodes.peer import Peer, keep_beating, python_version
 from concurro.nodes.printed import Printed
 from concurro.nodes.relay import BlobRelay
+from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
 from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Send, Spool, StartHost, StopHost
 from concurro.scheduling.core import SchedulerCore, SlaveOrders
 from concurro.scheduling.systems import SystemTable
@@ -55,6 +56,7 @@ SETTLE_ROUNDS = 8
 LAUNCHER_PERIOD = 60.0
 LAUNCHER_DEATHS = 5
 
+_TUNNEL_KINDS = (Kind.TUNNEL, Kind.TUNNEL_OPEN, Kind.TUNNEL_END)
 _BLOB_KINDS = (Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING)
 
 
@@ -99,6 +101,7 @@ class MasterNode(Node):
         self._peers: dict[Hashable, Peer] = {}
         self._strangers: set[Peer] = set()
         self._printed = Printed(self._core, self._table, self._peers)
+        self._tunnels = Tunnels(self._core, self._send_to, self._backlog, self._welcome)
         self._pids: dict[str, tuple[int, list[int]]] = {}
         self._counter = 0
         self._started_at = self.loop.now()
@@ -115,6 +118,7 @@ class MasterNode(Node):
         self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder or self._listener.own_folder)
         self._hosts = HostProcesses(self.loop, self._launcher, self._host_message, self._host_started, self._host_lost)
         self._hosts.on_output = self._printed.host_wrote
+        self._hosts.on_service = self._welcome_host
         self._launcher.on_started = self._hosts.started
         self._launcher.on_ended = self._hosts.ended
         self._launcher.on_failed = self._hosts.failed
@@ -144,13 +148,20 @@ class MasterNode(Node):
 
     # Peers
 
-    def _welcome(self, link: Any) -> None:
+    def _welcome(self, link: Any, outer: Outer | None = None) -> None:
         peer = Peer(self.loop, link)
         self._strangers.add(peer)
-        peer.on_message = lambda message: self._hello(peer, message)
+        peer.on_message = lambda message: self._hello(peer, message, outer)
         peer.on_closed = lambda reason: self._strangers.discard(peer)  # noqa: ARG005
 
-    def _hello(self, peer: Peer, message: Message) -> None:
+    def _welcome_host(self, number: int, link: Any) -> None:
+        """Take the channel for what a host's callbacks submit."""
+        life = self._table.life(number)
+        if life is not None:
+            link.identity = INSIDE
+            self._welcome(link, Outer(life.record))
+
+    def _hello(self, peer: Peer, message: Message, outer: Outer | None) -> None:
         if message.kind != Kind.HELLO:
             self._refuse(peer, "hello", "the first message must be HELLO; say it again on a new connection")
             return
@@ -184,7 +195,8 @@ class MasterNode(Node):
             peer.id = (role.value, self._counter)
             peer.on_message = lambda message: self._application_message(peer, message)
             self._printed.joined(peer.id, facts)
-            self._table.peer_joined(peer.id, str(facts.get("client_id", "")))
+            inside = outer.system if outer is not None else None
+            self._table.peer_joined(peer.id, str(facts.get("client_id", "")), inside)
         peer.on_closed = lambda reason: self._peer_left(peer, reason)
         self._peers[peer.id] = peer
         shown = peer.id[1] if role is Role.SLAVE else f"{role.value}-{self._counter}"
@@ -221,6 +233,11 @@ class MasterNode(Node):
             return False
         return True
 
+    def _backlog(self, peer_id: Hashable) -> int:
+        """Return the bytes that wait on the way to a peer [B]."""
+        peer = self._peers.get(peer_id)
+        return peer.link.backlog() if peer is not None else 0
+
     # Slaves
 
     def _slave_name(self, host: str) -> str:
@@ -238,6 +255,7 @@ class MasterNode(Node):
         log.info("slave %s left: %s", slave_id, reason)
         self._pids.pop(slave_id, None)
         self._core.begin(self.loop.now())
+        self._tunnels.slave_left(slave_id, reason)
         self._core.slave_left(slave_id, reason)
         self._table.cluster_changed(self.loop.now())
 
@@ -254,6 +272,10 @@ class MasterNode(Node):
             self._printed.slave_wrote(slave_id, body)
         elif kind == Kind.SLAVE_STATE:
             self._slave_state(slave_id, body)
+        elif kind in _TUNNEL_KINDS:
+            self._tunnels.take(slave_id, message)
+        elif kind == Kind.WAITS:
+            self._core.waits(slave_id, body[0], body[1])
         elif kind in _BLOB_KINDS:
             self._relay.handle(("slave", slave_id), message)
 
@@ -264,11 +286,13 @@ class MasterNode(Node):
     def _slave_state(self, slave_id: str, body: list[Any]) -> None:
         workers, pids, sick, resources = body[:4]
         draining = bool(body[4]) if len(body) > 4 else False  # noqa: PLR2004 - a later field
+        lent = int(body[5]) if len(body) > 5 else 0  # noqa: PLR2004 - a later field
         known = self._core.slaves.get(slave_id)
         if known is None:
             return
         if sick and sick != known.sick:
             log.warning("slave %s is sick: %s", slave_id, sick)
+        known.lent = lent
         self._pids[slave_id] = (self._pids.get(slave_id, (0, []))[0], list(pids))
         if (workers, sick, resources, draining) != (known.workers, known.sick, known.resources, known.draining):
             self._core.slave_changed(slave_id, workers, sick, resources, draining=draining)

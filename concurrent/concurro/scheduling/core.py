@@ -358,6 +358,14 @@ class SchedulerCore:
         if self._settle_hook is not None and slave_id in self.slaves:
             self._settle_hook(slave_id, leases)
 
+    def waits(self, slave_id: str, lease: int, what: str) -> None:
+        """Note for what a leased task waits, its slot lent; "" when it goes on."""
+        slave = self.slaves.get(slave_id)
+        if slave is not None and lease in slave.leases and what:
+            slave.waits[lease] = what
+        elif slave is not None:
+            slave.waits.pop(lease, None)
+
     # Time and the way out
 
     def begin(self, now: float) -> None:

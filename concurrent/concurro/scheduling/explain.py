@@ -29,13 +29,20 @@ def explain_queued(task_id: str, host: Any, queue: FairQueue) -> str:
         return f"Task {task_id} is final, or was not emitted yet."
     if task.lease:
         retry = f", attempt {task.attempt}" if task.attempt > 1 else ""
-        return f"Task {task_id} is leased to slave {task.slave_id}{retry}."
+        return f"Task {task_id} is leased to slave {task.slave_id}{retry}{explain_wait(host, task)}."
     hindrance = explain_hindrance(host, task)
     if hindrance:
         return f"Task {task_id} waits: {hindrance}."
     again = f" again after attempt {task.attempt}" if task.attempt else ""
     workers = "every worker is busy" if _all_busy(host) else "a worker is free"
     return f"Task {task_id} is queued{again}: {workers}, and {_count_ahead(system, task, queue)} before it."
+
+
+def explain_wait(host: Any, task: TaskRecord) -> str:
+    """Say for what a leased task waits, its slot lent; empty when it does not."""
+    slave = host.slaves.get(task.slave_id)
+    what = slave.waits.get(task.lease) if slave is not None else None
+    return f"; it waits for {what}, its slot is lent" if what else ""
 
 
 def explain_hindrance(host: Any, task: TaskRecord) -> str:

@@ -60,6 +60,7 @@ class SystemTable:
         self._by_number: dict[int, SystemLife] = {}
         self._by_id: dict[str, SystemLife] = {}
         self._clients: dict[Hashable, str] = {}
+        self._inside: dict[Hashable, SystemRecord] = {}  # the systems of applications inside tasks and callbacks
         self._past: OrderedDict[str, int] = OrderedDict()  # tasks of systems that were forgotten
         self._counter = 0
         self._commands: list[Any] = []
@@ -94,6 +95,9 @@ class SystemTable:
         life = self._by_number.get(number)
         if life is None:
             return ()
+        inside = self._inside.get(life.owner)
+        if inside is not None:
+            return self.listeners(inside.number)
         return life.listeners
 
     def window(self, life: SystemLife, now: float) -> int:
@@ -224,9 +228,17 @@ class SystemTable:
             self._core.cancel_tasks(life.record, list(life.record.open))
         return True
 
-    def peer_joined(self, peer: Hashable, client: str) -> None:
-        """Note which application a peer is: over a new connection, it is the same."""
+    def peer_joined(self, peer: Hashable, client: str, inside: SystemRecord | None = None) -> None:
+        """Note which application a peer is: over a new connection, it is the same.
+
+        Args:
+            peer: It.
+            client: Its own id.
+            inside: The system whose task or callback it serves; None for one of its own.
+        """
         self._clients[peer] = client
+        if inside is not None:
+            self._inside[peer] = inside
 
     def peer_left(self, peer: Hashable, now: float) -> None:
         """Note that an application is gone.
@@ -234,6 +246,7 @@ class SystemTable:
         What it did not detach ends after a grace.
         """
         self._clients.pop(peer, None)
+        inside = self._inside.pop(peer, None)
         for number in sorted(self._by_peer.pop(peer, ())):
             life = self._by_number[number]
             life.known_to.discard(peer)
@@ -243,6 +256,9 @@ class SystemTable:
             if life.implicit:
                 life.owner = None
                 self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "its application left"), now)
+            elif inside is not None and not life.options.get("detach"):
+                reason = f"what submitted it, in system {inside.system_id} ({inside.name}), ended"
+                self._end(life, SystemState.CANCELLED, failure_result("CancelledError", reason), now)
             elif not life.options.get("detach"):
                 life.owner = None
                 life.orphan_since = now
@@ -492,12 +508,13 @@ class SystemTable:
         seed: int,
     ) -> SystemLife:
         self._counter += 1
+        inside = self._inside.get(peer)
         record = SystemRecord(
             self._counter,
             system_id,
             name,
             weight=float(options.get("weight", 1.0)),
-            application=self._clients.get(peer) or str(peer),
+            application=inside.application if inside is not None else self._clients.get(peer) or str(peer),
             speculate=bool(options.get("speculate", False)),
         )
         life = SystemLife(record, payload, blobs, options, peer, now, seed)

@@ -60,6 +60,7 @@ class Loop:
         self._posted: deque[Callable[[], None]] = deque()
         self._flushes: list[Callable[[], None]] = []
         self._requested: list[Callable[[], None]] = []
+        self._paused: dict[int, Any] = {}
         self._stopping = False
         self._closed = False
         self._wake_lock = threading.RLock()  # a signal may come while its thread holds it
@@ -81,17 +82,25 @@ class Loop:
 
     def want_write(self, fd: int, wanted: bool) -> None:  # noqa: FBT001 - a switch, and its value is all it takes
         """Ask, or stop asking, for `on_writable` calls."""
-        key = self._selector.get_key(fd)
-        self._selector.modify(fd, _READ | _WRITE if wanted else _READ, key.data)
+        if fd in self._paused:
+            self._set_events(fd, _WRITE if wanted else 0, self._paused[fd])
+        else:
+            key = self._selector.get_key(fd)
+            self._selector.modify(fd, _READ | _WRITE if wanted else _READ, key.data)
 
     def pause_read(self, fd: int, paused: bool) -> None:  # noqa: FBT001 - a switch, and its value is all it takes
         """Stop reading a source that is ahead of us, or go on."""
-        key = self._selector.get_key(fd)
-        writing = key.events & _WRITE
-        self._selector.modify(fd, (_WRITE if paused else _READ) | writing, key.data)
+        key = self._selector.get_map().get(fd)
+        writing = key.events & _WRITE if key is not None else 0
+        if paused and key is not None and fd not in self._paused:
+            self._paused[fd] = key.data
+            self._set_events(fd, writing, key.data)
+        elif not paused and fd in self._paused:
+            self._set_events(fd, _READ | writing, self._paused.pop(fd))
 
     def unwatch(self, fd: int) -> None:
         """Forget `fd`; call it before the descriptor is closed. Idempotent."""
+        self._paused.pop(fd, None)
         try:
             self._selector.unregister(fd)
         except (KeyError, ValueError):
@@ -181,6 +190,17 @@ class Loop:
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+    def _set_events(self, fd: int, events: int, callbacks: Any) -> None:
+        """Wait for these events of `fd`; for none, the poller knows nothing of it."""
+        known = fd in self._selector.get_map()
+        if not events:
+            if known:
+                self._selector.unregister(fd)
+        elif known:
+            self._selector.modify(fd, events, callbacks)
+        else:
+            self._selector.register(fd, events, callbacks)
 
     def _patience(self, timeout: float | None) -> float | None:
         """Return how long to wait for events [s]; None for ever."""

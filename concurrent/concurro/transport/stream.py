@@ -98,6 +98,11 @@ class StreamLink:
         """Return the bytes that were queued and not taken by the kernel yet [B]."""
         return self._backlog
 
+    def pause(self, paused: bool) -> None:  # noqa: FBT001 - a switch, and its value is all it takes
+        """Read no further, or go on; the other end then waits."""
+        if self._stream is not None:
+            self._loop.pause_read(self._fd, paused)
+
     def drain(self) -> None:
         """Deliver what the kernel has for us now.
 

@@ -25,6 +25,9 @@ Two layouts appear in many messages:
                    | TAKEN ----------------> |                         |
                    | <---------------- ENDED |                         |
     output         | <-------------- PRINTED | <--------------- OUTPUT |
+    inside a task  |                         | <----------- TUNNEL_OPEN |
+                   |                         | <-- TUNNEL (HELLO, ...) |
+                   |                         | TUNNEL (WELCOME, ...) > |
     plain tasks    | OPEN -----------------> |                         |
                    | OUT ------------------> | (the application is the host
                    | <------------------- IN |  of an implicit system)
@@ -71,6 +74,7 @@ class Kind(IntEnum):
     RETURNED = 18  # [leases, reason]: not started, given back
     STARTED = 19  # [leases]: of a RECALL, those that had started; they stay
     OUTPUT = 20  # [[lease, task name or "", stream 1|2, text, bytes dropped before it], ...], ahead of the results
+    WAITS = 21  # [lease, for what]: its task waits and lends its slot; "" when it goes on
 
     # Master to slave.
     CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs, system id], ...]
@@ -108,6 +112,11 @@ class Kind(IntEnum):
     REPLY = 65  # [token, ok, value or error text]
     PRINTED = 66  # [[system, number or None for its host, name, slave id, stream 1|2, text, bytes dropped], ...]
     TAKEN = 67  # [system, number]: every EVENT up to that one was taken; its blobs may go
+
+    # Slave and master: the application of a task goes through the slave, its frames untouched.
+    TUNNEL_OPEN = 70  # [tunnel, lease]: of the slave; the task of that lease wants to speak to the master
+    TUNNEL = 71  # [tunnel], and the frames of one message, from frame 1 on
+    TUNNEL_END = 72  # [tunnel, reason]
 
     # Blobs, either way.
     BLOB_GET = 80  # [digest, size, offset, length]

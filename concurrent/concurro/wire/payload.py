@@ -9,6 +9,7 @@ that is larger itself, and the code of classes that travel by value.
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 from typing import TYPE_CHECKING, Any
@@ -145,6 +146,12 @@ class Packer:
             return self.loads(payload, blobs)
         finally:
             self.blobs.release(owner)
+
+    def for_guest(self, blobs: Any) -> Packer:
+        """Return a packer with the same code and another store of blobs."""
+        guest = copy.copy(self)
+        guest.blobs = blobs
+        return guest
 
     # Tasks
 

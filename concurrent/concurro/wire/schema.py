@@ -197,6 +197,7 @@ _ASKER = _from(Sender.APPLICATION, Sender.ADMIN)
 _KNOWN = frozenset(Sender) - _STRANGER
 
 _TOKEN = ("token", count)
+_TUNNEL = ("tunnel", count)
 _SYSTEM = ("system", whole)
 _SYSTEM_ID = ("system_id", text)
 _LEASE_LIST = ("leases", NUMBERS)
@@ -223,13 +224,23 @@ SCHEMA: dict[int, Rule] = {
     Kind.SLAVE_STATE: Rule(
         _SLAVE,
         record(
-            ("slots", _WORKERS), ("pids", _PIDS), ("sick", text), ("resources", AMOUNTS), ("draining", flag), needed=4
+            ("slots", _WORKERS),
+            ("pids", _PIDS),
+            ("sick", text),
+            ("resources", AMOUNTS),
+            ("draining", flag),
+            ("lent", _WORKERS),
+            needed=4,
         ),
     ),
     Kind.RESULTS: Rule(_SLAVE, results),
     Kind.RETURNED: Rule(_SLAVE, record(_LEASE_LIST, ("reason", text))),
     Kind.STARTED: Rule(_SLAVE, record(_LEASE_LIST)),
     Kind.OUTPUT: Rule(_SLAVE, sequence(_OUTPUT)),
+    Kind.WAITS: Rule(_SLAVE, record(("lease", whole), ("text", text))),
+    Kind.TUNNEL_OPEN: Rule(_SLAVE, record(_TUNNEL, ("lease", whole))),
+    Kind.TUNNEL: Rule(_SLAVE | _MASTER, record(_TUNNEL)),
+    Kind.TUNNEL_END: Rule(_SLAVE | _MASTER, record(_TUNNEL, ("reason", text))),
     Kind.CLASSES: Rule(_MASTER, sequence(_CLASS)),
     Kind.LEASES: Rule(_MASTER, leases),
     Kind.RECALL: Rule(_MASTER, record(_LEASE_LIST)),

@@ -1,0 +1,123 @@
+"""Where code of a user runs: the door from there to a master.
+
+    a task       --> the worker's door: its service channel
+    a callback   --> the host's door: a channel of its own
+    inline       --> the application of the very process
+    elsewhere    --> none: an error that says what to use
+
+One door belongs to the process, worker or host. Where several pieces of code share a process,
+it belongs to the thread of control instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import NoApplicationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from concurro.transport.loop import Loop
+    from concurro.wire.payload import Packer
+
+OUTSIDE = (
+    "current_application() is for tasks and for callbacks of a task system, and this is neither; "
+    "use LocalCluster(...), or ApplicationNode(master) for a running master"
+)
+
+
+class Door:
+    """The way from a task, or from callbacks, to a master.
+
+    Attributes:
+        application: What was opened through it; None before that.
+        lock: Held while it is opened.
+        whose: Who goes through it, in words.
+        own_system: Id of the system whose callbacks go through it; empty for tasks.
+        lends: Whether who waits behind it holds a slot, and lends it.
+    """
+
+    whose = ""
+    own_system = ""
+    lends = False
+
+    def __init__(self, application: Any = None) -> None:
+        self.application: Any = application
+        self.lock = threading.Lock()
+
+    @property
+    def packer(self) -> Packer:
+        """What loads and dumps the values of who goes through it."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Refuse who must not go through now.
+
+        Raises:
+            NoApplicationError: The message says why, and what to do.
+        """
+
+    def open_link(self, loop: Loop) -> Any:
+        """Return a link to the master. Called in the thread of `loop`.
+
+        Raises:
+            OSError: The channel is gone.
+        """
+        raise NotImplementedError
+
+
+class Wall(Door):
+    """No way: the message says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self._reason = reason
+
+    def check(self) -> None:
+        """Refuse.
+
+        Raises:
+            NoApplicationError: Always.
+        """
+        raise NoApplicationError(self._reason)
+
+
+class ThisProcess:
+    """What belongs to a process as a whole.
+
+    Attributes:
+        door: The door of a worker or a host; None in every other process.
+    """
+
+    door: Door | None = None
+
+
+this_process = ThisProcess()
+_here: ContextVar[Door | None] = ContextVar("concurro_door", default=None)
+
+
+def door_here() -> Door:
+    """Return the door of the code that calls.
+
+    Raises:
+        NoApplicationError: There is none.
+    """
+    door = _here.get() or this_process.door
+    if door is None:
+        raise NoApplicationError(OUTSIDE)
+    door.check()
+    return door
+
+
+@contextlib.contextmanager
+def behind(door: Door) -> Iterator[None]:
+    """Let the code in the block go through a door of its own."""
+    token = _here.set(door)
+    try:
+        yield
+    finally:
+        _here.reset(token)

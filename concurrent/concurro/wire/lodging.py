@@ -1,0 +1,67 @@
+"""A guest's share of somebody's blobs: all of it can be released at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from concurro.ids import BlobRef
+    from concurro.wire.blobs import BlobStore, Buffer
+
+
+class Lodging:
+    """A blob store whose owners are those of one guest. Thread-safe.
+
+    Args:
+        store: The host's store: code that is there serves the guest too.
+    """
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._owners: set[Hashable] = set()
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._store
+
+    def put(self, buffer: Buffer, owner: Hashable | None = None, digest: bytes | None = None) -> BlobRef:
+        """Keep a blob."""
+        return self._store.put(buffer, self._known(owner), digest)
+
+    def own(self, digest: bytes, owner: Hashable | None) -> None:
+        """Add an owner to a kept blob; None only marks it as used.
+
+        Raises:
+            KeyError: The store has no such blob.
+        """
+        self._store.own(digest, self._known(owner))
+
+    def get(self, digest: bytes) -> memoryview:
+        """Return the blob, read-only.
+
+        Raises:
+            KeyError: The store has no such blob.
+        """
+        return self._store.get(digest)
+
+    def release(self, owner: Hashable) -> None:
+        """Drop everything that `owner` has; what nobody else wants becomes cache."""
+        self._owners.discard((self, owner))
+        self._store.release((self, owner))
+
+    def missing(self, blobs: list[list[Any]] | None) -> list[BlobRef]:
+        """Return which of `blobs`, as in messages, are not here, each once."""
+        return self._store.missing(blobs)
+
+    def leave(self) -> None:
+        """Drop everything that any owner of the guest has. Idempotent."""
+        for owner in list(self._owners):
+            self._store.release(owner)
+        self._owners.clear()
+
+    def _known(self, owner: Hashable | None) -> Hashable | None:
+        if owner is None:
+            return None
+        self._owners.add((self, owner))
+        return (self, owner)
