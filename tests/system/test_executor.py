@@ -58,8 +58,8 @@ def touch_and_sleep(path, seconds):
 
 
 @pytest.fixture
-def executor() -> Iterator[ClusterExecutor]:
-    with ClusterExecutor(2) as executor:
+def executor(shared_cluster: LocalCluster) -> Iterator[ClusterExecutor]:
+    with shared_cluster.executor() as executor:
         yield executor
 
 
@@ -171,6 +171,11 @@ def test_a_running_call_can_be_cancelled(executor, tmp_path):
     assert concurrent.futures.wait([future], 5).done == {future}
     with pytest.raises(concurrent.futures.CancelledError):
         future.result()
+
+
+def test_without_a_master_it_has_a_cluster_of_its_own():
+    with ClusterExecutor(2) as executor:
+        assert list(executor.map(scale, range(3))) == [0, 2, 4]
 
 
 def test_shutdown_waits_for_what_was_submitted():

@@ -145,7 +145,9 @@ class Bursting(TaskSystem):
         return "all of it", None
 
 
-@pytest.mark.parametrize(("count", "size"), [(60, 6_000_000), (400, 50_000), (50_000, 100)])
+@pytest.mark.parametrize(
+    ("count", "size"), [pytest.param(60, 6_000_000, marks=pytest.mark.slow), (400, 50_000), (50_000, 100)]
+)
 def test_every_partial_result_of_a_burst_arrives_and_none_stays(count, size):
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         handle = cluster.submit(Bursting(count, size))
@@ -195,6 +197,7 @@ print(sum(1 for _ in handle.partial_results()), handle.result(30), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_stopped_application_holds_its_own_system_and_the_master_does_not_grow(shared_cluster):
     code = FOLLOWS.format(root=str(ROOT), url=shared_cluster.master_url)
     with started([sys.executable, "-c", code]) as process:

@@ -274,6 +274,7 @@ def test_a_flood_costs_no_memory_and_loses_its_middle(capfd, slaves):
     assert all(late - early < 24 * MEBIBYTE for early, late in zip(before, after, strict=True)), (before, after)
 
 
+@pytest.mark.slow
 def test_results_come_although_nobody_reads_the_application(tmp_path):
     program = tmp_path / "deaf.py"
     program.write_text(

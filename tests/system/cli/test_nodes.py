@@ -80,7 +80,7 @@ def test_a_slave_without_a_master_gives_up_with_3(tmp_path, runtime_folder):
 
 
 def test_another_service_on_the_address_is_told_apart_from_a_master(tmp_path):
-    (tmp_path / "concurrent.toml").write_text('[slave]\nconnect_timeout = "2 s"\n')
+    (tmp_path / "concurrent.toml").write_text('[slave]\nconnect_timeout = "1 s"\n')
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         run = run_program(SLAVE, "--master", url, "--workers", 1, cwd=tmp_path, expect=3)

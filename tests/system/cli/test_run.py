@@ -189,10 +189,11 @@ def test_an_unknown_system_is_refused(question, tmp_path, runtime_folder):
     assert "Traceback" not in run.stderr
 
 
-def test_no_master_ends_with_3_and_says_what_was_tried(runtime_folder):
+def test_no_master_ends_with_3_and_says_what_was_tried(tmp_path, runtime_folder):
     url = f"ipc://{runtime_folder}/nobody"
+    (tmp_path / "concurrent.toml").write_text('[application]\nconnect_timeout = "0.3 s"\n')
 
-    run = run_program(CONCURRENT, "status", "--master", url, expect=3)
+    run = run_program(CONCURRENT, "status", "--master", url, cwd=tmp_path, expect=3)
 
     assert f"no master at {url}" in run.stderr
     assert f"concurrent-master --listen {url}" in run.stderr
