@@ -25,6 +25,7 @@ _COMMANDS = {
     "cancel": "concurro.cli.questions:cancel_command",
     "plugins": "concurro.cli.plugins:plugins_group",
     "config": "concurro.cli.config:config_group",
+    "keys": "concurro.cli.keys:keys_group",
 }
 
 

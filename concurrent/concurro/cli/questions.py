@@ -25,9 +25,10 @@ ANSWER_LIMIT = 30.0
 
 
 def _master_options(function: Callable[..., None]) -> Callable[..., None]:
+    keys = click.option("--keys", metavar="PATH", help="Your key file, or the folder that holds it.")
     config = click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it.")
     master = click.option("--master", metavar="URL", help="Address of the master.")
-    return master(config(function))
+    return master(keys(config(function)))
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -36,9 +37,9 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @click.command("status")
 @_master_options
 @_json_option
-def status_command(master: str | None, config: str | None, *, as_json: bool) -> None:
+def status_command(master: str | None, keys: str | None, config: str | None, *, as_json: bool) -> None:
     """Show the slaves and systems of a master."""
-    with _asked(master, config) as application:
+    with _asked(master, keys, config) as application:
         status = application.status()
     if as_json:
         click.echo(json.dumps(status, indent=2))
@@ -51,9 +52,9 @@ def status_command(master: str | None, config: str | None, *, as_json: bool) -> 
 @click.argument("wanted", metavar="ID")
 @_master_options
 @_json_option
-def explain_command(wanted: str, master: str | None, config: str | None, *, as_json: bool) -> None:
+def explain_command(wanted: str, master: str | None, keys: str | None, config: str | None, *, as_json: bool) -> None:
     """Say why a task or a system is where it is."""
-    with _asked(master, config) as application:
+    with _asked(master, keys, config) as application:
         sentence = _ask(application, "explain", wanted)
     click.echo(json.dumps({"version": JSON_VERSION, "id": wanted, "explanation": sentence}) if as_json else sentence)
 
@@ -61,9 +62,9 @@ def explain_command(wanted: str, master: str | None, config: str | None, *, as_j
 @click.command("cancel")
 @click.argument("wanted", metavar="ID")
 @_master_options
-def cancel_command(wanted: str, master: str | None, config: str | None) -> None:
+def cancel_command(wanted: str, master: str | None, keys: str | None, config: str | None) -> None:
     """Cancel a system."""
-    with _asked(master, config) as application:
+    with _asked(master, keys, config) as application:
         was_open = _ask(application, "cancel", wanted)
     if not was_open:
         message = f"there is no running system {wanted}; see concurrent status"
@@ -125,10 +126,10 @@ def _shadow_line(shadow: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _asked(master: str | None, path: str | None) -> Iterator[ApplicationNode]:
+def _asked(master: str | None, keys: str | None, path: str | None) -> Iterator[ApplicationNode]:
     from concurro.nodes.application import ApplicationNode  # noqa: PLC0415 - not for --help
 
-    config = Config.load(path, overrides={"application.master": master})
+    config = Config.load(path, overrides={"application.master": master, "security.keys": keys})
     if config.origin("application.connect_timeout") == "default":
         config = Config.load(config, overrides={"application.connect_timeout": str(PATIENCE)})
     url = str(config["application.master"] or config["slave.master"])

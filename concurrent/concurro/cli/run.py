@@ -49,6 +49,7 @@ class RunRequest:
         inline: Whether to do everything in this process.
         as_json: Whether to print JSON.
         config: File or folder; None to search.
+        keys: Key file or folder; None for the configuration's.
         plugins: Files and folders with components.
         strict_plugins: Whether a broken plugin is fatal.
         timeout: Seconds after which the job is cancelled [s]; None for none.
@@ -63,6 +64,7 @@ class RunRequest:
     inline: bool = False
     as_json: bool = False
     config: str | None = None
+    keys: str | None = None
     plugins: tuple[str, ...] = ()
     strict_plugins: bool = False
     timeout: float | None = None
@@ -77,6 +79,7 @@ def _common_options(function: Callable[..., None]) -> Callable[..., None]:
             help="Set a parameter of the task system; may be repeated.",
         ),
         click.option("--master", metavar="URL", help="Address of a master, e.g. tcp://127.0.0.1:8081 or ipc://PATH."),
+        click.option("--keys", metavar="PATH", help="Your key file, or the folder that holds it."),
         click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it."),
         click.option("--plugins", metavar="PATH", multiple=True, help="File or folder with components; repeatable."),
         click.option("--strict-plugins", is_flag=True, help="A broken plugin is an error."),
@@ -129,7 +132,8 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
     """
     # Standard output belongs to the result, whatever the file, its tasks and callbacks print.
     with interruptible(), redirect_stdout(sys.stderr):
-        config = Config.load(request.config, overrides={"application.master": request.master})
+        overrides = {"application.master": request.master, "security.keys": request.keys}
+        config = Config.load(request.config, overrides=overrides)
         master = str(config["application.master"] or "")
         if dial and not master:
             master = str(config["slave.master"])

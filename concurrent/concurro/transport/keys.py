@@ -268,11 +268,12 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             _check_owner(path, os.fstat(stream.fileno()), "600")
-            text = stream.read(_SIZE_LIMIT).decode()
-        entries = tomllib.loads(text)
+            content = stream.read(_SIZE_LIMIT)
     except OSError as error:
         message = f"this key file cannot be read: {error.strerror}"
         raise KeyFileError(message, str(path)) from error
+    try:
+        entries = tomllib.loads(content.decode())
     except ValueError:
         # What the parser says may quote the file.
         message = "this is no key file"
