@@ -108,7 +108,7 @@ def _lines_with_keys(url: str, folder: Path) -> list[str]:
 
 
 def _as_seen_elsewhere(url: str) -> str:
-    """Return an address that other machines can dial: one that stands for all has no name."""
+    """Return an address that other machines can dial."""
     address = parse_address(url)
     return str(address._replace(host=socket.gethostname())) if address.host in _EVERYWHERE else url
 
