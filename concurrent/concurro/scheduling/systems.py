@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import ProtocolError
 from concurro.ids import SystemRecord, SystemState
 from concurro.scheduling.agenda import Agenda
+from concurro.scheduling.attendance import Attendance
 from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Send, Spool, StartHost, StopHost
 from concurro.scheduling.feeding import Feeder
 from concurro.scheduling.life import (
@@ -59,8 +60,7 @@ class SystemTable:
         self.grace = grace
         self._by_number: dict[int, SystemLife] = {}
         self._by_id: dict[str, SystemLife] = {}
-        self._clients: dict[Hashable, str] = {}
-        self._inside: dict[Hashable, SystemRecord] = {}  # the systems of applications inside tasks and callbacks
+        self._attendance = Attendance()
         self._past: OrderedDict[str, int] = OrderedDict()  # tasks of systems that were forgotten
         self._counter = 0
         self._commands: list[Any] = []
@@ -69,7 +69,6 @@ class SystemTable:
         self._agenda = Agenda()
         self._counts_changed: set[int] = set()
         self._hosted: set[int] = set()  # systems with a host that have not ended
-        self._by_peer: dict[Hashable, set[int]] = {}  # systems that a peer follows or owns, or did
         self._next_event = 0.0
 
     # What people ask
@@ -95,7 +94,7 @@ class SystemTable:
         life = self._by_number.get(number)
         if life is None:
             return ()
-        inside = self._inside.get(life.owner)
+        inside = self._attendance.inside(life.owner)
         if inside is not None:
             return self.listeners(inside.number)
         return life.listeners
@@ -236,18 +235,15 @@ class SystemTable:
             client: Its own id.
             inside: The system whose task or callback it serves; None for one of its own.
         """
-        self._clients[peer] = client
-        if inside is not None:
-            self._inside[peer] = inside
+        self._attendance.joined(peer, client, inside)
 
     def peer_left(self, peer: Hashable, now: float) -> None:
         """Note that an application is gone.
 
         What it did not detach ends after a grace.
         """
-        self._clients.pop(peer, None)
-        inside = self._inside.pop(peer, None)
-        for number in sorted(self._by_peer.pop(peer, ())):
+        inside = self._attendance.inside(peer)
+        for number in self._attendance.left(peer):
             life = self._by_number[number]
             life.known_to.discard(peer)
             self._unfollow(life, peer, now)
@@ -489,8 +485,7 @@ class SystemTable:
         self._by_id.pop(life.record.system_id, None)
         self._agenda.drop(life.record.number)
         self._hosted.discard(life.record.number)
-        for peer in life.known_to:
-            self._by_peer[peer].discard(life.record.number)
+        self._attendance.drop(life)
         self._news.drop(life)
         self._commands.append(DropBlobs(life.record.number))
 
@@ -508,17 +503,16 @@ class SystemTable:
         seed: int,
     ) -> SystemLife:
         self._counter += 1
-        inside = self._inside.get(peer)
         record = SystemRecord(
             self._counter,
             system_id,
             name,
             weight=float(options.get("weight", 1.0)),
-            application=inside.application if inside is not None else self._clients.get(peer) or str(peer),
+            application=self._attendance.application(peer),
             speculate=bool(options.get("speculate", False)),
         )
         life = SystemLife(record, payload, blobs, options, peer, now, seed)
-        life.client = self._clients.get(peer, "")
+        life.client = self._attendance.client(peer)
         self._by_number[record.number] = life
         self._by_id[system_id] = life
         return life
@@ -547,10 +541,10 @@ class SystemTable:
 
     def _follow(self, life: SystemLife, peer: Hashable, token: int, now: float, *, owner: bool) -> None:
         life.followers.add(peer)
-        self._know(life, peer)
+        self._attendance.concern(life, peer)
         self._touch(life)
         life.told = ()
-        is_back = life.client != "" and life.client == self._clients.get(peer)
+        is_back = life.client != "" and life.client == self._attendance.client(peer)
         if owner or (is_back and not life.options.get("detach")):
             self._own(life, peer)
         body = [token, life.record.number, life.record.system_id, None, None]
@@ -562,13 +556,8 @@ class SystemTable:
     def _own(self, life: SystemLife, peer: Hashable) -> None:
         life.owner = peer
         life.orphan_since = None
-        self._know(life, peer)
+        self._attendance.concern(life, peer)
         self._touch(life)
-
-    def _know(self, life: SystemLife, peer: Hashable) -> None:
-        """Note that a peer's leaving concerns a system."""
-        life.known_to.add(peer)
-        self._by_peer.setdefault(peer, set()).add(life.record.number)
 
     def _unfollow(self, life: SystemLife, peer: Hashable, now: float) -> None:
         if peer in life.followers:
