@@ -14,7 +14,7 @@ PROMISED = """
     Environment Config
     Task TaskSystem
     MasterNode SlaveNode ApplicationNode LocalCluster
-    ClusterExecutor SystemHandle
+    ClusterExecutor SystemHandle current_application
 """.split()  # noqa: SIM905 - reads as the documentation groups them
 MOST_NAMES = 50
 

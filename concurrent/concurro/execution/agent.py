@@ -103,8 +103,9 @@ class SlaveAgent:
         self._transfer = BlobTransfer(self.blobs, send)
         self._links: dict[int, WorkerLink] = {}
         self._desk = OutputDesk(loop, send, self.core.current_lease, backlog)
-        self._services = ServiceDesk(loop, send, self.core, backlog, self._learning)
         self._launcher = Launcher(loop) if launcher is None else Nursery(loop, launcher, NURSERY_CHILD)
+        prepare = self._launcher.prepare
+        self._services = ServiceDesk(loop, send, self.core, backlog=backlog, touch=self._learning, prepare=prepare)
         self._memory_limit = memory_limit
         self._watch = WorkerWatch(loop, self._links, self.core.is_busy, memory_limit)
         self._watch.on_exceeded = self._exceeded

@@ -79,7 +79,8 @@ class Crew:
         started: list[Command] = []
         missing = self.missing()
         if queued and self.lending.used:
-            missing = max(missing, min(queued - len(self.idle()), self._free_slots()))
+            starting = sum(worker.state is WorkerState.STARTING for worker in self)
+            missing = max(missing, min(queued - len(self.idle()) - starting, self._free_slots()))
         for _ in range(missing):
             worker = WorkerRecord(next(self._ids), now)
             self._workers[worker.id] = worker

@@ -8,10 +8,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import TaskError
+from concurro.execution.inside import Wall, behind
 from concurro.wire.failures import describe
 
 if TYPE_CHECKING:
     from concurro.task import Task
+
+
+_NO_WAY = Wall(
+    "current_application() was called by a task that runs in the very process of its task manager, which has no way to "
+    "a master; use the task manager process-pool of a slave, or ApplicationNode(master) for a running master"
+)
 
 
 def run_here(task: Task, slave_id: str) -> tuple[Any, TaskError | None]:
@@ -45,7 +52,8 @@ def attempt_here(task: Task) -> tuple[Any, BaseException | None]:
     raised: BaseException | None = None
     result = None
     try:
-        result = task()
+        with behind(_NO_WAY):
+            result = task()
     except BaseException as error:  # noqa: BLE001 - a task may raise anything; SystemExit is a failure too
         raised = error
     try:

@@ -3,6 +3,7 @@
     node (may have threads)                launcher (one thread)        children
         | fork 7 + descriptors  ---------------> |  fork ------------> worker 7
         | execute 8, argv, env + descriptors --> |  fork, exec ------> host 8
+        | import a module ---------------------> |  workers forked from now on have it
         | kill 7, signal  ---------------------> |  kill(-pid) ------> group of 7
         | nursery 9 + its control socket ------> |  fork ------------> a launcher for workers alone
         | <----------------- started 7, pid      |
@@ -23,6 +24,7 @@ import contextlib
 import ctypes
 import errno
 import gc
+import importlib
 import os
 import select
 import shutil
@@ -111,10 +113,19 @@ class Launcher:
             self._execute_host(arguments[0], arguments[1], arguments[2], fds)
         elif order == "nursery":
             self._fork_nursery(arguments[0], fds)
+        elif order == "import":
+            self._prepare(arguments[0])
         elif order == "kill":
             self._kill(*arguments)
         elif order == "stop":
             self._ending = True
+
+    @staticmethod
+    def _prepare(module: str) -> None:
+        """Import what every worker from now on is expected to want."""
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+        gc.freeze()
 
     def _fork_worker(self, child_id: int, fds: list[int]) -> None:
         if self._fork(child_id, fds) == 0:

@@ -106,6 +106,10 @@ class Launcher:
         environment = {"PYTHONHASHSEED": "0", **(env or {})}
         self._order(("execute", child_id, list(argv), environment), list(fds))
 
+    def prepare(self, module: str) -> None:
+        """Import a module once, for every worker that is forked from now on."""
+        self._order(("import", module), [])
+
     def kill(self, child_id: int, number: int = signal.SIGKILL, *, group: bool = True) -> None:
         """Send a signal to a child, or to its whole group."""
         self._order(("kill", child_id, int(number), group), [])

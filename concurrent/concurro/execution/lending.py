@@ -14,7 +14,7 @@ from __future__ import annotations
 LENT_PER_WORKER = 4
 """A slave lends at most so many slots for each of its workers."""
 
-REST_LIMIT = 5.0
+REST_LIMIT = 2.0
 """An extra worker that nobody needs ends after so long: its imports may be of use again [s]."""
 
 

@@ -37,6 +37,9 @@ BACKLOG_LIMIT = 4 * 1024 * 1024
 LOOK_AGAIN = 0.01
 """How soon a link that was behind is looked at again [s]."""
 
+APPLICATION_MODULE = "concurro.nodes.nested"
+"""What a worker imports when a task asks for its application."""
+
 TEXT_LIMIT = 300
 """Characters of what a task waits for."""
 
@@ -79,16 +82,25 @@ class ServiceDesk:
         core: Knows the leases, and who may lend.
         backlog: Says how many bytes wait on the way to the master [B].
         touch: Called before the core learns something.
+        prepare: Called once with a module that workers want: the first tunnel is seldom the last.
     """
 
-    def __init__(
-        self, loop: Loop, send: Send, core: SlaveCore, backlog: Callable[[], int], touch: Callable[[], object]
+    def __init__(  # noqa: PLR0913 - what it stands between
+        self,
+        loop: Loop,
+        send: Send,
+        core: SlaveCore,
+        *,
+        backlog: Callable[[], int],
+        touch: Callable[[], object],
+        prepare: Callable[[str], None],
     ) -> None:
         self._loop = loop
         self._send = send
         self._core = core
         self._backlog = backlog
         self._touch = touch
+        self._prepare: Callable[[str], None] | None = prepare
         self._numbers = itertools.count(1)
         self._tunnels: dict[int, Tunnel] = {}
         self._of_worker: dict[int, Tunnel] = {}
@@ -162,6 +174,9 @@ class ServiceDesk:
         if not self._core.holds(worker.id, lease):
             message = f"lease {lease}, which it does not run, wants to speak to the master"
             raise ProtocolError(message)
+        if self._prepare is not None:
+            self._prepare(APPLICATION_MODULE)
+            self._prepare = None
         tunnel = Tunnel(next(self._numbers), session, lease, worker)
         self._tunnels[tunnel.number] = self._of_worker[worker.id] = tunnel
         self._send(Kind.TUNNEL_OPEN, [tunnel.number, lease], ())

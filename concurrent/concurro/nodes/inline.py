@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ClosedError
+from concurro.execution.inside import Door, behind
 from concurro.ids import Outcome, SystemState
 from concurro.nodes.application import check_system
 from concurro.nodes.application_core import progress_record, resolve
@@ -49,6 +50,7 @@ class InlineApplication(Control):
         self._handles: dict[str, SystemHandle] = {}
         self._number = 0
         self._cancelled: set[str] = set()
+        self._door = Door(self)  # whoever asks from inside gets this very application
 
     @property
     def code(self) -> CodeTable:
@@ -72,7 +74,8 @@ class InlineApplication(Control):
         payload, blobs = self._packer.dumps(system, ("system", system.system_id), type(system).__qualname__)
         copy = self._packer.loads(payload, blobs)
         self._number += 1
-        InlineRun(self._number, copy, system.system_id, self._packer, handle, self._cancelled).go()
+        with behind(self._door):
+            InlineRun(self._number, copy, system.system_id, self._packer, handle, self._cancelled).go()
         return handle
 
     def attach(self, system_id: str) -> SystemHandle:
@@ -99,7 +102,8 @@ class InlineApplication(Control):
         self._number += 1
         future = TaskFuture(ledger.add(task), self.refuse_to_wait, lambda task_id: None)  # noqa: ARG005 - it has run already
         _, classes, entries = ledger.take()
-        settled = ledger.settle(run_entry(self._packer, {}, classes, 0, entries[0], task.task_id or ""))
+        with behind(self._door):
+            settled = ledger.settle(run_entry(self._packer, {}, classes, 0, entries[0], task.task_id or ""))
         if settled is not None:
             done, result, error = settled
             done.finished(result, error)

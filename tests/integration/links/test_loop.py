@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 
 import pytest
@@ -211,3 +212,44 @@ def test_a_closed_loop_writes_to_nobody():
         os.read(reader, 10)
     os.close(reader)
     os.close(writer)
+
+
+def test_a_paused_source_is_not_read_and_keeps_the_loop_asleep(turner):
+    read, write = os.pipe()
+    calls = []
+    turner.loop.watch(read, lambda: calls.append(os.read(read, 10)))
+    turner.loop.pause_read(read, paused=True)
+    os.write(write, b"waits")
+
+    turner.loop.turn(0.0)
+    paused = list(calls)
+    turner.loop.pause_read(read, paused=False)
+    turner.until(lambda: calls)
+
+    turner.loop.unwatch(read)
+    os.close(read)
+    os.close(write)
+    assert paused == []
+    assert calls == [b"waits"]
+
+
+def test_a_paused_source_can_be_written_to(turner):
+    ours, theirs = socket.socketpair()
+    calls = []
+    turner.loop.watch(ours.fileno(), lambda: calls.append("read"), lambda: calls.append("write"))
+    theirs.send(b"waits")
+
+    turner.loop.pause_read(ours.fileno(), paused=True)
+    turner.loop.want_write(ours.fileno(), wanted=True)
+    turner.loop.turn(0.0)
+    while_paused = list(calls)
+    turner.loop.want_write(ours.fileno(), wanted=False)
+    turner.loop.turn(0.0)
+    turner.loop.pause_read(ours.fileno(), paused=False)
+    turner.loop.turn(0.0)
+
+    turner.loop.unwatch(ours.fileno())
+    ours.close()
+    theirs.close()
+    assert while_paused == ["write"]
+    assert calls == ["write", "read"]

@@ -319,3 +319,18 @@ def test_refuses_a_folder_that_is_not_there(turner, runtime_folder):
 def test_connecting_where_nobody_listens_is_an_os_error(turner, runtime_folder):
     with pytest.raises(OSError, match="No such file"):
         connect(turner.loop, f"ipc://{runtime_folder}/socket")
+
+
+def test_a_paused_link_delivers_when_it_goes_on(turner, pair):
+    left, right = pair
+    right.link.pause(paused=True)
+    left.link.send([b"waits"])
+    right.link.send([b"goes"])
+    turner.until(lambda: left.messages)
+    before = list(right.messages)
+
+    right.link.pause(paused=False)
+    turner.until(lambda: right.messages)
+
+    assert before == []
+    assert right.messages == [[b"waits"]]

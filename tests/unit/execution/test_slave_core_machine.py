@@ -77,7 +77,24 @@ class SlaveCoreMachine(RuleBasedStateMachine):
         """A worker ends the task that it runs."""
         worker = self._worker(pick)
         if worker is not None and self.driver.workers[worker].running is not None:
+            self.driver.core.end_loan(worker)
             self.driver.report(worker, duration)
+
+    @rule(pick=st.integers(0, 5))
+    def a_task_waits(self, pick):
+        """A task that runs waits for others, and lends its slot if it may."""
+        worker = self._worker(pick)
+        if worker is not None and self.driver.workers[worker].running is not None:
+            self.driver.core.lend(worker)
+            self.driver.step()
+
+    @rule(pick=st.integers(0, 5))
+    def a_task_goes_on(self, pick):
+        """A task that waited waits no more."""
+        worker = self._worker(pick)
+        if worker is not None:
+            self.driver.core.end_loan(worker)
+            self.driver.step()
 
     @rule(pick=st.integers(0, 5))
     def a_worker_dies(self, pick):
@@ -129,6 +146,12 @@ class SlaveCoreMachine(RuleBasedStateMachine):
         assert not set(held) & set(ended)
         assert set(held) | set(ended) <= self.given
         assert self.given - set(held) - set(ended) <= self.killed
+
+    @invariant()
+    def no_more_slots_are_lent_than_may_be(self):
+        """A slave's processes stay bounded."""
+        assert self.driver.core.lent <= 4 * 3
+        assert self.driver.core.slots == self.driver.core.workers + self.driver.core.lent
 
     @invariant()
     def nothing_is_left_to_say(self):

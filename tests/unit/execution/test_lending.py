@@ -1,0 +1,194 @@
+"""A task that waits lends its slot: the slave core, driven."""
+
+from __future__ import annotations
+
+from concurro.execution.lending import LENT_PER_WORKER, REST_LIMIT
+from tests.unit.execution.slave_driver import MILLISECOND, SlaveDriver, lease
+
+
+def busy_driver(workers=1):
+    """Return a driver whose workers each run one long task, leases 1, 2, ..."""
+    driver = SlaveDriver(workers)
+    driver.ready()
+    driver.give(*(lease(number) for number in range(1, workers + 1)))
+    for worker in range(1, workers + 1):
+        driver.workers[worker].claim()
+    return driver
+
+
+def wait(driver, worker):
+    """Let the task of a worker wait; return whether its slot is lent."""
+    granted = driver.core.lend(worker)
+    driver.step()
+    return granted
+
+
+def test_another_worker_runs_what_is_queued_while_a_task_waits():
+    driver = busy_driver()
+
+    assert wait(driver, 1)
+    assert list(driver.workers) == [1]
+    driver.give(lease(2))
+    driver.ready(2)
+
+    assert driver.posted(2) == [[2]]
+
+
+def test_slots_count_what_is_lent():
+    driver = busy_driver(2)
+
+    wait(driver, 1)
+    lent, slots = driver.core.lent, driver.core.slots
+    driver.core.end_loan(1)
+
+    assert (lent, slots) == (1, 3)
+    assert (driver.core.lent, driver.core.slots) == (0, 2)
+
+
+def test_no_worker_is_started_for_a_lent_slot_that_nobody_needs():
+    driver = busy_driver(2)
+
+    wait(driver, 1)
+    wait(driver, 2)
+    driver.tick(1.0)
+
+    assert list(driver.workers) == [1, 2]
+
+
+def test_as_many_workers_are_started_as_tasks_are_queued():
+    driver = busy_driver(4)
+    for worker in (1, 2, 3):
+        wait(driver, worker)
+
+    driver.give(lease(11), lease(12))
+
+    assert list(driver.workers) == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_waits_behind_a_task_that_waits_runs_elsewhere():
+    driver = SlaveDriver(1)
+    driver.ready()
+    driver.measure(duration=MILLISECOND // 10)
+    driver.give(*(lease(number) for number in (2, 3, 4)))
+    first = driver.workers[1].claim()
+
+    wait(driver, 1)
+    driver.ready(2)
+
+    assert first == 2
+    assert driver.posted(2) == [[3, 4]]
+
+
+def test_nothing_is_posted_behind_a_task_that_waits():
+    driver = busy_driver()
+    wait(driver, 1)
+
+    driver.give(lease(2), lease(3))
+
+    assert sum(len(chunk) for chunk in driver.posted(1)) == 0
+
+
+def test_a_task_that_goes_on_leaves_no_more_running_than_slots():
+    driver = busy_driver()
+    wait(driver, 1)
+    driver.give(lease(2))
+    driver.ready(2)
+    driver.run_one(2)
+    driver.core.end_loan(1)
+    driver.step()
+
+    driver.give(lease(3))
+
+    assert driver.posted(2) == []
+    driver.report(1)
+    assert [driver.posted(worker) for worker in (1, 2)].count([[3]]) == 1
+
+
+def test_an_extra_worker_ends_after_a_while_without_use():
+    driver = busy_driver()
+    wait(driver, 1)
+    driver.give(lease(2))
+    driver.ready(2)
+    driver.run_one(2)
+    driver.core.end_loan(1)
+    driver.step()
+
+    driver.tick(REST_LIMIT - 0.1)
+    early = list(driver.stopped)
+    driver.tick(0.2)
+
+    assert early == []
+    assert driver.stopped == [2]
+
+
+def test_an_extra_worker_stays_while_slots_are_lent():
+    driver = busy_driver()
+    wait(driver, 1)
+    driver.give(lease(2))
+    driver.ready(2)
+    driver.run_one(2)
+
+    driver.tick(REST_LIMIT + 1)
+
+    assert driver.stopped == []
+    driver.give(lease(3))
+    assert driver.posted(2) == [[3]]
+
+
+def test_beyond_the_limit_nothing_is_lent():
+    driver = busy_driver()
+    granted = [wait(driver, 1)]
+    for number in range(2, LENT_PER_WORKER + 2):
+        driver.give(lease(number))
+        driver.ready(number)
+        driver.workers[number].claim()
+        granted.append(wait(driver, number))
+
+    assert granted == [True] * LENT_PER_WORKER + [False]
+    assert driver.core.slots == 1 + LENT_PER_WORKER
+
+
+def test_a_worker_that_has_nothing_lends_nothing():
+    driver = SlaveDriver(1)
+    driver.ready()
+
+    assert not wait(driver, 1)
+    assert not driver.core.end_loan(1)
+
+
+def test_a_dead_worker_gives_its_slot_back():
+    driver = busy_driver()
+    wait(driver, 1)
+
+    driver.die(1)
+
+    assert driver.core.lent == 0
+    assert list(driver.workers) == [2]
+
+
+def test_the_timeout_of_a_task_that_waits_runs_on():
+    driver = SlaveDriver(1)
+    driver.ready()
+    driver.core.classes([[1, 0, "Class0", 1.0, {}, b"code", [], "job"]])
+    driver.give(lease(1), classes=())
+    driver.workers[1].claim()
+    wait(driver, 1)
+
+    driver.tick(1.1)
+
+    assert driver.killed == [1]
+
+
+def test_a_task_behind_another_is_taken_over_when_a_slot_is_lent():
+    driver = SlaveDriver(2)
+    driver.ready()
+    driver.measure()
+    driver.give(lease(2, 1), lease(3, 1), classes=(1,))
+    for worker in (1, 2):
+        driver.workers[worker].claim()
+    driver.give(*(lease(number) for number in (4, 5)))
+    wait(driver, 1)
+
+    driver.tick(0.01)
+
+    assert len(driver.workers) >= 3
