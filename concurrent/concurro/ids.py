@@ -191,6 +191,8 @@ class TaskRecord:
         attempt: Attempts leased so far; the running one's number.
         lease: Lease of the current attempt; 0 when it has none.
         leased_at: When the last lease was given, by the master's clock [s].
+        charged: What its system was charged for the current attempt [s].
+        seconds: How long the last attempt ran, as measured where it did [s]; 0 when nobody knows.
         slave_id: Slave that holds the lease, or held the last one.
         crashes: Started attempts lost by their worker's death.
         slave_losses: Attempts lost with their whole slave.
@@ -201,6 +203,7 @@ class TaskRecord:
     __slots__ = (
         "attempt",
         "blobs",
+        "charged",
         "crashes",
         "failure",
         "lease",
@@ -208,6 +211,7 @@ class TaskRecord:
         "number",
         "outcome",
         "payload",
+        "seconds",
         "slave_id",
         "slave_losses",
         "system",
@@ -225,6 +229,8 @@ class TaskRecord:
         self.attempt = 0
         self.lease = 0
         self.leased_at = 0.0
+        self.charged = 0.0
+        self.seconds = 0.0
         self.slave_id: str | None = None
         self.crashes = 0
         self.slave_losses = 0

@@ -257,8 +257,11 @@ class ISchedulerHost(Interface):
     def lease(task: TaskRecord, slave_id: str) -> int:
         """Give the slave the right to run the task; return the lease (int)."""
 
-    def take_back(leases: Iterable[int]) -> None:
-        """Ask for leases back. What has not started returns through `handle_task`."""
+    def take_back(leases: Iterable[int], slave_id: str = "") -> None:
+        """Ask for leases back. What has not started returns through `handle_task`.
+
+        `slave_id`: who holds them all, if that is known; it spares the search.
+        """
 
     def finish(task: TaskRecord, error: Failure | None) -> None:
         """End a task for good with a `Failure`; `task.outcome` says of which kind."""

@@ -30,6 +30,7 @@ from concurro.ids import (
 from concurro.interfaces import ISchedulerHost, implementer
 from concurro.scheduling.depth import decayed_duration
 from concurro.scheduling.holders import BlobHolders
+from concurro.scheduling.resources import give, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,6 +100,7 @@ class SchedulerCore:
         self._holders = BlobHolders()
         self.holders = self._holders.by_digest
         self._settle_hook = getattr(scheduler, "leases_settled", None)
+        self._end_hook = getattr(scheduler, "system_ended", None)
         scheduler.setup(self)
 
     # What a scheduler asks of its host
@@ -122,7 +124,7 @@ class SchedulerCore:
         system.leased += 1
         self.touched.add(system.number)
         if task_class.requires:
-            _take(slave.free, task_class.requires)
+            take(slave.free, task_class.requires)
         orders = self._orders(slave_id)
         key = (system.number, task_class.number)
         if key not in self._known_classes[slave_id]:
@@ -137,13 +139,13 @@ class SchedulerCore:
         )
         return lease
 
-    def take_back(self, leases: Iterable[int]) -> None:
+    def take_back(self, leases: Iterable[int], slave_id: str = "") -> None:
         """Ask for leases back; what has not started returns through `handle_task`."""
         wanted = set(leases)
-        for slave in self.slaves.values():
-            mine = [lease for lease in wanted if lease in slave.leases]
+        for slave in [self.slaves[slave_id]] if slave_id in self.slaves else self.slaves.values():
+            mine = wanted & slave.leases.keys()
             if mine:
-                self._orders(slave.id).recalls.extend(mine)
+                self._orders(slave.id).recalls.extend(sorted(mine))
 
     def finish(self, task: TaskRecord, error: Failure | None) -> None:
         """End a task for good; one that has ended stays as it is."""
@@ -235,6 +237,8 @@ class SchedulerCore:
         system.open_bytes = 0
         system.state = state
         self.systems.pop(system.number, None)
+        if self._end_hook is not None:
+            self._end_hook(system)
         self._commands.finished.pop(system.number, None)
         for slave_id, lease in self._commands.leases_of.pop(system.number, ()):
             self._commands.settled.setdefault(slave_id, []).append(lease)
@@ -268,7 +272,7 @@ class SchedulerCore:
             slave.resources = dict(resources)
             slave.free = dict(resources)
             for task in slave.leases.values():
-                _take(slave.free, task.requires)
+                take(slave.free, task.requires)
         self.scheduler.slave_joined(slave)
 
     def slave_left(self, slave_id: str, reason: str) -> None:
@@ -320,8 +324,9 @@ class SchedulerCore:
             system.leased -= 1
             slave.finished += 1
             if task_class.requires:
-                _give(slave.free, task_class.requires)
+                give(slave.free, task_class.requires)
             if outcome == 0:
+                task.seconds = duration
                 task_class.duration = decayed_duration(task_class.duration, duration)
                 mean = task_class.mean
                 task_class.mean = duration if mean is None else mean + (duration - mean) * 0.1
@@ -332,6 +337,7 @@ class SchedulerCore:
                 self.scheduler.task_finished(task, value, None)
             else:
                 commands.settled.setdefault(slave_id, []).append(lease)
+                task.seconds = nanoseconds * NANOSECOND if isinstance(nanoseconds, int) else 0.0
                 self._attempt_failed(task, Outcome(outcome), failure)
 
     def returned(self, slave_id: str, leases: Iterable[int]) -> None:
@@ -348,7 +354,7 @@ class SchedulerCore:
             self.touched.add(task.system.number)
             task.outcome = None
             if task.requires:
-                _give(slave.free, task.requires)
+                give(slave.free, task.requires)
             self.scheduler.handle_task(task)
         if self._settle_hook is not None:
             self._settle_hook(slave_id, leases)
@@ -432,7 +438,7 @@ class SchedulerCore:
         if slave is not None and slave.leases.pop(task.lease, None) is not None:
             self._orders(slave.id).kills.append(task.lease)
             if task.requires:
-                _give(slave.free, task.requires)
+                give(slave.free, task.requires)
             self.scheduler.slave_joined(slave)
         task.lease = 0
         task.system.leased -= 1
@@ -472,13 +478,3 @@ def _failure_of(outcome: Any, value: Any) -> Failure:
         text = f"a result says neither that the task is done nor how it failed: {outcome!r}"
         raise ProtocolError(text)
     return Failure(type_name, message, *rest[:2])
-
-
-def _take(free: dict[str, float], requires: dict[str, float]) -> None:
-    for name, amount in requires.items():
-        free[name] = free.get(name, 0.0) - amount
-
-
-def _give(free: dict[str, float], requires: dict[str, float]) -> None:
-    for name, amount in requires.items():
-        free[name] = free.get(name, 0.0) + amount

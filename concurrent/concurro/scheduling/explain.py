@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from concurro.ids import Outcome, parse_task_id
+from concurro.scheduling.resources import covers, format_amounts
 
 if TYPE_CHECKING:
     from concurro.ids import SystemRecord, TaskRecord
@@ -56,15 +57,15 @@ def explain_hindrance(host: Any, task: TaskRecord) -> str:
     if unfit:
         return unfit
     slaves = list(host.slaves.values())
-    fitting = [slave for slave in slaves if _covers(slave.resources, task.requires)]
+    fitting = [slave for slave in slaves if covers(slave.resources, task.requires)]
     usable = [slave for slave in fitting if not slave.sick and not slave.draining]
     if not usable:
         reasons = ", ".join(f"{slave.id} ({slave.sick or 'it is leaving'})" for slave in fitting)
         which = "every slave" if len(fitting) == len(slaves) else "every slave that offers what it requires"
         state = "is sick" if all(slave.sick for slave in fitting) else "is sick or leaving"
         return f"{which} {state}: {reasons}"
-    if not any(_covers(slave.free, task.requires) for slave in usable):
-        return f"other tasks have taken the {_amounts(task.requires)} that it requires"
+    if not any(covers(slave.free, task.requires) for slave in usable):
+        return f"other tasks have taken the {format_amounts(task.requires)} that it requires"
     return ""
 
 
@@ -72,19 +73,11 @@ def explain_requires(host: Any, task: TaskRecord) -> str:
     """Say which requirement no connected slave can meet; empty when one can."""
     requires = task.requires
     slaves = host.slaves.values()
-    if not requires or any(_covers(slave.resources, requires) for slave in slaves):
+    if not requires or any(covers(slave.resources, requires) for slave in slaves):
         return ""
     offered = sorted({name for slave in slaves for name in slave.resources})
     names = ", ".join(offered) if offered else "nothing but workers"
-    return f"no slave offers {_amounts(requires)}; {len(host.slaves)} connected, they offer {names}"
-
-
-def _covers(amounts: dict[str, float], requires: dict[str, float]) -> bool:
-    return all(amounts.get(name, 0.0) >= amount for name, amount in requires.items())
-
-
-def _amounts(requires: dict[str, float]) -> str:
-    return ", ".join(f"{name}={amount:g}" for name, amount in sorted(requires.items()))
+    return f"no slave offers {format_amounts(requires)}; {len(host.slaves)} connected, they offer {names}"
 
 
 def _all_busy(host: Any) -> bool:
@@ -96,7 +89,7 @@ def _count_ahead(system: SystemRecord, task: TaskRecord, queue: FairQueue) -> st
     """Say how many tasks of its system stand before a task."""
     queued = queue.systems.get(system.number)
     ahead = 0
-    for class_queue in queued.order if queued is not None else ():
+    for class_queue in queued.by_class.values() if queued is not None else ():
         priority = class_queue.task_class.priority
         if priority >= task.priority:
             ahead += sum(

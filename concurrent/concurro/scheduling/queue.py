@@ -1,26 +1,31 @@
-"""Queued tasks.
+"""Queued tasks: by weighted share, then by priority, then by age.
 
-By priority within a system, by weighted share between systems.
-
-    pick() ---> the system that got the least for its weight
-                  ---> its highest priority ---> the class queue whose head came first
+    pick() ---> the application that got the least for its weight
+                  ---> its system that got the least for its weight
+                         ---> the class queue of highest priority, then of the oldest head
 
 Shares follow stride scheduling (Source: C. Waldspurger, W. Weihl, "Stride Scheduling:
-Deterministic Proportional-Share Resource Management", 1995, section 2): each system has a
-virtual time that advances by cost / weight; the least virtual time is next. A system that
-is new or was idle starts at the time of the last pick: it cannot save up, nor does it
-find everybody else behind it.
+Deterministic Proportional-Share Resource Management", 1995, section 2): each has a virtual
+time that advances by cost / weight; the least virtual time is next. One that is new or was
+idle starts at the time of the last pick: it cannot save up, nor does it find everybody
+else behind it. What a task will cost is estimated at its lease and corrected at its end.
+
+Every level is a heap. An entry that is out of date stays until it comes up: a pick costs
+the logarithm of how many are ready, however many tasks, systems or classes there are.
 """
 
 from __future__ import annotations
 
-import bisect
+import heapq
 from collections import deque
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
-from concurro.ids import Outcome
+from concurro.ids import Outcome, SystemState
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from concurro.ids import SystemRecord, TaskClass, TaskRecord
 
 UNMEASURED_COST = 0.01
@@ -29,16 +34,64 @@ UNMEASURED_COST = 0.01
 LEAST_COST = 2e-5
 """What the shortest task is charged with, for the work around it [s]."""
 
+MOST_CATCH_UP = 60.0
+"""How far one that waited for resources may be behind the others [s of virtual time]."""
+
+
+class Standing(Enum):
+    """Where a class queue stands."""
+
+    EMPTY = "empty"
+    READY = "ready"
+    PARKED = "parked"  # what it requires is taken
+    UNFIT = "unfit"  # no slave offers what it requires
+    DECLINED = "declined"  # the strategy keeps it waiting
+
 
 class ClassQueue:
-    """The queued tasks of one class of one system, in order."""
+    """The queued tasks of one class of one system, in order.
 
-    __slots__ = ("blocked", "task_class", "tasks")
+    Attributes:
+        need: Resource name to amount above 0.
+        signature: The same for all queues of equal need.
+        entry: Its current entry in its system's heap; 0 when it has none.
+        version: Raised whenever it leaves a place where it was parked.
+        reserved_on: Slave that is kept for it; empty for none.
+        overtaken_at: When another was first placed before it that needs less [s]; None if none was.
+        witness: Slave on which its head was last seen to fit.
+        waits_since: When it was parked first, of all times since it last got a slave [s].
+    """
 
-    def __init__(self, task_class: TaskClass) -> None:
+    __slots__ = (
+        "entry",
+        "need",
+        "overtaken_at",
+        "owner",
+        "reserved_on",
+        "signature",
+        "standing",
+        "task_class",
+        "tasks",
+        "version",
+        "waits_since",
+        "warned",
+        "witness",
+    )
+
+    def __init__(self, task_class: TaskClass, owner: SystemQueue) -> None:
         self.task_class = task_class
+        self.owner = owner
         self.tasks: deque[TaskRecord] = deque()
-        self.blocked = False
+        self.need = {name: amount for name, amount in task_class.requires.items() if amount > 0}
+        self.signature: Hashable = tuple(sorted(self.need.items()))
+        self.standing = Standing.EMPTY
+        self.entry = 0
+        self.version = 0
+        self.reserved_on = ""
+        self.overtaken_at: float | None = None
+        self.witness: Any = None
+        self.waits_since: float | None = None
+        self.warned = False
 
     def head(self) -> TaskRecord | None:
         """Return the first task that is still wanted."""
@@ -50,56 +103,128 @@ class ClassQueue:
             tasks.popleft()
         return None
 
+    def wanted(self) -> list[TaskRecord]:
+        """Return the tasks that are still wanted; costs their number."""
+        return [task for task in self.tasks if task.outcome is not Outcome.CANCELLED]
+
 
 class SystemQueue:
     """The queued tasks of one system."""
 
-    __slots__ = ("by_class", "order", "record", "virtual_time")
+    __slots__ = (
+        "application",
+        "backlog",
+        "by_class",
+        "entries",
+        "entry",
+        "overrun",
+        "ready",
+        "record",
+        "virtual_time",
+        "weighed",
+    )
 
-    def __init__(self, record: SystemRecord, virtual_time: float) -> None:
+    def __init__(self, record: SystemRecord, application: ApplicationQueue) -> None:
         self.record = record
-        self.virtual_time = virtual_time
+        self.application = application
+        self.virtual_time = 0.0
         self.by_class: dict[int, ClassQueue] = {}
-        self.order: list[ClassQueue] = []
+        self.ready: list[tuple[tuple[int, int], int, ClassQueue]] = []
+        self.entries = 0
+        self.entry = 0
+        self.backlog = 0
+        self.overrun = 0.0
+        self.weighed = False
 
-    def queue_for(self, task_class: TaskClass) -> ClassQueue:
-        """Return the queue of a class; highest priority stands first in `order`."""
-        queue = self.by_class.get(task_class.number)
-        if queue is None:
-            queue = self.by_class[task_class.number] = ClassQueue(task_class)
-            bisect.insort_right(self.order, queue, key=_urgency)
-        return queue
-
-    def drop(self, queue: ClassQueue) -> None:
-        """Forget the queue of a class that is drained.
-
-        Its next task makes it again.
-        """
-        del self.by_class[queue.task_class.number]
-        self.order.remove(queue)
-
-    def charge(self, task_class: TaskClass, count: int) -> None:
-        """Advance the virtual time by what `count` tasks are expected to take."""
-        duration = task_class.duration
-        cost = UNMEASURED_COST if duration is None else max(duration, LEAST_COST)
-        self.virtual_time += count * cost / self.record.weight
-
-    def next_queue(self) -> ClassQueue | None:
-        """Return the queue whose head is next: highest priority, then oldest.
-
-        Queues that are `blocked` (nobody can take their head now) are passed over.
-        """
-        best: ClassQueue | None = None
-        best_number = 0
-        for queue in self.order:
-            if best is not None and queue.task_class.priority < best.task_class.priority:
-                break
-            if queue.blocked:
+    def first(self) -> ClassQueue | None:
+        """Return the ready queue whose head is next; None when there is none."""
+        ready = self.ready
+        while ready:
+            key, entry, queue = ready[0]
+            if queue.entry != entry:
+                heapq.heappop(ready)
                 continue
             head = queue.head()
-            if head is not None and (best is None or head.number < best_number):
-                best, best_number = queue, head.number
-        return best
+            if head is None:
+                heapq.heappop(ready)
+                self.drained(queue)
+            elif head.number != key[1]:
+                heapq.heapreplace(ready, ((key[0], head.number), entry, queue))
+            else:
+                return queue
+        return None
+
+    def enter(self, queue: ClassQueue) -> None:
+        """Let a queue with a head be ready, in the place of its head."""
+        queue.standing = Standing.READY
+        self.entries += 1
+        queue.entry = self.entries
+        key = (-queue.task_class.priority, queue.tasks[0].number)
+        _push(self.ready, (key, self.entries, queue), len(self.by_class))
+
+    def drained(self, queue: ClassQueue) -> None:
+        """Note that a queue has no tasks any more."""
+        queue.standing = Standing.EMPTY
+        queue.entry = 0
+        queue.waits_since = queue.overtaken_at = None
+        queue.version += 1
+        self.backlog -= 1
+        if not self.backlog:
+            self.application.backlog -= 1
+            self.application.weigh()
+
+
+class ApplicationQueue:
+    """The systems of one application.
+
+    Attributes:
+        key: Its id, or the number of its only system.
+        clock: The virtual time of the last pick among its systems.
+        weight: The largest weight of its systems that have queued tasks.
+    """
+
+    __slots__ = ("backlog", "clock", "entry", "key", "ready", "systems", "virtual_time", "weighed", "weight")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.virtual_time = 0.0
+        self.clock = 0.0
+        self.weight = 1.0
+        self.systems: dict[int, SystemQueue] = {}
+        self.ready: list[tuple[float, int, SystemQueue]] = []
+        self.weighed: list[tuple[float, int, SystemQueue]] = []
+        self.entry = 0
+        self.backlog = 0
+
+    def first(self) -> ClassQueue | None:
+        """Return the class queue that is next; None when no system is ready."""
+        ready = self.ready
+        while ready:
+            key, entry, system = ready[0]
+            if system.entry != entry:
+                heapq.heappop(ready)
+            elif key < system.virtual_time:
+                heapq.heapreplace(ready, (system.virtual_time, entry, system))
+            else:
+                queue = None if _has_ended(system.record) else system.first()
+                if queue is not None:
+                    if system.virtual_time > self.clock:  # noqa: PLR1730 - `max` takes twice as long
+                        self.clock = system.virtual_time
+                    return queue
+                heapq.heappop(ready)
+                system.entry = 0
+        return None
+
+    def weigh(self, system: SystemQueue | None = None) -> None:
+        """Find the weight anew; `system` has queued tasks from now on."""
+        weighed = self.weighed
+        if system is not None and not system.weighed:
+            system.weighed = True
+            heapq.heappush(weighed, (-system.record.weight, system.record.number, system))
+        while weighed and not (weighed[0][2].backlog and weighed[0][2].record.number in self.systems):
+            heapq.heappop(weighed)[2].weighed = False
+        if weighed:
+            self.weight = -weighed[0][0]
 
 
 class FairQueue:
@@ -107,55 +232,207 @@ class FairQueue:
 
     def __init__(self) -> None:
         self.systems: dict[int, SystemQueue] = {}
+        self._applications: dict[Hashable, ApplicationQueue] = {}
+        self._ready: list[tuple[float, int, ApplicationQueue]] = []
+        self._entries = 0
         self._virtual_time = 0.0
+        self._unsettled: dict[int, SystemQueue] = {}
+
+    # Tasks
 
     def push(self, tasks: list[TaskRecord], *, front: bool = False) -> None:
         """Queue tasks of one system, at the end of their classes or at the front."""
         if not tasks:
             return
         system = self._system(tasks[0].system)
-        if not any(queue.tasks for queue in system.order):
-            system.virtual_time = max(system.virtual_time, self._virtual_time)
-        last_class, queue = None, None
+        last_class: TaskClass | None = None
+        queue: ClassQueue | None = None
         for task in reversed(tasks) if front else tasks:
             if queue is None or task.task_class is not last_class:
                 last_class = task.task_class
-                queue = system.queue_for(last_class)
+                queue = system.by_class.get(last_class.number)
+                if queue is None:
+                    queue = system.by_class[last_class.number] = ClassQueue(last_class, system)
             if front:
                 queue.tasks.appendleft(task)
             else:
                 queue.tasks.append(task)
+            if queue.standing is Standing.EMPTY:
+                self._fill(queue)
+            elif front and queue.standing is Standing.READY:
+                system.enter(queue)
 
-    def drop_ended(self) -> None:
-        """Forget systems that ended."""
-        for number in [number for number, queue in self.systems.items() if queue.record.state.ended]:
-            del self.systems[number]
-
-    def unblock(self) -> None:
-        """Let every queue be looked at again."""
-        for system in self.systems.values():
-            for queue in system.order:
-                queue.blocked = False
-
-    def pick(self) -> tuple[SystemQueue, ClassQueue] | None:
-        """Return the system and class queue that are next, or None."""
-        for system in sorted(self.systems.values(), key=_virtual_time):
-            queue = system.next_queue()
-            if queue is not None:
-                self._virtual_time = max(self._virtual_time, system.virtual_time)
-                return system, queue
+    def pick(self) -> ClassQueue | None:
+        """Return the class queue that is next, or None."""
+        ready = self._ready
+        while ready:
+            key, entry, application = ready[0]
+            if application.entry != entry:
+                heapq.heappop(ready)
+            elif key < application.virtual_time:
+                heapq.heapreplace(ready, (application.virtual_time, entry, application))
+            else:
+                queue = application.first()
+                if queue is not None:
+                    if key > self._virtual_time:  # noqa: PLR1730 - `max` takes twice as long
+                        self._virtual_time = key
+                    return queue
+                heapq.heappop(ready)
+                application.entry = 0
         return None
 
+    def set_aside(self, queue: ClassQueue, standing: Standing) -> None:
+        """Let a queue be picked no more until it is made ready again."""
+        queue.standing = standing
+        queue.entry = 0
+
+    def make_ready(self, queue: ClassQueue) -> bool:
+        """Let a queue be picked again; return whether it has a task."""
+        if _has_ended(queue.owner.record) or queue.owner.record.number not in self.systems:
+            return False
+        queue.version += 1
+        if queue.head() is None:
+            queue.owner.drained(queue)
+            return False
+        system, application = queue.owner, queue.owner.application
+        if queue.standing is Standing.PARKED:
+            application.virtual_time = max(application.virtual_time, self._virtual_time - MOST_CATCH_UP)
+            system.virtual_time = max(system.virtual_time, application.clock - MOST_CATCH_UP)
+        else:
+            self._lift(system)
+        system.enter(queue)
+        self._enter(system, application)
+        return True
+
+    def drop_system(self, number: int) -> None:
+        """Forget a system that ended."""
+        system = self.systems.pop(number, None)
+        if system is None:
+            return
+        application = system.application
+        application.systems.pop(number, None)
+        self._unsettled.pop(number, None)
+        if system.overrun:
+            self._charge_application(application, system.overrun)
+        system.entry = 0
+        if system.backlog:
+            application.backlog -= 1
+        application.weigh()
+        if not application.systems and (
+            not isinstance(application.key, str) or application.virtual_time <= self._virtual_time
+        ):
+            application.entry = 0
+            del self._applications[application.key]
+        if len(self._applications) > 64 + 4 * len(self.systems):
+            self._drop_idle_applications()
+
+    # Shares
+
+    def expected_cost(self, task_class: TaskClass) -> float:
+        """Return what a task is charged with when it is leased [s]."""
+        mean = task_class.mean
+        if mean is None:
+            mean = task_class.duration
+        return UNMEASURED_COST if mean is None else max(mean, LEAST_COST)
+
+    def charge(self, system: SystemQueue, seconds: float) -> None:
+        """Advance the virtual times of a system and its application."""
+        system.virtual_time += seconds / system.record.weight
+        if seconds < 0 and system.entry:
+            system.entry = self._next_entry()
+            _push(
+                system.application.ready, (system.virtual_time, system.entry, system), len(system.application.systems)
+            )
+        self._charge_application(system.application, seconds)
+
+    def note_overrun(self, number: int, seconds: float) -> None:
+        """Note that attempts took more, or less, than was charged for them."""
+        system = self.systems.get(number)
+        if system is not None:
+            system.overrun += seconds
+            self._unsettled[number] = system
+
+    def settle(self) -> None:
+        """Charge every overrun."""
+        for system in self._unsettled.values():
+            if system.overrun:
+                self.charge(system, system.overrun)
+                system.overrun = 0.0
+        self._unsettled.clear()
+
+    def order_of(self, queue: ClassQueue) -> tuple[float, float, int, int]:
+        """Return what orders a queue against others; the least is next."""
+        system = queue.owner
+        number = queue.tasks[0].number if queue.tasks else 0
+        return (system.application.virtual_time, system.virtual_time, -queue.task_class.priority, number)
+
+    # Steps
+
     def _system(self, record: SystemRecord) -> SystemQueue:
-        queue = self.systems.get(record.number)
-        if queue is None:
-            queue = self.systems[record.number] = SystemQueue(record, 0.0)
-        return queue
+        system = self.systems.get(record.number)
+        if system is None:
+            key: Hashable = record.application or record.number
+            application = self._applications.get(key)
+            if application is None:
+                application = self._applications[key] = ApplicationQueue(key)
+            system = self.systems[record.number] = SystemQueue(record, application)
+            application.systems[record.number] = system
+        return system
+
+    def _fill(self, queue: ClassQueue) -> None:
+        """Make a queue ready that was empty."""
+        system = queue.owner
+        application = system.application
+        if not system.backlog:
+            self._lift(system)
+            application.backlog += 1
+        system.backlog += 1
+        if system.backlog == 1:
+            application.weigh(system)
+        system.enter(queue)
+        self._enter(system, application)
+
+    def _lift(self, system: SystemQueue) -> None:
+        """Let one that was not ready start where the others are."""
+        application = system.application
+        if not application.entry or not application.backlog:
+            application.virtual_time = max(application.virtual_time, self._virtual_time)
+        if not system.entry or not system.backlog:
+            system.virtual_time = max(system.virtual_time, application.clock)
+
+    def _enter(self, system: SystemQueue, application: ApplicationQueue) -> None:
+        if not system.entry:
+            system.entry = self._next_entry()
+            _push(application.ready, (system.virtual_time, system.entry, system), len(application.systems))
+        if not application.entry:
+            application.entry = self._next_entry()
+            _push(self._ready, (application.virtual_time, application.entry, application), len(self._applications))
+
+    def _charge_application(self, application: ApplicationQueue, seconds: float) -> None:
+        application.virtual_time += seconds / application.weight
+        if seconds < 0 and application.entry:
+            application.entry = self._next_entry()
+            _push(self._ready, (application.virtual_time, application.entry, application), len(self._applications))
+
+    def _next_entry(self) -> int:
+        self._entries += 1
+        return self._entries
+
+    def _drop_idle_applications(self) -> None:
+        for key, application in list(self._applications.items()):
+            if not application.systems and application.virtual_time <= self._virtual_time:
+                application.entry = 0
+                del self._applications[key]
 
 
-def _urgency(queue: ClassQueue) -> int:
-    return -queue.task_class.priority
+def _has_ended(record: SystemRecord) -> bool:
+    state = record.state
+    return state is not SystemState.RUNNING and state is not SystemState.STARTING
 
 
-def _virtual_time(queue: SystemQueue) -> float:
-    return queue.virtual_time
+def _push(heap: list[tuple[Any, int, Any]], item: tuple[Any, int, Any], live: int) -> None:
+    """Push an entry; drop those that are out of date when they are too many."""
+    heapq.heappush(heap, item)
+    if len(heap) > 64 + 4 * live:
+        heap[:] = [known for known in heap if known[2].entry == known[1]]
+        heapq.heapify(heap)

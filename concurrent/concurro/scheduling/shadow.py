@@ -171,7 +171,7 @@ class ShadowHost:
         """Refuse."""
         _refuse("lease")
 
-    def take_back(self, leases: Any) -> None:  # noqa: ARG002 - the interface's signature
+    def take_back(self, leases: Any, slave_id: str = "") -> None:  # noqa: ARG002 - the interface's signature
         """Refuse."""
         _refuse("take_back")
 

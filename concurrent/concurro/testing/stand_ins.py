@@ -75,7 +75,7 @@ class SchedulerHostStandIn:
         self.leases[lease] = (task, slave_id)
         return lease
 
-    def take_back(self, leases: Iterable[int]) -> None:
+    def take_back(self, leases: Iterable[int], slave_id: str = "") -> None:  # noqa: ARG002 - the interface's signature
         """Note which leases were asked for."""
         self.recalled.extend(leases)
 

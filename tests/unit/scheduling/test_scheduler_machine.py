@@ -115,7 +115,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for system in self.live.values():
             queued = [
                 task
-                for queue in (queues[system.number].order if system.number in queues else ())
+                for queue in (queues[system.number].by_class.values() if system.number in queues else ())
                 for task in queue.tasks
                 if task.outcome is not Outcome.CANCELLED
             ]
