@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from concurro.ids import SlaveRecord, TaskClass, TaskRecord
 
-SAMPLE = 32
+SAMPLE = 8
 """Leases of a slave that are looked at; more are taken to be like them."""
 
 MOST_PARTS = 32
@@ -45,14 +45,15 @@ def expected_wait(slave: SlaveRecord, slowness: float = 1.0) -> float:
     classes never measured count nothing.
     """
     held = len(slave.leases)
-    if held < slave.workers:
+    if held < slave.workers or not held:
         return 0.0
-    seen = 0.0
-    count = 0
+    seen, last_class, last = 0.0, None, 0.0
     for task in itertools.islice(slave.leases.values(), SAMPLE):
-        seen += expected_duration(slave, task.task_class, slowness) or 0.0
-        count += 1
-    return seen * held / (max(1, count) * max(1, slave.workers))
+        task_class = task.task_class
+        if task_class is not last_class:
+            last_class, last = task_class, expected_duration(slave, task_class, slowness) or 0.0
+        seen += last
+    return seen * held / (min(held, SAMPLE) * max(1, slave.workers))
 
 
 def expected_rest(slave: SlaveRecord, now: float, slowness: float = 1.0) -> float | None:

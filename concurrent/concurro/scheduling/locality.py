@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from concurro.ids import SlaveRecord, TaskRecord
 
-CANDIDATES = 8
+CANDIDATES = 4
 """The least loaded, so many, are compared beside the holders."""
 
 MOST_HOLDERS = 16

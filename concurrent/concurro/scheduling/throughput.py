@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
     from concurro.ids import SlaveRecord, TaskClass, TaskRecord
 
-CANDIDATES = 8
+CANDIDATES = 4
 """The best by rating, so many, are compared for the very task."""
+
+COMPARED_SECONDS = 0.005
+"""Tasks below go by rating alone: comparing for each would cost more than it gains [s]."""
 
 AS_SOON = 1.05
 """Completions that differ by less count as equal: of equals, the least loaded has it."""
@@ -98,7 +101,7 @@ class Throughput(RankedStrategy):
 
     def get_next_slave(self, task: TaskRecord | None = None, slaves: Collection[str] | None = None) -> str | None:
         """Return the slave that is expected to be done first; None to wait."""
-        if task is None:
+        if task is None or (task.task_class.mean or math.inf) < COMPARED_SECONDS:
             return super().get_next_slave(task, slaves)
         candidates, passed = self.best(slaves, CANDIDATES)
         if not candidates or not self._latest[candidates[0]][0]:
@@ -121,12 +124,11 @@ class Throughput(RankedStrategy):
     def _completion(self, slave: SlaveRecord, task: TaskRecord) -> float:
         """Return when a task is expected to be done at a slave, from now [s]."""
         slowness = self.slowness(slave.id)
-        duration = self._duration(slave, task.task_class)
+        duration = self._duration(slave, task.task_class, slowness)
         return expected_wait(slave, slowness) + (slowness * 1e-9 if duration is None else duration)
 
-    def _duration(self, slave: SlaveRecord, task_class: TaskClass) -> float | None:
+    def _duration(self, slave: SlaveRecord, task_class: TaskClass, slowness: float) -> float | None:
         """Return what a task is expected to take at a slave [s], if known."""
-        slowness = self.slowness(slave.id)
         duration = expected_duration(slave, task_class, slowness)
         if duration is None and task_class.name in self._classes:  # another system had a class of that name
             total, slaves = self._classes[task_class.name]
@@ -145,7 +147,7 @@ class Throughput(RankedStrategy):
         for slave_id in passed:
             slave = self._master.slaves[slave_id]
             slowness = self.slowness(slave_id)
-            duration = self._duration(slave, task.task_class)
+            duration = self._duration(slave, task.task_class, slowness)
             if duration and slave.leases and can_ever_run(slave, task):
                 rest = expected_rest(slave, now, slowness)
                 if rest is not None and rest + duration < completion:
