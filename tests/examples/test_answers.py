@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from itertools import islice
+from math import atan
 from typing import TYPE_CHECKING
 
 import pytest
 
+from concurro import LocalCluster
 from tests.support.programs import load_example
 from tests.support.serial import SerialMaster, run_serially
 
@@ -172,3 +174,14 @@ def test_mandelbrot_in_full_resolution():
 @pytest.mark.slow
 def test_pi_digits_at_the_millionth_place():
     assert run_serially(make("pi_digits", "PiDigits", position=1_000_000)) == ("26C65E52", None)
+
+
+@pytest.mark.parametrize("levels", [0, 3])
+def test_the_nested_integral_is_that_of_the_formula(levels: int):
+    example = load_example("nested")
+    width, place = example.WIDTH, example.PLACE
+
+    with LocalCluster(inline=True) as cluster:
+        result = cluster.push_task(example.Integral(0.0, 1.0, levels, 1e-6)).result()
+
+    assert result == pytest.approx((atan((1 - place) / width) + atan(place / width)) / width, abs=1e-6)

@@ -27,6 +27,7 @@ ANSWERS = {
 }
 PROGRAMS = {
     **ANSWERS,
+    "nested": "3136.8308",
     "application_node": "SystemApplication 24502500\nPushingApplication 24502500",
     "pool_without_nodes": "871 takes 178 steps",
 }
