@@ -52,6 +52,7 @@ def master_process(folder: Path, **options: Any) -> Iterator[tuple[subprocess.Po
     """Run a master that listens in `folder`; give its process and its address."""
     config = {"master": {"listen": f"ipc://{folder}/master", **options.pop("master", {})}}
     config["slave"] = options.pop("slave", {})
+    config["security"] = options.pop("security", {})
     with node_process("MasterNode", config, **options) as process:
         assert process.stdout is not None
         words = process.stdout.readline().split()
@@ -63,5 +64,6 @@ def master_process(folder: Path, **options: Any) -> Iterator[tuple[subprocess.Po
 def slave_process(url: str, workers: int = 1, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """Run a slave of the master at `url`."""
     settings = {"master": url, "workers": workers, **options.pop("slave", {})}
-    with node_process("SlaveNode", {"slave": settings}, **options) as process:
+    config = {"slave": settings, "security": options.pop("security", {})}
+    with node_process("SlaveNode", config, **options) as process:
         yield process

@@ -125,8 +125,8 @@ def test_f42_two_slaves_of_one_host_have_different_ids(runtime_folder):
     assert set(report.slaves.values()) == {slave["id"] for slave in slaves}
 
 
-OTHER_PYTHON = "import concurro.nodes.peer as peer; peer.python_version = lambda: '3.4'"
-OTHER_PROTOCOL = "import concurro.nodes.peer as peer; peer.PROTOCOL = 77"
+OTHER_PYTHON = "import concurro.nodes.dialer as dialer; dialer.python_version = lambda: '3.4'"
+OTHER_PROTOCOL = "import concurro.nodes.dialer as dialer; dialer.PROTOCOL = 77"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_f43_a_slave_of_another_version_is_refused_with_both_versions(runtime_fo
 
 def test_f82_an_application_of_another_python_is_refused_with_both_versions(runtime_folder, monkeypatch):
     with master_process(runtime_folder) as (_, url):
-        monkeypatch.setattr("concurro.nodes.peer.python_version", lambda: "3.4")
+        monkeypatch.setattr("concurro.nodes.dialer.python_version", lambda: "3.4")
 
         with pytest.raises(
             RefusedError, match=r"Python 3\.4 of the application .* Python 3\.\d+ of the master"

@@ -194,6 +194,10 @@ class SlaveAgent:
         self._learning().recall(self.core.inventory())
         self.flush()
 
+    def resume_transfers(self) -> None:
+        """Ask again for the blobs under way: what was sent may have been lost."""
+        self._transfer.restart()
+
     def abandon(self) -> None:
         """Drop every lease and result: the master that gave them is gone."""
         self._services.abandon()

@@ -158,6 +158,10 @@ class ManagedAgent:
         state = [self.slots, self.worker_pids(), "", self._resources]
         self._send(Kind.SLAVE_STATE, state, ())
 
+    def resume_transfers(self) -> None:
+        """Ask again for the blobs under way: what was sent may have been lost."""
+        self._transfer.restart()
+
     def abandon(self) -> None:
         """Drop every lease and result: the master that gave them is gone."""
         self._ready.clear()

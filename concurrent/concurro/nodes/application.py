@@ -21,9 +21,10 @@ from concurro.errors import ClosedError, ConfigError, InvalidTaskError, MasterUn
 from concurro.ids import ProgressRecord, Role
 from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
+from concurro.nodes.dialer import Dialer
 from concurro.nodes.futures import LoopFuture, LoopThread, TaskFuture
 from concurro.nodes.handle import Control, SystemHandle
-from concurro.nodes.peer import Dialer, Peer, keep_beating
+from concurro.nodes.peer import keep_beating
 from concurro.nodes.printer import Printer
 from concurro.nodes.waiting import wait_with_progress
 from concurro.scheduling.life import fault_of_options
@@ -33,6 +34,7 @@ from concurro.wire.blobs import BlobStore
 from concurro.wire.importing import refuse_while_importing
 from concurro.wire.messages import Farewell
 from concurro.wire.payload import Packer
+from concurro.wire.session import SILENCE_LIMIT
 from concurro.wire.transfer import BlobTransfer
 from concurro.wire.travelling import Travelling
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from concurro.errors import TaskError
     from concurro.nodes.embedded import EmbeddedCluster
+    from concurro.nodes.peer import Peer
     from concurro.task import Task
     from concurro.wire.code import CodeTable
     from concurro.wire.messages import Kind
@@ -377,7 +380,14 @@ class ApplicationNode(Control):
         patience = float(self._env.config["application.connect_timeout"])
         keys = self._env.config["security.keys"]
         dialer = self._dialer = Dialer(
-            self._loop, self._master, Role.APPLICATION, name, facts, patience=patience, keys=keys
+            self._loop,
+            self._master,
+            Role.APPLICATION,
+            name,
+            facts,
+            patience=patience,
+            resume_patience=max(patience, SILENCE_LIMIT),
+            keys=keys,
         )
         dialer.on_joined = self._join
         dialer.on_failed = self._fail
@@ -385,7 +395,7 @@ class ApplicationNode(Control):
 
     def _join(self, peer: Peer, welcome: list[Any]) -> None:
         self._peer = peer
-        self._dialer = None
+        peer.on_chunks_lost = self._transfer.restart
         peer.on_message = self._core.handle
         peer.on_closed = self._lost
         self._was_welcome = True
@@ -396,11 +406,16 @@ class ApplicationNode(Control):
     def _lost(self, reason: str) -> None:
         farewell = self._peer.farewell if self._peer is not None else ""
         self._peer = None
+        gave_up = self._dialer is not None and self._dialer.gave_up
+        if self._dialer is not None:
+            self._dialer.stop()
         with self._lock:
             self._core.lost(reason)
             self._room.notify_all()
         if farewell in (Farewell.STOPPED, Farewell.FAILED):
             self._fail(MasterUnreachable(f"{reason} ({self._master})"))
+        elif gave_up:
+            self._fail(MasterUnreachable(reason))
         else:
             self._dial()
 
@@ -433,7 +448,7 @@ class ApplicationNode(Control):
             self._peer.send(kind, body, frames)
 
     def _flush(self) -> None:
-        if self._plain_dirty or self._core.plain.answer_due:
+        if (self._plain_dirty or self._core.plain.answer_due) and (self._peer is None or self._peer.may_send()):
             with self._lock:
                 self._plain_dirty = False
                 self._core.flush_plain()

@@ -23,34 +23,30 @@ from concurro.interfaces import ITaskScheduler
 from concurro.nodes.agents import make_standalone_agent, refuse_unavailable
 from concurro.nodes.answers import describe_status, explain
 from concurro.nodes.arrivals import ResultArrivals
+from concurro.nodes.door import Door
 from concurro.nodes.hosts import HostProcesses
 from concurro.nodes.node import Node
-from concurro.nodes.peer import Peer, keep_beating, python_version
+from concurro.nodes.peer import keep_beating
 from concurro.nodes.printed import Printed
 from concurro.nodes.relay import BlobRelay
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
 from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Send, Spool, StartHost, StopHost
 from concurro.scheduling.core import SchedulerCore, SlaveOrders
 from concurro.scheduling.systems import SystemTable
-from concurro.transport.addresses import Listener
 from concurro.wire.blobs import BlobStore
-from concurro.wire.messages import PROTOCOL, Farewell, Kind, Message
-from concurro.wire.schema import Sender
+from concurro.wire.messages import Farewell, Kind, Message
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from concurro.execution.agent import SlaveAgent
+    from concurro.nodes.peer import Peer
     from concurro.transport.loop import Timer
 
 log = logging.getLogger("concurro.master")
 
-TASK_CREDIT = 200_000
-BYTE_CREDIT = 64 * 1024 * 1024
 LEASE_BYTES = 1024 * 1024
 SPOOL_CACHE = 16 * 1024 * 1024
-CHECK_PERIOD = 0.25
-OWN_STALL = 3.0
 EPOCH_MASK = (1 << 22) - 1
 SETTLE_ROUNDS = 8
 LAUNCHER_PERIOD = 60.0
@@ -93,29 +89,28 @@ class MasterNode(Node):
         refuse_unavailable(config, "master.journal")
         scheduler = self.env.selected(ITaskScheduler, "master.scheduler")
         self.env.start()
+        grace = float(config["master.grace"])
         self._core = SchedulerCore(scheduler, epoch=int(time.time()) & EPOCH_MASK, seed=time.time_ns())
-        self._table = SystemTable(self._core, grace=float(config["master.grace"]))
+        self._table = SystemTable(self._core, grace=grace)
         self._spool = BlobStore(SPOOL_CACHE)
         self._relay = BlobRelay(self._spool, self._send_to)
         self._arrivals = ResultArrivals(self._relay, self._results_arrived)
-        self._peers: dict[Hashable, Peer] = {}
-        self._strangers: set[Peer] = set()
+        door = self._door = Door(self.loop, self._core.epoch, grace, self.fail)
+        door.on_joined, door.on_left = self._peer_joined, self._peer_left
+        door.on_away, door.on_back, door.on_late = self._peer_away, self._peer_back, self._peer_late
+        self._peers = door.peers
+        self._away: dict[str, str] = {}
         self._printed = Printed(self._core, self._table, self._peers)
-        self._tunnels = Tunnels(self._core, self._send_to, self._backlog, self._welcome)
+        self._tunnels = Tunnels(self._core, self._send_to, self._backlog, door.knock)
         self._pids: dict[str, tuple[int, list[int]]] = {}
-        self._counter = 0
         self._started_at = self.loop.now()
-        self._last_check = self.loop.now()
-        self._timer: Timer | None = None
         self._wake: Timer | None = None
         self._agent: SlaveAgent | None = None
         self._agent_inbox: list[tuple[Kind, list[Any], Sequence[Any]]] = []
         self.loop.on_flush(self._settle)
         keys, most = config["security.keys"], int(config["security.connections"])
-        self._listener = Listener(self.loop, str(config["master.listen"]), self._welcome, keys, most)
-        self._listener.on_failed = self.fail
-        self._url = self._listener.url
-        self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder or self._listener.own_folder)
+        self._url = self._door.open(str(config["master.listen"]), keys, most)
+        self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder or self._door.own_folder)
         self._hosts = HostProcesses(self.loop, self._launcher, self._host_message, self._host_started, self._host_lost)
         self._hosts.on_output = self._printed.host_wrote
         self._hosts.on_service = self._welcome_host
@@ -128,18 +123,14 @@ class MasterNode(Node):
         if config["master.standalone"]:
             self._start_agent()
         self._stop_beating = keep_beating(self.loop, lambda: list(self._peers.values()))
-        self._check()
 
     def _close(self) -> None:
         fault = self._fault
         reason = "the master was stopped" if fault is None else f"the master failed: {type(fault).__name__}: {fault}"
         self._stop_beating()
-        for timer in (self._timer, self._wake):
-            if timer is not None:
-                timer.cancel()
-        for peer in [*self._peers.values(), *self._strangers]:
-            peer.close(reason, Farewell.STOPPED if fault is None else Farewell.FAILED)
-        self._listener.close()
+        if self._wake is not None:
+            self._wake.cancel()
+        self._door.close(reason, Farewell.STOPPED if fault is None else Farewell.FAILED)
         if self._agent is not None:
             self._agent.stop()
         self._launcher.stop()
@@ -148,77 +139,64 @@ class MasterNode(Node):
 
     # Peers
 
-    def _welcome(self, link: Any, outer: Outer | None = None) -> None:
-        peer = Peer(self.loop, link)
-        self._strangers.add(peer)
-        peer.on_message = lambda message: self._hello(peer, message, outer)
-        peer.on_closed = lambda reason: self._strangers.discard(peer)  # noqa: ARG005
-
     def _welcome_host(self, number: int, link: Any) -> None:
         """Take the channel for what a host's callbacks submit."""
         life = self._table.life(number)
         if life is not None:
             link.identity = INSIDE
-            self._welcome(link, Outer(life.record))
+            self._door.knock(link, Outer(life.record))
 
-    def _hello(self, peer: Peer, message: Message, outer: Outer | None) -> None:
-        if message.kind != Kind.HELLO:
-            self._refuse(peer, "hello", "the first message must be HELLO; say it again on a new connection")
-            return
-        protocol, python, role_name, _, _, _, name, facts = message.body[:8]
-        if protocol != PROTOCOL:
-            text = f"protocol {protocol} of {name} does not match protocol {PROTOCOL} of the master"
-            self._refuse(peer, "protocol", text)
-            return
-        role = Role(role_name)
-        if role is Role.HOST:
-            self._refuse(peer, "role", "a host is started by its master; it does not dial in")
-            return
-        if role not in peer.link.identity.roles:
-            text = f"the key {peer.link.identity.name} is none of a peer that is {role.value}"
-            self._refuse(peer, "role", text)
-            return
-        if role in (Role.SLAVE, Role.APPLICATION) and python != python_version():
-            text = (
-                f"Python {python} of the {role.value} on {name} does not match Python {python_version()} "
-                f"of the master; tasks travel only between equal versions"
-            )
-            self._refuse(peer, "python", text)
-            return
-        self._strangers.discard(peer)
-        self._counter += 1
-        peer.sender = Sender(role.value)
+    def _peer_joined(self, peer: Peer, role: Role, name: str, facts: dict[str, Any]) -> None:
+        peer.on_chunks_lost = lambda: self._relay.chunks_lost(peer.id)
         if role is Role.SLAVE:
-            peer.id = ("slave", self._slave_name(name))
-            peer.on_message = lambda message: self._slave_message(peer.id[1], message)
+            slave_id = peer.id[1]
+            peer.on_message = lambda message: self._slave_message(slave_id, message)
+            self._slave_joined(slave_id, name, facts)
         else:
-            peer.id = (role.value, self._counter)
             peer.on_message = lambda message: self._application_message(peer, message)
             self._printed.joined(peer.id, facts)
-            inside = outer.system if outer is not None else None
+            inside = peer.outer.system if peer.outer is not None else None
             self._table.peer_joined(peer.id, str(facts.get("client_id", "")), inside)
-        peer.on_closed = lambda reason: self._peer_left(peer, reason)
-        self._peers[peer.id] = peer
-        shown = peer.id[1] if role is Role.SLAVE else f"{role.value}-{self._counter}"
-        peer.send(Kind.WELCOME, [self._core.epoch, shown, 0, TASK_CREDIT, BYTE_CREDIT, {}])
-        if role is Role.SLAVE:
-            self._slave_joined(peer.id[1], name, facts)
 
-    def _refuse(self, peer: Peer, code: str, text: str) -> None:
-        log.warning("refused a peer: %s", text)
-        peer.send(Kind.REFUSED, [code, text])
-        self._strangers.discard(peer)
-        peer.on_message = lambda message: None  # noqa: ARG005
-        self.loop.after(0.5, peer.close)
-
-    def _peer_left(self, peer: Peer, reason: str) -> None:
-        self._peers.pop(peer.id, None)
+    def _peer_left(self, peer: Peer, reason: str, since: float) -> None:
         if peer.id[0] == "slave":
             self._slave_left(peer.id[1], reason)
         else:
-            self._table.peer_left(peer.id, self.loop.now())
+            self._table.peer_left(peer.id, since)
             self._printed.left(peer.id)
         self._relay.peer_left(peer.id)
+
+    def _peer_away(self, peer: Peer, reason: str) -> None:
+        """Lease nothing more to a slave without a connection."""
+        if peer.id[0] != "slave":
+            return
+        log.warning("the connection of slave %s was lost (%s); waiting for it to come back", peer.id[1], reason)
+        slave = self._core.slaves.get(peer.id[1])
+        if slave is not None:
+            self._away[slave.id] = slave.sick
+            self._set_sick(slave, f"its connection was lost ({reason}); waiting for it to come back")
+
+    def _peer_back(self, peer: Peer) -> None:
+        if peer.id[0] != "slave":
+            return
+        log.info("slave %s is connected again", peer.id[1])
+        slave = self._core.slaves.get(peer.id[1])
+        if slave is not None:
+            self._set_sick(slave, self._away.pop(slave.id, slave.sick))
+
+    def _set_sick(self, slave: SlaveRecord, sick: str) -> None:
+        self._core.begin(self.loop.now())
+        self._core.slave_changed(slave.id, slave.workers, sick, slave.resources, draining=slave.draining)
+        self._table.cluster_changed(self.loop.now())
+
+    def _peer_late(self, peer: Peer, message: Message) -> None:
+        """Count the results of a slave that was given up.
+
+        Somebody else has its tasks.
+        """
+        if message.kind == Kind.RESULTS:
+            log.info("slave %s, given up before, sends %d results too late", peer.id[1], len(message.body))
+            self._core.results(peer.id[1], message.body)
 
     def _send_to(self, peer_id: Hashable, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> bool:
         """Send to a peer; return whether there is one of that id."""
@@ -236,12 +214,9 @@ class MasterNode(Node):
     def _backlog(self, peer_id: Hashable) -> int:
         """Return the bytes that wait on the way to a peer [B]."""
         peer = self._peers.get(peer_id)
-        return peer.link.backlog() if peer is not None else 0
+        return peer.backlog() if peer is not None else 0
 
     # Slaves
-
-    def _slave_name(self, host: str) -> str:
-        return f"{host}-{self._counter}"
 
     def _slave_joined(self, slave_id: str, host: str, facts: dict[str, Any]) -> None:
         self._pids[slave_id] = (int(facts.get("pid", 0)), list(facts.get("worker_pids", ())))
@@ -253,6 +228,7 @@ class MasterNode(Node):
 
     def _slave_left(self, slave_id: str, reason: str) -> None:
         log.info("slave %s left: %s", slave_id, reason)
+        self._away.pop(slave_id, None)
         self._pids.pop(slave_id, None)
         self._core.begin(self.loop.now())
         self._tunnels.slave_left(slave_id, reason)
@@ -303,8 +279,7 @@ class MasterNode(Node):
 
         The unchanged slave agent, without a link in between.
         """
-        self._counter += 1
-        self._agent_id = self._slave_name(os.uname().nodename)
+        self._agent_id = self._door.name_slave(os.uname().nodename)
         send, name = self._from_agent, self._agent_id
         agent = self._agent = make_standalone_agent(self.env, self.loop, send, name, self._launcher)
         agent.start()
@@ -515,21 +490,6 @@ class MasterNode(Node):
 
     def _woken(self) -> None:
         self._wake = None
-
-    def _check(self) -> None:
-        """Look after silent slaves; after a stall of our own nobody is blamed."""
-        now = self.loop.now()
-        stalled = now - self._last_check > OWN_STALL
-        self._last_check = now
-        for peer in list(self._peers.values()):
-            if peer.id[0] != "slave":
-                continue
-            if stalled:
-                peer.session.last_heard = now
-            elif peer.session.silent(now):
-                peer.close("silent for too long", Farewell.SILENT)
-                self._peer_left(peer, f"silent for {now - peer.session.last_heard:.0f} s")
-        self._timer = self.loop.after(CHECK_PERIOD, self._check)
 
 
 def _look_again() -> None:

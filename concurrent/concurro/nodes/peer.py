@@ -1,39 +1,38 @@
-"""A session over a link: messages in, messages out, heartbeats.
+"""The other end of a session: messages in, messages out, heartbeats.
 
+    owner <-- on_message -- Peer <-- control link: numbered, kept until acknowledged
+                             |  <-- data link (TCP): chunks of blobs, never kept
+                             +--> on_away, on_back: the connection changes, the session does not
+                             +--> on_closed: the session has ended
+
+A session over AF_UNIX ends with its link. One over TCP goes on over the next link: whoever
+owns the peer says how long it waits for one. What a data link loses is asked for again.
 Loop thread only.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import sys
-import uuid
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import AuthenticationError, ConfigError, MasterUnreachable, ProtocolError, RefusedError
-from concurro.transport.addresses import connect
-from concurro.wire.messages import PROTOCOL, Farewell, Kind, Message
+from concurro.errors import ProtocolError
+from concurro.transport.framing import size_of
+from concurro.transport.link import ignore_closed, ignore_message
+from concurro.wire.messages import Farewell, Kind, Message, pack_message, unpack_message
 from concurro.wire.schema import Sender, check_message
-from concurro.wire.session import HEARTBEAT_PERIOD, Session
+from concurro.wire.session import HEARTBEAT_PERIOD, LastingSession, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from concurro.ids import Role
     from concurro.transport.link import Link
     from concurro.transport.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
 
 PROTOCOL_ERROR_LIMIT = 10
-HELLO_PATIENCE = 3.0
-FIRST_DELAY = 0.05
-TELL_AFTER = 1.5
-LONGEST_DELAY = 2.0
-KEY_TRIES = 5
-"""After so many tries in a row with keys that do not fit there is no use in another one."""
 
 
 def python_version() -> str:
@@ -41,88 +40,278 @@ def python_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _no_message(message: Message) -> None:
-    """Drop a message: nobody listens yet."""
-
-
-def _no_end(reason: str) -> None:
-    """Drop the news: nobody listens yet."""
-
-
 class Peer:
-    """The other end of a link, as messages.
+    """The other end of a session.
 
     Attributes:
         on_message: Called with each checked message.
         on_closed: Called once with a reason when the session ends from the other side.
+        on_away: Called with a reason when a session that may go on has lost its connection.
+        on_back: Called when it goes on over another one.
+        on_chunks_lost: Called when chunks of blobs that were under way may be lost.
         id: What the owner calls the peer; any hashable.
+        outer: Who it belongs to, when it is inside a job; None otherwise.
+        identity: Who the other end proved to be.
         sender: What it is, which decides what it may send.
         farewell: The code of its GOODBYE, known when `on_closed` is called; empty when it said none.
+        lasting: Whether the session outlives its link; the owner sets it once both ends know.
+        away_since: When the link was lost [s]; None while there is one.
     """
 
     def __init__(self, loop: Loop, link: Link, sender: Sender = Sender.STRANGER) -> None:
         self.on_message: Callable[[Message], None] = _no_message
         self.on_closed: Callable[[str], None] = _no_end
+        self.on_away: Callable[[str], None] = _no_end
+        self.on_back: Callable[[], None] = _nothing
+        self.on_chunks_lost: Callable[[], None] = _nothing
         self.id: Any = None
-        self.link = link
+        self.outer: Any = None
+        self.identity = link.identity
         self.sender = sender
-        self.session = Session(loop.now())
+        self.session: Session = Session(loop.now()) if link.ordered else LastingSession(loop.now())
+        self.lasting = False
+        self.away_since: float | None = None
         self.closed = False
         self.farewell = ""
+        self._name = link.peer
         self._loop = loop
+        self._link: Link | None = None
+        self._data: Link | None = None
+        self._data_heard = self._data_said = 0.0
         self._faults = 0
         self._known = False
-        link.on_message = self._frames
-        link.on_closed = self._lost
+        self._acknowledging: Timer | None = None
+        self._urgent = False
+        self._attach(link)
+
+    @property
+    def link(self) -> Link | None:
+        """The connection; None while there is none."""
+        return self._link
 
     def send(self, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
-        """Queue a message.
+        """Queue a message; without a connection it waits for the next one.
 
         Raises:
             ProtocolError: It is over the limits.
         """
         if self.closed:
             return
+        if kind == Kind.BLOB_CHUNK and self._data is not None:
+            self._data_said = self._loop.now()
+            self._data.send([pack_message(kind, body), *frames])
+            return
         packed = self.session.pack(kind, body, self._loop.now(), frames)
         try:
-            self.link.send(packed)
+            if self._link is not None:
+                self._link.send(packed)
+            else:
+                size_of(packed)
         except ProtocolError:
             self.session.unsend()
             raise
 
+    def backlog(self) -> int:
+        """Return the bytes that the other end may not have yet [B]."""
+        waiting = self._link.backlog() if self._link is not None else 0
+        return max(waiting, self.session.kept_bytes)
+
+    def may_send(self) -> bool:
+        """Say whether there is room for what is not acknowledged."""
+        return self.session.may_send()
+
     def beat(self) -> None:
-        """Send a heartbeat if nothing else was sent lately."""
-        if self.session.heartbeat_due(self._loop.now()):
+        """Send heartbeats where nothing else was sent lately."""
+        now = self._loop.now()
+        if self._link is not None and self.session.heartbeat_due(now):
             self.send(Kind.HEARTBEAT, [])
+        if self._data is not None and now - self._data_said >= HEARTBEAT_PERIOD:
+            self._data_said = now
+            self._data.send([pack_message(Kind.HEARTBEAT, [])])
+
+    # The end
 
     def close(self, reason: str = "", code: Farewell = Farewell.LEFT) -> None:
         """Say goodbye and close. Idempotent; `on_closed` is not called."""
         if not self.closed:
-            self.send(Kind.GOODBYE, [reason, code.value])
-            self.closed = True
-            self.link.close()
+            self._say(Kind.GOODBYE, [reason, code.value])
+            self._end()
+
+    def give_up(self, reason: str, code: Farewell, late: Callable[[Message], None]) -> Link | None:
+        """Say goodbye, and hear on: what comes now is too late.
+
+        Args:
+            reason: For the other end.
+            code: Why.
+            late: Called with each message that still arrives; what is no valid one is dropped.
+
+        Returns:
+            The link, which the owner closes after a while; None when there is none.
+        """
+        self._say(Kind.GOODBYE, [reason, code.value])
+        link = self.release()
+        if link is not None:
+            link.on_message = lambda frames: _hear_late(frames, self.sender, late, link)
+        return link
+
+    def fail(self, reason: str) -> None:
+        """End the session as if the other end had; calls `on_closed`."""
+        if not self.closed:
+            self._end()
+            self.on_closed(reason)
+
+    # Another connection
+
+    def unlink(self, reason: str) -> None:
+        """Give the connection up, and keep the session if it is a lasting one."""
+        if self._link is not None:
+            self._unlinked(self._link, reason)
+
+    def release(self) -> Link | None:
+        """Hand the link to another peer; this one is closed without a word."""
+        link, self._link = self._link, None
+        self._end()
+        if link is not None:
+            link.on_message, link.on_closed = ignore_message, ignore_closed
+        return link
+
+    def rebind(self, link: Link, received: int, first: tuple[Kind, list[Any]] | None = None) -> None:
+        """Go on over another link: say again what the other end has not received.
+
+        Args:
+            link: The new one; the old one is dropped.
+            received: The last of our messages that the other end has.
+            first: What to say before anything else.
+
+        Raises:
+            ProtocolError: It claims to have what was never sent.
+        """
+        assert isinstance(self.session, LastingSession)  # noqa: S101 - only lasting ones lose their links
+        again = self.session.rebind(received, self._loop.now())
+        if self._link is not None:
+            self._drop(self._link)
+        self._drop_data()
+        self.away_since = None
+        self._attach(link)
+        if first is not None:
+            self._say(*first)
+        for packed in again:
+            link.send(packed)
+        self.on_back()
+
+    # The data connection
+
+    def bind_data(self, link: Link) -> None:
+        """Let chunks of blobs travel over a link of their own from now on."""
+        self._drop_data()
+        self._data = link
+        self._data_heard = self._data_said = self._loop.now()
+        link.on_message = self._chunk
+        link.on_closed = lambda reason: self._data_ended(link, reason)
+        link.send([pack_message(Kind.HEARTBEAT, [])])
+        self.on_chunks_lost()
+
+    def data_silent(self, now: float, limit: float) -> bool:
+        """Say whether the data link was silent for too long."""
+        return self._data is not None and now - self._data_heard > limit
+
+    def unbind_data(self, reason: str) -> None:
+        """Give the data link up; the dialling end makes another."""
+        if self._data is not None:
+            self._data.send([pack_message(Kind.GOODBYE, [reason, Farewell.SILENT.value])])
+            self._data_ended(self._data, reason)
+
+    @property
+    def has_data_link(self) -> bool:
+        """Whether chunks have a link of their own."""
+        return self._data is not None
+
+    def _chunk(self, frames: list[Any]) -> None:
+        self._data_heard = self.session.last_heard = self._loop.now()
+        try:
+            message = unpack_message(frames)
+            check_message(message, self.sender)
+            if message.kind == Kind.BLOB_CHUNK:
+                self.on_message(message)
+            elif message.kind == Kind.GOODBYE and self._data is not None:
+                self._data_ended(self._data, "the other end gave it up")
+            elif message.kind != Kind.HEARTBEAT:
+                text = f"{Kind(message.kind).name} is no message for a data connection"
+                raise ProtocolError(text)  # noqa: TRY301 - one way out for every fault
+        except Exception as error:  # noqa: BLE001 - whatever a message of one peer leads to, the others go on
+            self._fault(error)
+
+    def _data_ended(self, link: Link, reason: str) -> None:
+        if link is self._data:
+            log.debug("the data connection of %s ended: %s", self.id or self._name, reason)
+            self._drop_data()
+            self.on_chunks_lost()
+
+    def _drop_data(self) -> None:
+        data, self._data = self._data, None
+        if data is not None:
+            self._drop(data)
+
+    # Messages
 
     def _frames(self, frames: list[Any]) -> None:
         if self.closed:
             return
+        session, now = self.session, self._loop.now()
         try:
-            message = self.session.accept(frames, self._loop.now())
+            message = session.accept(frames, now)
+            if session.lasting:
+                self._acknowledge_soon(now, unheard=message is None)
             if message is None:
                 return
             self._known = self.sender is not Sender.STRANGER
             check_message(message, self.sender)
             if message.kind == Kind.GOODBYE:
                 reason, self.farewell = [*message.body, "", ""][:2]
-                self._lost(reason or "the other end said goodbye")
+                self._end()
+                self.on_closed(reason or "the other end said goodbye")
                 return
             self.on_message(message)
         except Exception as error:  # noqa: BLE001 - whatever a message of one peer leads to, the others go on
             self._fault(error)
 
+    def _acknowledge_soon(self, now: float, *, unheard: bool) -> None:
+        if unheard and self._link is not None:
+            for reply in self.session.take_replies(now):
+                self._link.send(reply)
+        due = self.session.acknowledge_at()
+        if due is None:
+            return
+        if due == -inf:
+            if not self._urgent:
+                self._urgent = True
+                self._loop.request_flush(self._acknowledge_now)
+        elif self._acknowledging is None:
+            self._acknowledging = self._loop.at(due, self._acknowledge)
+
+    def _acknowledge_now(self) -> None:
+        self._urgent = False
+        self._say_acknowledged(-inf)
+
+    def _acknowledge(self) -> None:
+        self._acknowledging = None
+        self._say_acknowledged(inf)
+
+    def _say_acknowledged(self, until: float) -> None:
+        """Acknowledge alone what found nothing to ride along with."""
+        due = self.session.acknowledge_at()
+        if due is not None and due <= until and self._link is not None:
+            self._say(Kind.HEARTBEAT, [])
+
+    def _say(self, kind: Kind, body: list[Any]) -> None:
+        """Send a message of the connection, if there is one."""
+        if self._link is not None:
+            self._link.send(self.session.pack(kind, body, self._loop.now()))
+
     def _fault(self, error: Exception) -> None:
         self._faults += 1
         unforeseen = not isinstance(error, ProtocolError)
-        log.warning("bad message from %s: %s", self.id or self.link.peer, error, exc_info=unforeseen)
+        log.warning("bad message from %s: %s", self.id or self._name, error, exc_info=unforeseen)
         unknown = self.sender is Sender.STRANGER or not self._known
         # A fault of our own while we take the master's news: whoever waits for the rest is told at once.
         ours = unforeseen and self.sender is Sender.MASTER
@@ -131,135 +320,39 @@ class Peer:
             self.close(reason, Farewell.PROTOCOL)  # a link over TCP stays open until the other end hears that
             self.on_closed(reason)
 
-    def _lost(self, reason: str) -> None:
-        if not self.closed:
-            self.closed = True
-            self.link.close()
+    # Links
+
+    def _attach(self, link: Link) -> None:
+        self._link = link
+        link.on_message = self._frames
+        link.on_closed = lambda reason: self._unlinked(link, reason)
+
+    def _unlinked(self, link: Link, reason: str) -> None:
+        if self.closed or link is not self._link:
+            return
+        self._link = None
+        self._drop(link)
+        if self.lasting and link.fault is None:
+            self.away_since = self._loop.now()
+            self._drop_data()
+            self.on_away(reason)
+        else:
+            self._end()
             self.on_closed(reason)
 
+    def _end(self) -> None:
+        self.closed = True
+        if self._acknowledging is not None:
+            self._acknowledging.cancel()
+        link, self._link = self._link, None
+        if link is not None:
+            self._drop(link)
+        self._drop_data()
 
-class Dialer:
-    """Connects to a master and says hello, again and again until it answers.
-
-    Args:
-        loop: The loop to live in.
-        url: Address of the master.
-        role: What we are.
-        name: Host name or program, for people.
-        facts: More to say in HELLO.
-        patience: How long to try [s]; None for ever.
-        keys: Our key file, or a folder with it; None for what a master of our user left for us.
-    """
-
-    def __init__(  # noqa: PLR0913 - what HELLO says
-        self,
-        loop: Loop,
-        url: str,
-        role: Role,
-        name: str,
-        facts: dict[str, Any],
-        *,
-        patience: float | None,
-        keys: Path | None = None,
-    ) -> None:
-        self.on_joined: Callable[[Peer, list[Any]], None] = lambda peer, welcome: None  # noqa: ARG005
-        self.on_failed: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
-        self._loop = loop
-        self._url = url
-        self._role = role
-        self._keys = keys
-        self._misfits = 0
-        self._name = name
-        self._facts = facts
-        self._session_id = uuid.uuid4().bytes
-        self._started = loop.now()
-        self._deadline = None if patience is None else self._started + patience
-        self._delay = FIRST_DELAY
-        self._attempts = 0
-        self._peer: Peer | None = None
-        self._timer: Timer | None = None
-        self._last = ""
-        self._told = False
-
-    def start(self) -> None:
-        """Try now."""
-        self._attempts += 1
-        try:
-            link = connect(self._loop, self._url, self._keys, self._role)
-        except ConfigError as error:
-            self.on_failed(error)
-            return
-        except OSError as error:
-            self._again(error.strerror or str(error), error)
-            return
-        peer = self._peer = Peer(self._loop, link, Sender.MASTER)
-        peer.on_message = self._answered
-        peer.on_closed = lambda reason: self._again(reason, link.fault)
-        hello = [PROTOCOL, python_version(), self._role.value, self._session_id, 0, 0, self._name, self._facts]
-        peer.send(Kind.HELLO, hello)
-        self._timer = self._loop.after(HELLO_PATIENCE, self._unanswered)
-
-    def stop(self) -> None:
-        """Give up silently. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._peer is not None:
-            self._peer.close()
-            self._peer = None
-
-    def _answered(self, message: Message) -> None:
-        peer = self._peer
-        if peer is None:
-            return
-        if message.kind == Kind.REFUSED:
-            self.stop()
-            code, text = message.body[:2]
-            self.on_failed(RefusedError(f"the master at {self._url} refused: {text}", code))
-        elif message.kind == Kind.WELCOME:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._peer = None
-            self.on_joined(peer, message.body)
-
-    def _unanswered(self) -> None:
-        if self._peer is not None:
-            self._peer.on_closed = lambda reason: None  # noqa: ARG005
-            self._peer.close()
-            self._again("something listens there, but does not answer as a Concurrent master would")
-
-    def _again(self, reason: str, fault: Exception | None = None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._peer = None
-        self._last = reason
-        now = self._loop.now()
-        late = self._deadline is not None and now >= self._deadline
-        if isinstance(fault, AuthenticationError):
-            self._misfits += 1  # a master that was just started may not have written its keys yet
-            if late or fault.code == "key" or self._misfits >= KEY_TRIES:
-                self.on_failed(fault)
-                return
-        else:
-            self._misfits = 0
-        if late:
-            self.on_failed(self._unreachable(now))
-            return
-        if not self._told and now - self._started > TELL_AFTER:
-            self._told = True
-            patience = "for ever" if self._deadline is None else f"for {self._deadline - now:.0f} s more"
-            log.warning("no master at %s yet (%s); trying %s", self._url, reason, patience)
-        delay = self._delay * (0.5 + random.random())
-        self._delay = min(LONGEST_DELAY, self._delay * 1.6)
-        if self._deadline is not None:
-            delay = min(delay, max(0.01, self._deadline - now))
-        self._timer = self._loop.after(delay, self.start)
-
-    def _unreachable(self, now: float) -> MasterUnreachable:
-        message = (
-            f"no master at {self._url}: tried {self._attempts} times in {now - self._started:.1f} s, "
-            f"the last time: {self._last}; start one with: concurrent-master --listen {self._url}"
-        )
-        return MasterUnreachable(message)
+    @staticmethod
+    def _drop(link: Link) -> None:
+        link.on_message, link.on_closed = ignore_message, ignore_closed
+        link.close()
 
 
 def keep_beating(loop: Loop, peers: Callable[[], Sequence[Peer]]) -> Callable[[], None]:
@@ -280,3 +373,27 @@ def keep_beating(loop: Loop, peers: Callable[[], Sequence[Peer]]) -> Callable[[]
 
     beat()
     return stop
+
+
+def _hear_late(frames: list[Any], sender: Sender, late: Callable[[Message], None], link: Link) -> None:
+    try:
+        message = unpack_message(frames)
+        check_message(message, sender)
+    except ProtocolError:
+        return
+    if message.kind == Kind.GOODBYE:
+        link.close()
+    else:
+        late(message)
+
+
+def _no_message(message: Message) -> None:
+    """Drop a message: nobody listens yet."""
+
+
+def _no_end(reason: str) -> None:
+    """Drop the news: nobody listens yet."""
+
+
+def _nothing() -> None:
+    """Do nothing: nobody listens yet."""

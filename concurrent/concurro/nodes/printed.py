@@ -105,7 +105,7 @@ class Printed:
             peer = self._peers.get(peer_id)
             if peer is None or peer_id in self._deaf:
                 continue
-            if peer.link.backlog() > BACKLOG_LIMIT:
+            if peer.backlog() > BACKLOG_LIMIT:
                 lost = sum(len(entry[5]) + entry[6] for entry in entries)
                 self._dropped[peer_id] = self._dropped.get(peer_id, 0) + lost
                 continue

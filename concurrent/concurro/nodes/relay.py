@@ -102,6 +102,12 @@ class BlobRelay:
             awaited.waiters.pop(peer, None)
         self._ask_others(peer, None)
 
+    def chunks_lost(self, peer: Hashable) -> None:
+        """Ask a peer again for what it was asked: its answers may have been lost."""
+        for (digest, offset), awaited in self._awaited.items():
+            if awaited.holder == peer:
+                self._send(peer, Kind.BLOB_GET, [digest, awaited.size, offset, awaited.length], ())
+
     def _get(self, peer: Hashable, digest: bytes, size: int, offset: int, length: int) -> None:
         if digest in self._spool:
             chunk = self._spool.get(digest)[offset : offset + min(length, CHUNK_SIZE)]

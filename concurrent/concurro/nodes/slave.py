@@ -2,8 +2,9 @@
 
     master <--- Peer ---> SlaveNode --- SlaveAgent == launcher == worker, worker, ...
 
-When the master is gone its leases mean nothing any more: they are dropped, and the slave
-dials again until a master answers.
+A lost connection costs nothing when another one is there in time. When the master has given
+us up, or is silent for too long, its leases mean nothing any more: they are dropped, and the
+slave joins again as a new one as soon as a master answers.
 """
 
 from __future__ import annotations
@@ -15,22 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.ids import Role
 from concurro.nodes.agents import make_agent
+from concurro.nodes.dialer import Dialer
 from concurro.nodes.node import Node
-from concurro.nodes.peer import Dialer, Peer, keep_beating
+from concurro.nodes.peer import keep_beating
 from concurro.wire.messages import Farewell
 from concurro.wire.session import SILENCE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from concurro.transport.loop import Timer
+    from concurro.nodes.peer import Peer
     from concurro.wire.messages import Kind, Message
 
 log = logging.getLogger("concurro.slave")
 
-CHECK_PERIOD = 1.0
 WORKER_PATIENCE = 5.0
-OWN_STALL = 3.0
+MASTER_SILENCE = 3 * SILENCE_LIMIT
+"""After so long without the master its leases are dropped; it has given them to others long before [s]."""
 
 
 class SlaveNode(Node):
@@ -51,15 +53,12 @@ class SlaveNode(Node):
         self._peer: Peer | None = None
         self._dialer: Dialer | None = None
         self._stopping = False
-        self._timer: Timer | None = None
-        self._last_check = 0.0
 
     def _open(self) -> None:
         self.env.start()
         self._agent = make_agent(self.env, self.loop, self._send, self._backlog)
         self._stop_beating = keep_beating(self.loop, lambda: [self._peer] if self._peer is not None else [])
         self._agent.start()
-        self._check()
         self._dial_when_ready(self.loop.now() + WORKER_PATIENCE)
 
     def _dial_when_ready(self, deadline: float) -> None:
@@ -78,8 +77,6 @@ class SlaveNode(Node):
 
     def _close(self) -> None:
         self._stop_beating()
-        if self._timer is not None:
-            self._timer.cancel()
         if self._dialer is not None:
             self._dialer.stop()
         if self._peer is not None:
@@ -113,7 +110,15 @@ class SlaveNode(Node):
         }
         keys = self.env.config["security.keys"]
         dialer = self._dialer = Dialer(
-            self.loop, self._master, Role.SLAVE, platform.node(), facts, patience=patience, keys=keys
+            self.loop,
+            self._master,
+            Role.SLAVE,
+            platform.node(),
+            facts,
+            patience=patience,
+            resume_patience=MASTER_SILENCE,
+            silence=MASTER_SILENCE,
+            keys=keys,
         )
         dialer.on_joined = self._joined
         dialer.on_failed = self._failed
@@ -121,8 +126,8 @@ class SlaveNode(Node):
 
     def _joined(self, peer: Peer, welcome: list[Any]) -> None:
         assert self._agent is not None  # noqa: S101 - it is made before the first call
-        self._dialer = None
         self._peer = peer
+        peer.on_chunks_lost = self._agent.resume_transfers
         peer.on_message = self._take
         peer.on_closed = self._lost
         self.slave_id = str(welcome[1])
@@ -137,6 +142,8 @@ class SlaveNode(Node):
 
     def _lost(self, reason: str) -> None:
         self._peer = None
+        if self._dialer is not None:
+            self._dialer.stop()
         if self._stopping:
             self.loop.stop()
             return
@@ -158,18 +165,4 @@ class SlaveNode(Node):
             self._peer.send(kind, body, frames)
 
     def _backlog(self) -> int:
-        return self._peer.link.backlog() if self._peer is not None else 0
-
-    def _check(self) -> None:
-        """Look after a silent master; after a stall of our own it is not blamed."""
-        now = self.loop.now()
-        stalled = now - self._last_check > OWN_STALL
-        self._last_check = now
-        peer = self._peer
-        if peer is not None:
-            if stalled:
-                peer.session.last_heard = now
-            elif peer.session.silent(now, 3 * SILENCE_LIMIT):
-                peer.close("silent for too long", Farewell.SILENT)
-                self._lost("silent for too long")
-        self._timer = self.loop.after(CHECK_PERIOD, self._check)
+        return self._peer.backlog() if self._peer is not None else 0

@@ -33,6 +33,19 @@ def frame_header(frames: Sequence[Any]) -> bytes:
     return struct.pack(f"<{len(frames) + 1}I", len(frames), *lengths)
 
 
+def size_of(frames: Sequence[Any]) -> int:
+    """Return the bytes of a message [B].
+
+    Raises:
+        ProtocolError: The receiver would refuse it.
+    """
+    size = sum(memoryview(frame).nbytes for frame in frames)
+    if len(frames) > FRAME_COUNT_LIMIT or size > MESSAGE_LIMIT:
+        message = f"a message of {len(frames)} frames, {size} bytes together, is over the limits"
+        raise ProtocolError(message)
+    return size
+
+
 def pack_single(frame: bytes) -> bytes:
     """Return a whole message of one frame."""
     if len(frame) > MESSAGE_LIMIT:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from concurro.errors import AddressError, AuthenticationError, ProtocolError
+from concurro.errors import AddressError, AuthenticationError
 from concurro.transport.authenticator import Authenticator, demand_keys, use_key
 from concurro.transport.connections import MOST_CONNECTIONS, Connections, hang_up
-from concurro.transport.framing import FRAME_COUNT_LIMIT
+from concurro.transport.framing import size_of
 from concurro.transport.greeting import speaks_curve
 from concurro.transport.link import SAME_USER, Frames, ignore_closed, ignore_message
 from concurro.wire.messages import MESSAGE_LIMIT
@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 _HIGH_WATER = 1000
 _DRAIN_LIMIT = 1000
 _RETRY_DELAY = 0.005
+_KEEPALIVE = (10, 5, 3)
+"""Seconds of silence, between probes, and how many of them."""
+
 _NEVER = 24 * 3600 * 1000
 _ASSIGNED_ID = struct.Struct(">BI")
 _HALF_OF_IDS = 1 << 31
@@ -47,19 +50,6 @@ _LOOK_PERIOD = 1.0
 """How often the keys that are let in are looked at again [s]."""
 
 _KEY_REFUSED = 400
-
-
-def _size_of(frames: Sequence[Any]) -> int:
-    """Return the bytes of a message [B].
-
-    Raises:
-        ProtocolError: The receiver would refuse it, and drop the connection.
-    """
-    size = sum(memoryview(frame).nbytes for frame in frames)
-    if len(frames) > FRAME_COUNT_LIMIT or size > MESSAGE_LIMIT:
-        message = f"a message of {len(frames)} frames, {size} bytes together, is over the limits"
-        raise ProtocolError(message)
-    return size
 
 
 class _Socket:
@@ -82,6 +72,9 @@ class _Socket:
         self.zmq.linger = 200
         self.zmq.maxmsgsize = MESSAGE_LIMIT
         self.zmq.sndhwm = self.zmq.rcvhwm = _HIGH_WATER
+        # A machine that is gone says nothing: the kernel finds out, also where we say nothing either.
+        self.zmq.tcp_keepalive = 1
+        self.zmq.tcp_keepalive_idle, self.zmq.tcp_keepalive_intvl, self.zmq.tcp_keepalive_cnt = _KEEPALIVE
         self._on_frames = on_frames
         self._on_event = on_event
         self._monitor = self.zmq.get_monitor_socket(events)
@@ -194,7 +187,7 @@ class TcpPeerLink:
             ProtocolError: It is over the limits.
         """
         if not self.closed:
-            size = _size_of(frames)
+            size = size_of(frames)
             self._queue.append((list(frames), size))
             self._backlog += size
             self._listener.make_dirty(self)
@@ -332,6 +325,7 @@ class TcpListener:
         if link.descriptor in self._connections:
             hang_up(link.descriptor)
         self._links.pop(link.routing_id, None)
+        link.fault = AuthenticationError(reason, "key")
         if not link.closed:
             link.end()(reason)
 
@@ -439,7 +433,7 @@ class TcpLink:
             ProtocolError: It is over the limits.
         """
         if not self._socket.closed:
-            size = _size_of(frames)
+            size = size_of(frames)
             if not self._queue:
                 self._loop.request_flush(self._flush)
             self._queue.append((list(frames), size))

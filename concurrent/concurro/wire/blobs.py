@@ -212,6 +212,10 @@ class Assembly:
         self._ahead.clear()
         self._next_offset = len(self._bytes)
 
+    def awaits(self, offset: int) -> bool:
+        """Say whether the chunk at an offset was asked for and is not here."""
+        return offset in self._asked
+
     def add(self, offset: int, chunk: Buffer) -> bool:
         """Take one chunk; return whether the blob is complete.
 

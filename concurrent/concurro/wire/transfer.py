@@ -71,7 +71,7 @@ class BlobTransfer:
         """Take BLOB_GET, BLOB_CHUNK or BLOB_MISSING of the peer.
 
         Raises:
-            ProtocolError: A chunk that nobody asked for, or wrong bytes.
+            ProtocolError: A chunk has wrong bytes.
         """
         if message.kind == Kind.BLOB_GET:
             self._serve(*message.body[:4])
@@ -112,8 +112,8 @@ class BlobTransfer:
 
     def _chunk(self, digest: bytes, offset: int, chunk: Any) -> None:
         assembly = self._assemblies.get(digest)
-        if assembly is None:
-            return
+        if assembly is None or not assembly.awaits(offset):
+            return  # what was asked for twice comes twice
         try:
             complete = assembly.add(offset, chunk)
         except ProtocolError as error:

@@ -11,8 +11,9 @@ import pytest
 
 from concurro.errors import AddressError, MasterUnreachable, RefusedError
 from concurro.ids import Role
-from concurro.nodes import peer as peer_module
-from concurro.nodes.peer import Dialer, Peer, python_version
+from concurro.nodes import dialer as dialer_module
+from concurro.nodes.dialer import Dialer
+from concurro.nodes.peer import Peer, python_version
 from concurro.transport.addresses import Listener
 from concurro.wire.messages import PROTOCOL, Kind
 
@@ -198,7 +199,7 @@ def test_a_master_that_comes_later_is_joined(turner, dial, serve, runtime_folder
 
 
 def test_a_service_that_does_not_answer_is_not_taken_for_a_master(turner, dial, deaf, monkeypatch):
-    monkeypatch.setattr(peer_module, "HELLO_PATIENCE", 0.05)
+    monkeypatch.setattr(dialer_module, "HELLO_PATIENCE", 0.05)
 
     caller = dial(deaf, patience=0.1)
     turner.until(lambda: caller.errors)
@@ -207,7 +208,7 @@ def test_a_service_that_does_not_answer_is_not_taken_for_a_master(turner, dial, 
 
 
 def test_a_listener_that_accepts_and_says_nothing_is_not_taken_for_a_master(turner, dial, serve, url, monkeypatch):
-    monkeypatch.setattr(peer_module, "HELLO_PATIENCE", 0.05)
+    monkeypatch.setattr(dialer_module, "HELLO_PATIENCE", 0.05)
     master = serve(url)
 
     caller = dial(master.url, patience=0.1)
@@ -239,7 +240,7 @@ def test_another_service_is_not_taken_for_a_master(turner, dial):
 
 
 def test_a_master_that_answers_nonsense_is_given_up(turner, dial, serve, url, monkeypatch):
-    monkeypatch.setattr(peer_module, "HELLO_PATIENCE", 0.05)
+    monkeypatch.setattr(dialer_module, "HELLO_PATIENCE", 0.05)
     master = serve(url, Kind.LEASES, ["nonsense"])
 
     caller = dial(master.url, patience=0.1)
@@ -272,7 +273,7 @@ def test_who_stops_between_hello_and_answer_says_goodbye(turner, dial, serve, ur
 
 
 def test_waits_a_little_longer_each_time_and_not_for_ever(turner, dial, monkeypatch):
-    monkeypatch.setattr(peer_module.random, "random", lambda: 0.5)
+    monkeypatch.setattr(dialer_module.random, "random", lambda: 0.5)
     delays = []
     monkeypatch.setattr(turner.loop, "after", lambda delay, call: delays.append((delay, call)))
     caller = dial(closed_port(), patience=None)
@@ -282,8 +283,8 @@ def test_waits_a_little_longer_each_time_and_not_for_ever(turner, dial, monkeypa
 
     waits = [delay for delay, _ in delays]
     assert waits == sorted(waits)
-    assert waits[0] == peer_module.FIRST_DELAY
-    assert waits[-1] == peer_module.LONGEST_DELAY
+    assert waits[0] == dialer_module.FIRST_DELAY
+    assert waits[-1] == dialer_module.LONGEST_DELAY
     assert caller.errors == []
     monkeypatch.undo()
     caller.dialer._timer = None

@@ -127,7 +127,7 @@ def test_nothing_is_said_after_a_goodbye(turner, master, slave):
     assert master.messages == []
 
 
-@pytest.mark.parametrize("nonsense", [[b"garbage"], [b""], [b"\x95\x01\x11\x63\x00\x90"]])
+@pytest.mark.parametrize("nonsense", [[b"garbage"], [b""], [b"\x95\x02\x11\x00\x00\x90"]])
 def test_some_nonsense_is_borne_and_logged(turner, master, slave, nonsense, caplog):
     slave.peer.send(Kind.STARTED, [[1]])
     for _ in range(PROTOCOL_ERROR_LIMIT - 1):

@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from concurro.errors import AddressError, ProtocolError
-from concurro.transport import tcp
+from concurro.transport import framing, tcp
 from concurro.transport.tcp import TcpLink, TcpListener
 from tests.integration.links.turning import Inbox
 from tests.support.keys import MemoryRing, dealer_with, say_and_leave
@@ -249,7 +249,7 @@ def test_a_peer_that_does_not_read_holds_up_only_itself(loop, listener, key, dia
 def test_a_frame_over_the_limit_is_refused_at_the_sender(dial, there, monkeypatch, count):
     link = dial()
     there.await_messages(1)
-    monkeypatch.setattr(tcp, "MESSAGE_LIMIT", 100)
+    monkeypatch.setattr(framing, "MESSAGE_LIMIT", 100)
 
     for end in (link, there.links[0]):
         with pytest.raises(ProtocolError, match="over the limits"):

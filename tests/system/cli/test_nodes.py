@@ -91,8 +91,8 @@ def test_another_service_on_the_address_is_told_apart_from_a_master(tmp_path):
 @pytest.mark.parametrize(
     ("patch", "expected"),
     [
-        ("import concurro.nodes.peer as p; p.python_version = lambda: '3.99'", "3.99"),
-        ("import concurro.nodes.peer as p; p.PROTOCOL = 99", "protocol 99"),
+        ("import concurro.nodes.dialer as p; p.python_version = lambda: '3.99'", "3.99"),
+        ("import concurro.nodes.dialer as p; p.PROTOCOL = 99", "protocol 99"),
     ],
 )
 def test_a_slave_of_another_version_is_refused_with_both_versions(patch, expected, tmp_path, runtime_folder):

@@ -18,7 +18,7 @@ class Listener:
     def __init__(self):
         self.entries = []
         self.waiting = 0
-        self.link = SimpleNamespace(backlog=lambda: self.waiting)
+        self.backlog = lambda: self.waiting
 
     def send(self, kind, body):
         """Take a message."""
