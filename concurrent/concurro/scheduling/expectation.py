@@ -20,6 +20,9 @@ SAMPLE = 8
 MOST_PARTS = 32
 """Blobs of a task that are looked at."""
 
+ASSUMED_RATE = 100e6
+"""At which missing bytes are taken to travel [B/s]: that of a usual network."""
+
 
 def expected_duration(slave: SlaveRecord, task_class: TaskClass, slowness: float = 1.0) -> float | None:
     """Return what a task of a class is expected to take at a slave [s].

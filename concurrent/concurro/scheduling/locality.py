@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.config import DurationOption, SizeOption
 from concurro.interfaces import ITaskScheduleStrategy, implementer
-from concurro.scheduling.expectation import bytes_to_move, can_ever_run, parts_of
+from concurro.scheduling.expectation import ASSUMED_RATE, bytes_to_move, can_ever_run, parts_of
 from concurro.scheduling.patience import Patience
 from concurro.scheduling.ranked import RankedStrategy
 from concurro.scheduling.strategies import tasks_per_worker
@@ -41,8 +41,8 @@ class Locality(RankedStrategy):
 
     Of equals, the least loaded.
 
-    A task with large blobs whose holders are all busy may wait for one of them, for at most
-    `patience` in all. Tasks without blobs never wait.
+    A task with large blobs whose holders are all busy may wait for one of them: for as long
+    as moving what it would save may take, and at most `patience`. Others never wait.
 
     Source: M. Zaharia et al., "Delay Scheduling: A Simple Technique for Achieving Locality
     and Fairness in Cluster Scheduling", EuroSys 2010, section 3 (with time in place of a
@@ -50,7 +50,7 @@ class Locality(RankedStrategy):
     """
 
     name = "locality"
-    patience = DurationOption(0.5, "How long a task may wait for a busy slave that holds its bytes; 0 never [s].")
+    patience = DurationOption(0.5, "How long a task may wait at most for a busy slave that holds its bytes [s].")
     threshold = SizeOption("1 MiB", "Bytes that must be saved for a task to wait.", minimum=1)
 
     def setup(self, scheduler: Any, master: Any) -> None:
@@ -79,14 +79,15 @@ class Locality(RankedStrategy):
         near, busy = self._holders(parts, slaves)
         eligible = {*candidates, *near}
         lacking, _, chosen = min((bytes_to_move(known[one], parts), latest[one], one) for one in eligible)
-        wanted = lacking - (self.threshold or 1)
-        if wanted >= 0 and any(
-            known[one].leases and bytes_to_move(known[one], parts) <= wanted and can_ever_run(known[one], task)
-            for one in (*busy, *passed)
-            if one not in eligible
-        ):
-            return None if self._waiting.grants(task, self.patience, self._master.now()) else chosen
-        return chosen
+        if lacking < (self.threshold or 1):
+            return chosen
+        others = (known[one] for one in (*busy, *passed) if one not in eligible)
+        saved = (lacking - bytes_to_move(one, parts) for one in others if one.leases and can_ever_run(one, task))
+        most = max(saved, default=0)
+        if most < (self.threshold or 1):
+            return chosen
+        seconds = min(self.patience, most / ASSUMED_RATE)
+        return None if self._waiting.grants(task, seconds, self._master.now()) else chosen
 
     def _holders(self, parts: list[tuple[bytes, int]], slaves: Collection[str] | None) -> tuple[list[str], list[str]]:
         """Return holders of some parts that may be chosen, and others."""

@@ -18,16 +18,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from concurro.errors import ComponentError
 from concurro.interfaces import ISchedulerHost, implementer
-from concurro.scheduling.expectation import bytes_to_move, expected_duration, expected_wait, parts_of
+from concurro.scheduling.expectation import ASSUMED_RATE, bytes_to_move, expected_duration, expected_wait, parts_of
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Collection, Iterator
 
     from concurro.ids import SlaveRecord, SystemRecord, TaskRecord
-
-ASSUMED_RATE = 100e6
-"""At which missing bytes are taken to travel [B/s]: those of a usual network."""
 
 
 class Shadowed:

@@ -10,7 +10,8 @@ import pytest
 from concurro.errors import ComponentNotFoundError, ConfigError
 from concurro.interfaces import ITaskScheduler, ITaskScheduleStrategy, implementer
 from concurro.kernel import Component, Environment
-from concurro.scheduling.shadow import ASSUMED_RATE, Shadow, ShadowHost
+from concurro.scheduling.expectation import ASSUMED_RATE
+from concurro.scheduling.shadow import Shadow, ShadowHost
 from concurro.scheduling.strategies import LeastLoaded, TwoChoices
 from tests.unit.scheduling.cluster import MICROSECOND, Cluster
 from tests.unit.scheduling.strategy_driver import STRATEGIES, Field

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from concurro.scheduling.expectation import ASSUMED_RATE
 from concurro.scheduling.locality import LOOKS, Locality
 from tests.unit.scheduling.strategy_driver import Field
 
@@ -88,7 +89,7 @@ def test_waits_for_a_busy_holder_for_as_long_as_its_patience(field):
     field.join("holder", "other")
     field.have("holder", b"large")
     field.hold("holder", 1)
-    task = with_blobs(field.task(), (b"large", MIB))
+    task = with_blobs(field.task(), (b"large", 100 * MIB))
 
     answers = []
     for tenths in range(8):
@@ -102,7 +103,7 @@ def test_says_when_to_ask_again_until_the_task_is_placed(field):
     field.join("holder", "other")
     field.have("holder", b"large")
     field.hold("holder", 1)
-    task = with_blobs(field.task(), (b"large", MIB))
+    task = with_blobs(field.task(), (b"large", 100 * MIB))
     field.choose(task, ["other"])
 
     waiting = field.strategy.wake_at
@@ -116,7 +117,7 @@ def test_an_attempt_that_is_tried_again_may_wait_again(field):
     field.join("holder", "other")
     field.have("holder", b"large")
     field.hold("holder", 1)
-    task = with_blobs(field.task(), (b"large", MIB))
+    task = with_blobs(field.task(), (b"large", 100 * MIB))
     field.choose(task, ["other"])
     field.host.time = 1.0
     waited = field.choose(task, ["other"])
@@ -134,6 +135,20 @@ def test_never_waits_for_few_bytes_nor_without_any(field):
 
     assert field.choose(with_blobs(field.task(), (b"small", MIB - 1)), ["other"]) == "other"
     assert field.choose(field.task(), ["other"]) == "other"
+
+
+def test_waits_no_longer_than_the_bytes_would_be_on_their_way(field):
+    field.join("holder", "other")
+    field.have("holder", b"large")
+    field.hold("holder", 1)
+    task = with_blobs(field.task(), (b"large", int(ASSUMED_RATE / 5)))
+
+    answers = []
+    for tenths in range(4):
+        field.host.time = tenths / 10
+        answers.append(field.choose(task, ["other"]))
+
+    assert answers == [None, None, "other", "other"]
 
 
 def test_never_waits_without_patience(field):
