@@ -13,10 +13,13 @@ PURE = (
     "concurro.wire.session",
     "concurro.scheduling.*",
     "concurro.execution.crew",
+    "concurro.execution.devices",
+    "concurro.execution.outbox",
     "concurro.execution.ready_queue",
     "concurro.execution.restarts",
     "concurro.execution.slave_core",
     "concurro.execution.slave_records",
+    "concurro.execution.supplies",
     "concurro.nodes.host_core",
     "concurro.nodes.application_core",
 )

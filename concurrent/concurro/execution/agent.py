@@ -49,7 +49,7 @@ from concurro.wire.messages import Kind, Message
 from concurro.wire.transfer import BlobTransfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from concurro.execution.slave_records import Command
     from concurro.transport.loop import Loop, Timer
@@ -79,6 +79,7 @@ class SlaveAgent:
         blobs: Where blobs are kept; None for an own store.
         backlog: Says how many bytes wait on the way to the master [B].
         memory_limit: What a worker and the processes below it may hold [B]; None for no limit.
+        devices: Names of what the resource `gpu` stands for.
     """
 
     def __init__(  # noqa: PLR0913 - what a slave is made of
@@ -93,10 +94,11 @@ class SlaveAgent:
         blobs: BlobStore | None = None,
         backlog: Callable[[], int] = lambda: 0,
         memory_limit: int | None = None,
+        devices: Sequence[str] = (),
     ) -> None:
         self.slave_id = name
         self.blobs = blobs if blobs is not None else BlobStore()
-        self.core = SlaveCore(workers or usable_processors())
+        self.core = SlaveCore(workers or usable_processors(), devices=devices)
         self._loop = loop
         self._send = send
         self._resources = resources or {}
@@ -319,7 +321,7 @@ class SlaveAgent:
             link.shut()
             self._learning().worker_misbehaves(link.id)
 
-    def _heard(self, link: WorkerLink, frames: list[Any]) -> None:  # noqa: C901 - one branch per note
+    def _heard(self, link: WorkerLink, frames: list[Any]) -> None:  # noqa: C901, PLR0912 - one branch per note
         note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
         check_note(note, body)
         if note == Note.RESULTS:
@@ -345,6 +347,8 @@ class SlaveAgent:
         elif note == Note.READY:
             link.send(Note.IDENTITY, self.slave_id, self._memory_limit)
             self._learning().worker_ready(link.id, self._loop.now())
+        elif note == Note.STARTS:
+            self._learning().worker_starts(link.id, body[0], self._loop.now())
         elif note == Note.RECYCLE:
             log.debug("worker %d is replaced: its task changed %s", link.id, body[0])
             self._learning().worker_recycles(link.id, self._loop.now())
@@ -416,7 +420,8 @@ class SlaveAgent:
         if isinstance(command, PostChunk):
             link = self._links.get(command.worker)
             if link is not None:
-                link.post([code.announcement for code in command.task_classes], command.entries, self.blobs)
+                announcements = [code.announcement for code in command.task_classes]
+                link.post(announcements, command.entries, self.blobs, command.devices, command.timed)
                 self._watch.arm(command.worker)
         elif isinstance(command, Tell):
             self._send(command.kind, command.body, ())

@@ -27,6 +27,9 @@ _SIGNALS = tuple(
     if hasattr(_signal, name)
 )
 
+DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CONCURRENT_RESOURCE_GPU")
+"""Environment variables that name the devices of an attempt."""
+
 taker_of_signal: Callable[[int], Any] = _signal.getsignal
 """Says what takes a signal, in 20 ns."""
 
@@ -52,6 +55,21 @@ class ProcessState:
     def after_import(self) -> ProcessState:
         """Return the state with the environment as imports have left it."""
         return replace(self, environment=_environment())
+
+    @staticmethod
+    def show_devices(devices: list[str]) -> None:
+        """Let libraries, and children, see some devices only."""
+        for name in DEVICE_VARIABLES:
+            os.environ[name] = ",".join(devices)
+
+    def hide_devices(self) -> None:
+        """Undo `show_devices`: the environment is as it was in that."""
+        for name in DEVICE_VARIABLES:
+            before = self.environment.get(os.environ.encodekey(name))
+            if before is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = os.environ.decodevalue(before)
 
     def compare(self) -> str:
         """Return what is different now, in words; empty when nothing is."""

@@ -22,11 +22,16 @@ class Run:
 
 
 class ReadyQueue:
-    """A queue of leases whose blobs and classes are here. Falsy when empty."""
+    """A queue of leases whose blobs and classes are here.
+
+    Those that need devices wait apart: no other task waits behind one that has to wait for a
+    device. What is said of the first task, and whether the queue is falsy, is about the others.
+    """
 
     def __init__(self) -> None:
         self._runs: deque[Run] = deque()
         self._count = 0
+        self._apart: deque[tuple[TaskCode, Entry]] = deque()
 
     def __len__(self) -> int:
         return self._count
@@ -34,9 +39,24 @@ class ReadyQueue:
     def __iter__(self) -> Iterator[Entry]:
         for run in self._runs:
             yield from run.entries
+        for _, entry in self._apart:
+            yield entry
 
-    def append(self, code: TaskCode, entry: Entry) -> Run:
-        """Queue at the end; return the run that it joined, for `extend`."""
+    @property
+    def apart(self) -> deque[tuple[TaskCode, Entry]]:
+        """Tasks that need devices, in order."""
+        return self._apart
+
+    @property
+    def total(self) -> int:
+        """How many tasks wait, those for devices included."""
+        return self._count + len(self._apart)
+
+    def append(self, code: TaskCode, entry: Entry) -> Run | None:
+        """Queue at the end; return the run that it joined, for `extend`, if any."""
+        if code.devices:
+            self._apart.append((code, entry))
+            return None
         run = self._runs[-1] if self._runs and self._runs[-1].code is code else None
         if run is None:
             run = Run(code, deque())
@@ -52,6 +72,9 @@ class ReadyQueue:
 
     def put_back(self, code: TaskCode, entry: Entry) -> None:
         """Queue in front."""
+        if code.devices:
+            self._apart.appendleft((code, entry))
+            return
         if not self._runs or self._runs[0].code is not code:
             self._runs.appendleft(Run(code, deque()))
         self._runs[0].entries.appendleft(entry)
@@ -86,8 +109,11 @@ class ReadyQueue:
                 kept.append(run)
         self._runs = kept
         self._count -= len(removed)
+        if self._apart:
+            removed += [entry for _, entry in self._apart if entry[0] in leases]
+            self._apart = deque(each for each in self._apart if each[1][0] not in leases)
         return removed
 
     def of_system(self, system: int) -> set[int]:
         """Return the leases of a system."""
-        return {entry[0] for run in self._runs if run.code.key[0] == system for entry in run.entries}
+        return {entry[0] for entry in self if entry[1] == system}

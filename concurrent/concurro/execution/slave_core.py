@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.execution.crew import Crew
+from concurro.execution.devices import Devices, choose_worker
+from concurro.execution.outbox import Outbox
 from concurro.execution.ready_queue import ReadyQueue
 from concurro.execution.slave_records import (
     Chunk,
     Command,
     Drained,
     Entry,
-    Fetch,
     Forget,
     KillWorker,
     Nudge,
@@ -38,18 +39,22 @@ from concurro.execution.slave_records import (
     StateChanged,
     TakeTokens,
     TaskCode,
-    Tell,
     WorkerRecord,
     WorkerState,
 )
+from concurro.execution.supplies import Supplies
 from concurro.ids import Outcome
-from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from concurro.execution.devices import Share
 
 KILL_GRACE = 0.02
 """Seconds that a chunk of short tasks gets to end by itself when one of it is killed [s]."""
+
+LOADING_LIMIT = 300.0
+"""Seconds that loading may take before a task whose own time is limited begins [s]."""
 
 ENDING_LIMIT = 2.0
 """Seconds that a worker may take to end by itself [s]."""
@@ -61,19 +66,17 @@ class SlaveCore:
     Args:
         workers: How many workers to keep.
         first_id: The id of the first worker.
+        devices: Names of the devices that the resource `gpu` stands for.
     """
 
-    def __init__(self, workers: int, first_id: int = 1) -> None:
+    def __init__(self, workers: int, first_id: int = 1, devices: Sequence[str] = ()) -> None:
         self.draining = False
-        self.results: dict[int, Entry] = {}
         self._crew = Crew(workers, first_id)
-        self._codes: dict[tuple[int, int], TaskCode] = {}
         self._ready = ReadyQueue()
-        self._fetching: dict[int, tuple[Entry, set[Hashable]]] = {}
+        self._devices = Devices(devices)
+        self._supplies = Supplies()
         self._commands: list[Command] = []
-        self._reports: list[Entry] = []
-        self._returned: list[int] = []
-        self._started: list[int] = []
+        self._outbox = Outbox()
         self._drained = False
 
     # What happens
@@ -91,13 +94,7 @@ class SlaveCore:
 
     def classes(self, announcements: Iterable[list[Any]]) -> None:
         """Take CLASSES."""
-        for announcement in announcements:
-            code = TaskCode(announcement)
-            if code.key in self._codes:
-                continue
-            self._codes[code.key] = code
-            if not code.here:
-                self._commands.append(Fetch(("class", *code.key), code.announcement[4]))
+        self._commands += self._supplies.announce(announcements, with_devices=bool(self._devices))
 
     def leases(self, entries: Iterable[Entry]) -> None:
         """Take LEASES."""
@@ -107,40 +104,29 @@ class SlaveCore:
             if run is not None and run.code.key == key and not entry[6]:
                 self._ready.extend(run, entry)
                 continue
-            code = self._codes.get(key)
+            code = self._supplies.codes.get(key)
             if self.draining or self.sick:
-                self._returned.append(entry[0])
+                self._outbox.returned.append(entry[0])
             elif code is None or code.fault:
                 self._fail(entry, code.fault if code else f"class {key[1]} of system {key[0]} is unknown here")
             elif entry[6] or not code.here:
-                self._fetch(entry, code)
+                self._commands += self._supplies.fetch(entry, code)
             else:
                 run = self._ready.append(code, entry)
 
     def fetched(self, owner: Hashable, fault: str | None) -> None:
         """Take the end of a `Fetch`; `fault` says why it failed."""
-        if isinstance(owner, tuple) and owner[0] == "class":
-            code = self._codes.get((owner[1], owner[2]))
-            if code is not None:
-                code.here, code.fault = fault is None, fault or ""
-            waiting = [lease for lease, (_, missing) in self._fetching.items() if owner in missing]
-        else:
-            waiting = [owner[1]] if isinstance(owner, tuple) and owner[1] in self._fetching else []
-        for lease in waiting:
-            entry, missing = self._fetching[lease]
-            missing.discard(owner)
+        for entry in self._supplies.fetched(owner, fault):
             if fault is not None:
-                del self._fetching[lease]
                 self._fail(entry, fault)
-            elif not missing:
-                del self._fetching[lease]
-                self._ready.append(self._codes[entry[1], entry[2]], entry)
+            else:
+                self._ready.append(self._supplies.codes[entry[1], entry[2]], entry)
 
     def recall(self, leases: Iterable[int]) -> None:
         """Take RECALL: return what has not started, tell of the rest."""
         wanted = set(leases)
         for lease in self._remove_queued(wanted):
-            self._returned.append(lease)
+            self._outbox.returned.append(lease)
         for worker in self._crew.holders(wanted):
             worker.recalled |= wanted & {entry[0] for entry in worker.outstanding()}
             self._take_tokens(worker)
@@ -149,9 +135,9 @@ class SlaveCore:
         """Take KILL: nobody wants these any more."""
         wanted = set(leases)
         self._remove_queued(wanted)
-        for lease in wanted & self.results.keys():
-            self._forget_result(lease)
-        self._reports = [report for report in self._reports if not self._is_unwanted(report, wanted)]
+        outbox = self._outbox
+        self._commands += outbox.forget(wanted & outbox.kept.keys())
+        outbox.results = [result for result in outbox.results if not self._is_unwanted(result, wanted)]
         for worker in self._crew.holders(wanted):
             worker.killed |= wanted & {entry[0] for entry in worker.outstanding()}
             worker.progress = now
@@ -160,16 +146,12 @@ class SlaveCore:
 
     def acknowledge(self, leases: Iterable[int]) -> None:
         """Take RESULT_ACK."""
-        for lease in leases:
-            self._forget_result(lease)
+        self._commands += self._outbox.forget(leases)
 
     def forget(self, system: int) -> None:
         """Take FORGET: a system is over."""
-        for key in [key for key in self._codes if key[0] == system]:
-            code = self._codes.pop(key)
-            if code.announcement[4]:
-                self._commands.append(Release(("class", *key)))
-        self._remove_queued({lease for lease, (entry, _) in self._fetching.items() if entry[1] == system})
+        self._commands += self._supplies.forget(system)
+        self._remove_queued(self._supplies.of_system(system))
         self._remove_queued(self._ready.of_system(system))
         for worker in self._crew:
             worker.known = {key for key in worker.known if key[0] != system}
@@ -187,22 +169,20 @@ class SlaveCore:
 
     def abandon(self) -> None:
         """Drop everything: who gave leases and numbered systems is gone."""
-        self._remove_queued({entry[0] for entry in self._ready} | set(self._fetching))
-        for lease in list(self.results):
-            self._forget_result(lease)
-        self._reports, self._returned, self._started = [], [], []
+        self._remove_queued({entry[0] for entry in self._ready} | set(self._supplies.waiting))
+        self._commands += self._outbox.clear()
         for worker in self._crew:
             if worker.chunks:
                 worker.killed.update(entry[0] for entry in worker.outstanding())
                 self._kill(worker)
-        for system in {key[0] for key in self._codes}:
+        for system in {key[0] for key in self._supplies.codes}:
             self.forget(system)
 
     def inventory(self) -> list[int]:
         """Return every lease that is held and has no result."""
         queued = [entry[0] for entry in self._ready]
         posted = [entry[0] for worker in self._crew for entry in worker.outstanding()]
-        return [*posted, *queued, *self._fetching]
+        return [*posted, *queued, *self._supplies.waiting]
 
     def worker_ready(self, worker_id: int, now: float) -> None:
         """Notice that a worker can be posted to."""
@@ -236,14 +216,30 @@ class SlaveCore:
             chunk.code.measure([result[4] for result in results])
             if worker.killed:
                 results = [result for result in results if not self._is_unwanted(result, worker.killed)]
-            self._reports += results
+            self._outbox.results += results
             worker.worked = True
             if not worker.killed:
                 worker.deadline = None
         if ended:
-            worker.chunks.popleft()
+            self._free(worker.chunks.popleft())
             if not worker.chunks:
                 self._became_idle(worker)
+
+    def worker_starts(self, worker_id: int, lease: int, now: float) -> None:
+        """Notice that a task with a time limit is loaded and begins.
+
+        Raises:
+            ProtocolError: It is not what the worker has to run next.
+        """
+        worker = self._crew.get(worker_id)
+        if worker is None or not worker.chunks:
+            return
+        limit = worker.chunks[0].code.timeout
+        if limit is None or lease != self.current_lease(worker_id):
+            message = f"lease {lease}, which is not what it has to run next, begins"
+            raise ProtocolError(message)
+        worker.runs_since = now
+        worker.deadline = now + limit
 
     def worker_recycles(self, worker_id: int, now: float) -> None:
         """Notice that a worker ends because a task changed its process."""
@@ -309,7 +305,7 @@ class SlaveCore:
         self._give_back(worker, worker.take_last(count))
         started = [entry[0] for entry in worker.outstanding()]
         told = [lease for lease in started if lease in worker.recalled]
-        self._started += told
+        self._outbox.started += told
         worker.recalled.clear()
         if started and started[-1] in worker.killed:
             # Of several started ones, those before the last have ended and their results are on the way.
@@ -336,6 +332,8 @@ class SlaveCore:
             return
         expected = worker.state in (WorkerState.ENDING, WorkerState.RETIRING)
         self._give_back(worker, worker.take_last(tokens))
+        for chunk in worker.chunks:
+            self._free(chunk)
         started = worker.outstanding()
         for entry in started[:-1]:
             self._lose(worker, entry, Outcome.SLAVE_LOST, f"its worker died before the result left: {cause}")
@@ -362,8 +360,11 @@ class SlaveCore:
                 self._kill(worker)
             elif worker.chunks:
                 limit = worker.chunks[0].code.timeout
-                if limit is not None:
+                if limit is not None and worker.runs_since is not None:
                     worker.verdict = (Outcome.TIMEOUT, f"it ran longer than its timeout of {limit:g} s")
+                elif limit is not None:
+                    text = f"its class and arguments were not loaded within {limit + LOADING_LIMIT:g} s"
+                    worker.verdict = (Outcome.TIMEOUT, text)
                 self._kill(worker)
         if self._crew.recovers(now):
             self._commands.append(StateChanged())
@@ -383,28 +384,22 @@ class SlaveCore:
         """Decide, and return what is to be done, in this order."""
         if self._crew.running:
             if not self.draining:
-                self._commands += self._crew.fill(now, len(self._ready))
-            if self._ready:
+                self._commands += self._crew.fill(now, self._ready.total)
+            if self._ready.total:
                 self._assign(now)
             self._crew.rest(now)
             self._commands += self._crew.end_idle()
-        if self._reports:
-            for report in self._reports:
-                self.results[report[0]] = report
-            self._commands.append(Tell(Kind.RESULTS, self._reports))
-            self._reports = []
-        if self._returned:
-            reason = "draining" if self.draining else self.sick or "recalled"
-            self._commands.append(Tell(Kind.RETURNED, [self._returned, reason]))
-            self._returned = []
-        if self._started:
-            self._commands.append(Tell(Kind.STARTED, [self._started]))
-            self._started = []
-        if self.draining and not self._drained and not self.results and not self.inventory():
+        self._commands += self._outbox.take("draining" if self.draining else self.sick or "recalled")
+        if self.draining and not self._drained and not self._outbox.kept and not self.inventory():
             self._drained = True
             self._commands.append(Drained())
         commands, self._commands = self._commands, []
         return commands
+
+    @property
+    def results(self) -> dict[int, Entry]:
+        """Results that the master has not acknowledged, by lease."""
+        return self._outbox.kept
 
     @property
     def sick(self) -> str:
@@ -413,7 +408,7 @@ class SlaveCore:
 
     def assert_quiet(self) -> None:
         """Raise AssertionError when something is to be done or told."""
-        left = [*self._commands, *self._reports, *self._returned, *self._started]
+        left = [*self._commands, *self._outbox.results, *self._outbox.returned, *self._outbox.started]
         if left:
             message = f"not quiet: {left}"
             raise AssertionError(message)
@@ -453,18 +448,11 @@ class SlaveCore:
 
     # How
 
-    def _fetch(self, entry: Entry, code: TaskCode) -> None:
-        missing: set[Hashable] = set()
-        if not code.here:
-            missing.add(("class", *code.key))
-        if entry[6]:
-            missing.add(("lease", entry[0]))
-            self._commands.append(Fetch(("lease", entry[0]), entry[6]))
-        self._fetching[entry[0]] = (entry, missing)
-
     def _assign(self, now: float) -> None:
         """Post chunks to idle workers, then behind short tasks."""
         idle = self._crew.idle()
+        if self._ready.apart:
+            self._assign_devices(idle, now)
         while self._ready and idle:
             self._post(idle.pop(0), now)
         if not self._ready or not self._ready.first_code().may_prefetch():
@@ -481,9 +469,37 @@ class SlaveCore:
             ):
                 self._post(worker, now)
 
+    def _assign_devices(self, idle: list[WorkerRecord], now: float) -> None:
+        """Post tasks that need devices, strictly in order: none starves."""
+        apart = self._ready.apart
+        while apart:
+            code, entry = apart[0]
+            worker, share = choose_worker(self._devices, code.devices, idle)
+            if worker is None:
+                return
+            if share is None:
+                if not any(other.state is WorkerState.STARTING for other in self._crew):
+                    idle.remove(worker)
+                    worker.state = WorkerState.RETIRING
+                    self._commands += self._crew.fill(now)
+                return
+            idle.remove(worker)
+            apart.popleft()
+            worker.devices = share.devices
+            self._post_chunk(worker, code, [entry], now, share)
+
+    def _free(self, chunk: Chunk) -> None:
+        if chunk.share is not None:
+            self._devices.give_back(chunk.share)
+            chunk.share = None
+
     def _post(self, worker: WorkerRecord, now: float) -> None:
         code = self._ready.first_code()
-        entries = self._ready.take_chunk(self._crew.wanted)
+        self._post_chunk(worker, code, self._ready.take_chunk(self._crew.wanted), now)
+
+    def _post_chunk(
+        self, worker: WorkerRecord, code: TaskCode, entries: list[Entry], now: float, share: Share | None = None
+    ) -> None:
         announced: tuple[TaskCode, ...] = ()
         if code.key not in worker.known:
             worker.known.add(code.key)
@@ -491,13 +507,15 @@ class SlaveCore:
         if not worker.chunks:
             worker.progress = now
             worker.nudged = False
-        worker.chunks.append(Chunk(code, deque(entries)))
+        worker.chunks.append(Chunk(code, deque(entries), share))
+        timed = code.timeout is not None
         if code.timeout is not None:
-            worker.deadline = now + code.timeout
-        self._commands.append(PostChunk(worker.id, announced, entries))
+            worker.deadline = now + code.timeout + LOADING_LIMIT
+        self._commands.append(PostChunk(worker.id, announced, entries, share.devices if share else (), timed))
 
     def _became_idle(self, worker: WorkerRecord) -> None:
         worker.taken = False
+        worker.runs_since = None
         worker.killed.clear()
         worker.recalled.clear()
         worker.deadline = None
@@ -515,7 +533,7 @@ class SlaveCore:
                 worker.killed.discard(lease)
                 self._release(entry)
             elif lease in worker.recalled or self.draining or self.sick:
-                self._returned.append(lease)
+                self._outbox.returned.append(lease)
                 self._release(entry)
             else:
                 self._ready.put_back(code, entry)
@@ -536,27 +554,21 @@ class SlaveCore:
         self._release(entry)
         if entry[0] in worker.killed:
             return
-        name = _ERRORS.get(outcome, "WorkerLost")
-        self._reports.append([entry[0], int(outcome), [name, message, trace, None], None, 0])
+        self._outbox.fail(entry[0], outcome, message, trace)
 
     def _fail(self, entry: Entry, message: str) -> None:
         self._release(entry)
-        self._reports.append([entry[0], int(Outcome.NOT_LOADED), ["SystemLoadError", message, "", None], None, 0])
+        self._outbox.fail(entry[0], Outcome.NOT_LOADED, message)
 
     def _release(self, entry: Entry) -> None:
         if entry[6]:
             self._commands.append(Release(("lease", entry[0])))
 
-    def _forget_result(self, lease: int) -> None:
-        result = self.results.pop(lease, None)
-        if result is not None and result[3]:
-            self._commands.append(Release(("result", lease)))
-
     def _remove_queued(self, wanted: set[int]) -> list[int]:
         """Remove leases that no worker has; return which."""
         removed = []
-        for lease in wanted & self._fetching.keys():
-            self._release(self._fetching.pop(lease)[0])
+        for lease in wanted & self._supplies.waiting.keys():
+            self._release(self._supplies.waiting.pop(lease)[0])
             removed.append(lease)
         for entry in self._ready.remove(wanted):
             self._release(entry)
@@ -564,11 +576,8 @@ class SlaveCore:
         return removed
 
     def _return_queued(self) -> None:
-        queued = {entry[0] for entry in self._ready} | set(self._fetching)
-        self._returned += self._remove_queued(queued)
-
-
-_ERRORS = {Outcome.TIMEOUT: "TaskTimeout", Outcome.MEMORY: "TaskMemoryExceeded"}
+        queued = {entry[0] for entry in self._ready} | set(self._supplies.waiting)
+        self._outbox.returned += self._remove_queued(queued)
 
 
 def _quoted(output: str) -> str:

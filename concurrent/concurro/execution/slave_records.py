@@ -10,9 +10,12 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from concurro.execution.devices import RESOURCE
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from concurro.execution.devices import Share
     from concurro.ids import Outcome
     from concurro.wire.messages import Kind
 
@@ -55,6 +58,8 @@ class PostChunk(NamedTuple):
     worker: int
     task_classes: tuple[TaskCode, ...]
     entries: list[Entry]
+    devices: tuple[str, ...] = ()
+    timed: bool = False
 
 
 class TakeTokens(NamedTuple):
@@ -129,19 +134,21 @@ class TaskCode:
         key: (system, class).
         name: For people.
         timeout: Seconds an attempt may take [s]; None for no limit.
+        devices: How many devices an attempt needs, in parts too; 0 for none.
         announcement: `[system, class, name, code payload, blobs, system id]`, what a worker gets.
         duration: Decaying maximum of the measured durations [ns]; None before the first.
         here: Whether its blobs are here.
         fault: Why it can never be loaded; empty when it may.
     """
 
-    __slots__ = ("announcement", "duration", "fault", "here", "key", "name", "timeout")
+    __slots__ = ("announcement", "devices", "duration", "fault", "here", "key", "name", "timeout")
 
     def __init__(self, announcement: list[Any]) -> None:
-        system, number, name, timeout, _, payload, blobs = announcement[:7]
+        system, number, name, timeout, requires, payload, blobs = announcement[:7]
         self.key = (system, number)
         self.name = name
         self.timeout: float | None = timeout
+        self.devices = float(requires.get(RESOURCE, 0))
         system_id = announcement[7] if len(announcement) > 7 else ""  # noqa: PLR2004 - a later field
         self.announcement = [system, number, name, payload, blobs, system_id]
         self.duration: float | None = None
@@ -159,23 +166,24 @@ class TaskCode:
 
     def chunk_size(self) -> int:
         """Return how many tasks make a chunk."""
-        if self.duration is None or self.timeout is not None:
+        if self.duration is None or self.timeout is not None or self.devices:
             return 1
         return min(CHUNK_TASKS, max(1, int(CHUNK_DURATION / self.duration)))
 
     def may_prefetch(self) -> bool:
         """Say whether a task may wait behind another in a worker."""
-        return self.duration is not None and self.duration <= PREFETCH_DURATION and self.timeout is None
+        return self.duration is not None and self.duration <= PREFETCH_DURATION and not (self.timeout or self.devices)
 
 
 class Chunk:
     """What one message posted; entries leave as results arrive."""
 
-    __slots__ = ("code", "entries")
+    __slots__ = ("code", "entries", "share")
 
-    def __init__(self, code: TaskCode, entries: deque[Entry]) -> None:
+    def __init__(self, code: TaskCode, entries: deque[Entry], share: Share | None = None) -> None:
         self.code = code
         self.entries = entries
+        self.share = share
 
     def may_answer(self, results: list[Entry], *, ended: bool) -> bool:
         """Say whether these may be its next results; `ended`: its last ones."""
@@ -207,10 +215,12 @@ class WorkerRecord:
         taken: Tokens were taken back; nothing new until it is idle.
         recalled: Leases that go back to the master when they have not started.
         killed: Leases whose result nobody wants.
+        devices: What it is bound to: it has run a task on them; empty before the first.
         deadline: When the running task must have ended [s]; None for no limit.
         verdict: How its task ends when it is killed; None: the worker just died.
         worked: Whether it started any task.
         counts: Whether its death tells that workers do not live well here.
+        runs_since: When a task with a time limit began [s]; None while it is loaded, and for others.
         progress: When it was last posted to or heard of [s].
     """
 
@@ -218,12 +228,14 @@ class WorkerRecord:
         "chunks",
         "counts",
         "deadline",
+        "devices",
         "id",
         "killed",
         "known",
         "nudged",
         "progress",
         "recalled",
+        "runs_since",
         "started_at",
         "state",
         "taken",
@@ -242,12 +254,14 @@ class WorkerRecord:
         self.taken = False
         self.recalled: set[int] = set()
         self.killed: set[int] = set()
+        self.devices: tuple[str, ...] = ()
         self.deadline: float | None = None
         self.verdict: tuple[Outcome, str] | None = None
         self.worked = False
         self.counts = True
         self.progress = now
         self.started_at = now
+        self.runs_since: float | None = None
 
     @property
     def is_ready(self) -> bool:

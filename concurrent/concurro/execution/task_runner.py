@@ -84,6 +84,14 @@ class TaskRunner:
             return self._not_picklable(error)
         return _DONE, payload, blobs
 
+    def prepare(self, entry: list[Any]) -> None:
+        """Load the class of a lease, if it is not; `load` says what is wrong."""
+        if (entry[1], entry[2]) not in self._classes:
+            try:
+                self._load_class(entry[1], entry[2])
+            except BaseException:  # noqa: BLE001 - loading runs code of users; it is tried again, and told, by `load`
+                return
+
     def load(self, entry: list[Any]) -> Task | Answer:
         """Return the task of a lease, or the answer that says why not."""
         try:

@@ -68,7 +68,7 @@ class Note(IntEnum):
 
     READY = 0  # []
     IDENTITY = 1  # [slave id, memory limit]
-    CHUNK = 2  # [classes, entries]
+    CHUNK = 2  # [classes, entries, devices, timed]
     RESULTS = 3  # [ended, results]
     BLOB = 4  # [digest, size, offset], and the bytes as frame 1
     GET = 5  # [digest, ...]
@@ -76,6 +76,7 @@ class Note(IntEnum):
     RECYCLE = 7  # [reason]
     SPEAKS = 8  # [lease, name]: the task writes to a standard stream; ahead of what it writes
     HEARD = 9  # []: what it wrote was read; sent after its result
+    STARTS = 10  # [lease]: a task of a timed chunk is loaded and begins
 
 
 class Worker:
@@ -130,7 +131,13 @@ class Worker:
         elif note == Note.IDENTITY:
             self._runner.slave_id, self._memory_limit = body
 
-    def _run_chunk(self, announcements: list[Any], entries: list[Any]) -> None:  # noqa: C901 - a call per task costs
+    def _run_chunk(  # noqa: C901, PLR0912 - a call per task costs
+        self,
+        announcements: list[Any],
+        entries: list[Any],
+        devices: list[str],
+        timed: bool,  # noqa: FBT001 - as it travels
+    ) -> None:
         keep_trace(self._trace)  # whatever the last task did to it
         for announcement in announcements:
             self._runner.announce(announcement)
@@ -143,6 +150,8 @@ class Worker:
         loaded = self._runner.loaded
         many = len(entries) > 1
         voice, door = self._voice, self._door
+        if devices:
+            self._state.show_devices(devices)
         start = first = clock()
         for entry in entries:
             try:
@@ -153,6 +162,9 @@ class Worker:
                 os._exit(EXIT_CHANNEL_LOST)
             if entry[6]:
                 self._get_blobs(entry[6])
+            if timed:
+                self._runner.prepare(entry)
+                self._send([Note.STARTS, entry[0]])
             self._current = entry
             outcome, value, blobs = run(entry)
             self._current = None
@@ -174,6 +186,8 @@ class Worker:
             elif many and (now - first > FLUSH_AFTER or taker_of(nudge) != report_held_back):
                 self._send([Note.RESULTS, False, results])
                 results.clear()
+        if devices:
+            self._state.hide_devices()
         self._end_chunk(results, loaded)
 
     def _attempt(self) -> tuple[int, str]:

@@ -70,7 +70,14 @@ class WorkerLink:
         packed = msgpack.packb((note, *body))
         self.link.send([packed] if frame is None else [packed, frame])
 
-    def post(self, announcements: list[list[Any]], entries: list[list[Any]], store: BlobStore) -> None:
+    def post(
+        self,
+        announcements: list[list[Any]],
+        entries: list[list[Any]],
+        store: BlobStore,
+        devices: tuple[str, ...] = (),
+        timed: bool = False,  # noqa: FBT001, FBT002 - as it stands in the command
+    ) -> None:
         """Post a chunk: blobs that it has not seen, then tokens and entries."""
         for announcement in announcements:
             if announcement[4]:
@@ -79,7 +86,7 @@ class WorkerLink:
             if entry[6]:
                 self.send_blobs(entry[6], store)
         os.eventfd_write(self._tokens, len(entries))
-        self.send(Note.CHUNK, announcements, entries)
+        self.send(Note.CHUNK, announcements, entries, devices, timed)
 
     def send_blobs(self, blobs: list[Any], store: BlobStore) -> None:
         """Send blobs once; the worker asks again for what it had to drop."""

@@ -28,6 +28,7 @@ _SHAPES: dict[int, tuple[Shape, ...]] = {
     Note.GET: (sequence(DIGEST),),
     Note.RECYCLE: (text,),
     Note.SPEAKS: (whole, _name),
+    Note.STARTS: (whole,),
 }
 
 

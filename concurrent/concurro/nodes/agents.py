@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ConfigError
+from concurro.execution.devices import RESOURCE, device_names
 from concurro.interfaces import ITaskManager
 
 if TYPE_CHECKING:
@@ -42,7 +44,15 @@ def make_agent(
         from concurro.execution.agent import SlaveAgent  # noqa: PLC0415 - who only asks for NATIVE needs none of it
 
         limit = config["slave.memory_limit"]
-        return SlaveAgent(loop, send=send, workers=workers, resources=resources, backlog=backlog, memory_limit=limit)
+        return SlaveAgent(
+            loop,
+            send=send,
+            workers=workers,
+            resources=resources,
+            backlog=backlog,
+            memory_limit=limit,
+            devices=_devices(config),
+        )
     if config["slave.memory_limit"]:
         message = (
             f"slave.memory_limit needs worker processes of its own: the task manager {manager!r} cannot keep it; "
@@ -84,7 +94,20 @@ def make_standalone_agent(
         resources=dict(config["slave.resources"]),
         launcher=launcher,
         memory_limit=config["slave.memory_limit"],
+        devices=_devices(config),
     )
+
+
+def _devices(config: Config) -> list[str]:
+    """Return the names of the devices that a slave offers.
+
+    Raises:
+        ConfigError: It may not see as many itself.
+    """
+    try:
+        return device_names(float(config["slave.resources"].get(RESOURCE, 0)), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    except ValueError as error:
+        raise ConfigError(str(error), config.origin("slave.resources")) from error
 
 
 def refuse_unavailable(config: Config, *keys: str) -> None:

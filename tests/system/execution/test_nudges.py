@@ -23,7 +23,7 @@ class Chunks(AgentDriver):
     def __init__(self):
         super().__init__(lambda loop, send: SlaveAgent(loop, send=send, workers=1, name="slave-1"))
         self.result(self.lease(tasks.square, 1))
-        self.agent.core._codes[SYSTEM, 0].measure(SHORT)
+        self.agent.core._supplies.codes[SYSTEM, 0].measure(SHORT)
 
     def lease_together(self, *calls):
         """Lease calls in one message; return the leases."""

@@ -24,9 +24,9 @@ MICROSECOND = 1_000
 MILLISECOND = 1_000_000
 
 
-def task_class(number=0, system=1, timeout=None, blobs=None):
+def task_class(number=0, system=1, timeout=None, blobs=None, gpu=0):
     """Return one entry of CLASSES."""
-    return [system, number, f"Class{number}", timeout, {}, b"code", blobs or [], "job"]
+    return [system, number, f"Class{number}", timeout, {"gpu": gpu} if gpu else {}, b"code", blobs or [], "job"]
 
 
 def lease(number, task_class=0, system=1, blobs=None):
@@ -39,6 +39,7 @@ class FakeWorker:
 
     def __init__(self):
         self.tokens = 0
+        self.devices = ()
         self.chunks = deque()
         self.running = None
         self.unreported = []
@@ -59,8 +60,8 @@ class FakeWorker:
 class SlaveDriver:
     """A core, its fake workers, and what the master has heard."""
 
-    def __init__(self, workers=1):
-        self.core = SlaveCore(workers)
+    def __init__(self, workers=1, devices=()):
+        self.core = SlaveCore(workers, devices=devices)
         self.now = 100.0
         self.workers = {}
         self.killed = []
@@ -113,6 +114,13 @@ class SlaveDriver:
         claimed = self.workers[worker].claim()
         assert claimed is not None, "the worker has nothing to run"
         self.report(worker, duration)
+        return claimed
+
+    def begin(self, worker):
+        """Let a worker load its next task, which has a time limit, and say so; return its lease."""
+        claimed = self.workers[worker].claim()
+        self.core.worker_starts(worker, claimed, self.now)
+        self.step()
         return claimed
 
     def report(self, worker, duration=MICROSECOND, outcome=Outcome.DONE):
@@ -180,6 +188,7 @@ class SlaveDriver:
         elif isinstance(command, PostChunk):
             fake = self.workers[command.worker]
             fake.tokens += len(command.entries)
+            fake.devices = command.devices
             fake.chunks.append(deque(entry[0] for entry in command.entries))
         elif isinstance(command, TakeTokens):
             if self.auto_tokens:

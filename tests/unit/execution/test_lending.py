@@ -171,7 +171,7 @@ def test_the_timeout_of_a_task_that_waits_runs_on():
     driver.ready()
     driver.core.classes([[1, 0, "Class0", 1.0, {}, b"code", [], "job"]])
     driver.give(lease(1), classes=())
-    driver.workers[1].claim()
+    driver.begin(1)
     wait(driver, 1)
 
     driver.tick(1.1)

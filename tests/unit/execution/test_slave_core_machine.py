@@ -16,8 +16,9 @@ class SlaveCoreMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.driver = SlaveDriver(workers=2)
+        self.driver = SlaveDriver(workers=2, devices=("0",))
         self.driver.core.classes([task_class(0), task_class(1), task_class(2, timeout=1.0), task_class(0, system=2)])
+        self.driver.core.classes([task_class(3, gpu=1), task_class(4, gpu=0.5)])
         self.count = 0
         self.given = set()
         self.killed = set()
@@ -25,7 +26,7 @@ class SlaveCoreMachine(RuleBasedStateMachine):
         self.lease_tasks(1, 0, 1)
         self.run_a_task(0, MICROSECOND)
 
-    @rule(size=st.integers(1, 12), number=st.integers(0, 2), system=st.integers(1, 2))
+    @rule(size=st.integers(1, 12), number=st.integers(0, 4), system=st.integers(1, 2))
     def lease_tasks(self, size, number, system):
         """The master leases some."""
         entries = []
@@ -174,6 +175,10 @@ class SlaveCoreMachine(RuleBasedStateMachine):
                     self.driver.flush(worker)
             self.driver.tick(11.0)
         assert self.driver.core.inventory() == []
+        for worker in list(self.driver.workers):
+            if self.driver.workers[worker].at_end():
+                self.driver.flush(worker)
+        assert self.driver.core._devices.free == {"0": 1.0}
         self.every_lease_is_somewhere_exactly_once()
 
     def _worker(self, pick):

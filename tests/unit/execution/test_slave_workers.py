@@ -168,7 +168,7 @@ def test_a_task_with_a_timeout_goes_alone(one):
 def test_kills_the_worker_of_a_task_that_runs_too_long_and_names_the_limit(one):
     one.core.classes([task_class(1, timeout=5.0)])
     one.give(lease(1, task_class=1))
-    one.workers[1].claim()
+    one.begin(1)
 
     one.tick(4.9)
     before = list(one.killed)
@@ -183,7 +183,7 @@ def test_kills_the_worker_of_a_task_that_runs_too_long_and_names_the_limit(one):
 def test_a_result_that_arrives_while_its_worker_is_killed_counts(one):
     one.core.classes([task_class(1, timeout=5.0)])
     one.give(lease(1, task_class=1))
-    one.workers[1].claim()
+    one.begin(1)
     one.tick(5.1)
 
     one.report(1)
