@@ -6,10 +6,12 @@ import concurrent.futures
 import os
 import signal
 import threading
+import time
 
 import pytest
 
 from concurro import (
+    ApplicationNode,
     LocalCluster,
     NoApplicationError,
     SlotsLentError,
@@ -103,6 +105,17 @@ class Asking(TaskSystem):
         return sorted(self.answers), None
 
 
+class LeavingSystem(Asking):
+    """Submits a system in a callback, and ends without it."""
+
+    def task_finished(self, master, task, result, error):
+        current_application().submit(Mixture(Waiting("left", self.folder)))
+        self.answers = [1, 2]
+
+    def gather_result(self, master):
+        return "left", None
+
+
 class Forever(TaskSystem):
     """Waits for its own end."""
 
@@ -133,11 +146,6 @@ def test_every_worker_may_wait_for_tasks_of_tasks(shared_cluster):
     wait_until(lambda: lent(shared_cluster) == 0, LIMIT, "every slot to be back")
 
 
-def test_a_single_worker_is_enough():
-    with LocalCluster(workers=1, config=SHIPPED) as cluster:
-        assert cluster.push_task(Fibonacci(3)).result(LIMIT) == 2
-
-
 def test_a_slave_lends_four_slots_for_each_worker_and_no_more():
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         assert cluster.push_task(Chain(4)).result(LIMIT) == 4
@@ -152,6 +160,17 @@ def test_a_slave_lends_four_slots_for_each_worker_and_no_more():
         assert cluster.push_task(Square(5)).result(LIMIT) == 25
 
 
+def test_a_task_that_may_not_wait_can_go_on(shared_cluster, tmp_path):
+    def go_on(app, folder):
+        try:
+            return app.push_task(Leaving(go_on, folder)).result()
+        except SlotsLentError as error:
+            return error.waits_for
+
+    assert shared_cluster.push_task(Leaving(go_on, tmp_path)).result(LIMIT).startswith("task ")
+
+
+@pytest.mark.slow
 def test_slots_are_lent_between_several_slaves():
     with LocalCluster(workers=1, slaves=2, config=SHIPPED) as cluster:
         assert cluster.push_task(Fibonacci(4)).result(LIMIT) == 3
@@ -222,7 +241,6 @@ def test_what_a_task_submits_and_leaves_is_cancelled_with_it(shared_cluster, tmp
         return "left"
 
     assert shared_cluster.push_task(Leaving(leave, tmp_path)).result(LIMIT) == "left"
-    open_gate(tmp_path / "..")
     wait_until(lambda: states(shared_cluster).get("Mixture") == "cancelled", LIMIT, "the end of the system")
     wait_until(lambda: shared_cluster.status()["slaves"][0]["running"] == 0, LIMIT, "the end of the tasks")
 
@@ -256,6 +274,51 @@ def test_a_killed_worker_gives_its_lent_slot_back_and_takes_what_it_submitted_al
         wait_until(lambda: states(cluster).get("Mixture") == "cancelled", LIMIT, "the end of the nested system")
         wait_until(lambda: lent(cluster) == 0, LIMIT, "the slot to be back")
         assert cluster.push_task(Square(5)).result(LIMIT) == 25
+
+
+def test_an_attempt_that_is_tried_again_submits_again(shared_cluster, tmp_path):
+    def die_once(app, folder):
+        future = app.push_task(Traced("child", folder))
+        future.result()
+        if len(read_trace(folder)) == 1:
+            app.push_task(Waiting("left", folder))
+            while len(read_trace(folder)) < 2:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return future.result() > 0
+
+    assert shared_cluster.push_task(Leaving(die_once, tmp_path)).result(LIMIT)
+
+    names = [line[0] for line in read_trace(tmp_path)]
+    assert names == ["child", "left", "child", "called"]
+    wait_until(lambda: shared_cluster.status()["slaves"][0]["running"] == 0, LIMIT, "the end of what was left")
+
+
+def test_what_a_callback_leaves_behind_ends_with_its_system(shared_cluster, tmp_path):
+    assert shared_cluster.run(LeavingSystem(str(tmp_path)), timeout=LIMIT) == "left"
+
+    wait_until(lambda: states(shared_cluster).get("Mixture") == "cancelled", LIMIT, "the end of the nested system")
+
+
+@pytest.mark.slow
+def test_a_killed_slave_takes_what_its_tasks_submitted_along(tmp_path):
+    def wait_on_another_slave(app, folder):
+        handle = app.submit(Mixture(Traced("child", folder)))
+        handle.result()
+        leave_trace(folder, "waits", os.getppid())
+        if len([line for line in read_trace(folder) if line[0] == "waits"]) == 1:
+            app.push_task(Waiting("left", folder)).result()
+        return "done"
+
+    with LocalCluster(workers=1, slaves=2, config=SHIPPED) as cluster:
+        future = cluster.push_task(Leaving(wait_on_another_slave, tmp_path))
+        wait_until(lambda: any(line[0] == "left" for line in read_trace(tmp_path)), LIMIT, "the child to run")
+        busy = next(slave for slave in cluster.status()["slaves"] if slave["lent"])
+
+        os.kill(busy["pid"], signal.SIGKILL)
+
+        assert future.result(LIMIT) == "done"
+        wait_until(lambda: not any(slave["running"] for slave in cluster.status()["slaves"]), LIMIT, "idle slaves")
 
 
 def test_explain_says_for_what_a_task_waits(tmp_path):
@@ -296,6 +359,4 @@ def test_outside_of_a_job_there_is_no_application():
 
 
 def application(url):
-    from concurro import ApplicationNode
-
     return ApplicationNode(url, config=SHIPPED)
