@@ -1,6 +1,6 @@
 """Who is let in over TCP: the answer to every handshake.
 
-    peer --CURVE handshake--> I/O thread of zmq --inproc request--> Authenticator --> Keyring
+    peer --CURVE handshake--> I/O thread of zmq --inproc request--> Authenticator --> find
                                                 <-- 200 and its key, or 400 -----
 
 Lives in the node's own loop: it cannot die while the node works. Nobody gets in without its
@@ -20,7 +20,7 @@ from zmq.utils import z85
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from concurro.transport.keys import PeerKey
+    from concurro.transport.keys import KnownPeer, PeerKey
     from concurro.transport.keys_ring import Keyring
     from concurro.transport.loop import Loop
 
@@ -43,16 +43,16 @@ class Authenticator:
     Args:
         loop: Where it lives.
         context: Of the listener.
-        keyring: Whom it lets in.
+        find: Says whose a public key is; None keeps it out.
 
     Attributes:
         on_dead: Called once with a reason when it cannot go on: nobody gets in from then on.
     """
 
-    def __init__(self, loop: Loop, context: zmq.Context[Any], keyring: Keyring) -> None:
+    def __init__(self, loop: Loop, context: zmq.Context[Any], find: Callable[[str], KnownPeer | None]) -> None:
         self.on_dead: Callable[[str], None] = lambda reason: None  # noqa: ARG005
         self._loop = loop
-        self._keyring = keyring
+        self._find = find
         self._socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
         self._socket.linger = 0
         self._socket.bind(ENDPOINT)
@@ -109,7 +109,7 @@ class Authenticator:
         try:
             if domain == DOMAIN and mechanism == b"CURVE" and len(credentials) == 1:
                 public = z85.encode(credentials[0])
-                known = self._keyring.find(public.decode())
+                known = self._find(public.decode())
                 if known is not None:
                     status, user = ACCEPTED, public
         except Exception:  # whatever goes wrong here, nobody gets in by it

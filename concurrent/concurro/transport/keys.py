@@ -72,7 +72,7 @@ class KnownPeer:
     @property
     def identity(self) -> Identity:
         """Who connects with this key."""
-        return Identity(self.name, ROLES[self.role])
+        return Identity(self.name, ROLES[self.role], self.public)
 
 
 @dataclass(frozen=True, slots=True)

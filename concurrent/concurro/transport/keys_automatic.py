@@ -8,6 +8,7 @@ its master; what a killed one left is removed by the launcher, or by the next ma
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -83,7 +84,7 @@ def find_automatic(host: str, port: int) -> PeerKey:
         KeyFileError: It is not ours alone.
     """
     for folder in _sets_of(host, port):
-        if (folder / FILE_NAME).exists():
+        if os.path.exists(folder / FILE_NAME):  # noqa: PTH110 - unlike a Path's it does not raise
             return read_peer(folder / FILE_NAME)
     places = " and ".join(str(room) for room in _rooms())
     message = f"no key for it in {places}"
@@ -92,7 +93,10 @@ def find_automatic(host: str, port: int) -> PeerKey:
 
 def _sets_of(host: str, port: int) -> list[Path]:
     """Return the folders of an address, the newest first."""
-    found = [folder for room in _rooms() for folder in room.glob(f"{_prefix(host, port)}*")]
+    prefix, found = _prefix(host, port), []
+    for room in _rooms():
+        with contextlib.suppress(OSError):  # there are none yet, or they are another user's
+            found += [folder for folder in room.iterdir() if folder.name.startswith(prefix)]
     return sorted(found, key=_age, reverse=True)
 
 

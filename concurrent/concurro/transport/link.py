@@ -18,10 +18,12 @@ class Identity(NamedTuple):
     Attributes:
         name: Of its key; empty for a process of the same user.
         roles: What it may say it is.
+        key: Its public key; empty for a process of the same user. Who comes back has the same.
     """
 
     name: str
     roles: frozenset[Role]
+    key: str = ""
 
 
 SAME_USER = Identity("", frozenset({Role.SLAVE, Role.APPLICATION, Role.ADMIN}))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HIGH_WATER = 1000
+_BACKLOG = 1024
 _DRAIN_LIMIT = 1000
 _RETRY_DELAY = 0.005
 _KEEPALIVE = (10, 5, 3)
@@ -48,6 +49,9 @@ _FAILED_EVENTS = (
 )
 _LOOK_PERIOD = 1.0
 """How often the keys that are let in are looked at again [s]."""
+
+_SHORTEST_PERIOD = 0.1
+"""They are looked at sooner for a key that is not known, but not for each of many [s]."""
 
 _KEY_REFUSED = 400
 
@@ -169,7 +173,6 @@ class TcpPeerLink:
     def __init__(self, listener: TcpListener, routing_id: bytes, descriptor: int, known: KnownPeer) -> None:
         self.peer = f"key {known.name}"
         self.identity = known.identity
-        self.key = known.public
         self.fault: Exception | None = None
         self.on_message: Callable[[Frames], None] = ignore_message
         self.on_closed: Callable[[str], None] = ignore_closed
@@ -254,16 +257,18 @@ class TcpListener:
         self._keyring = keyring
         self._links: dict[bytes, TcpPeerLink] = {}
         self._connections = Connections(most_connections)
+        self._look_again_at = 0.0
         self._timer: Timer | None = None
         self.dirty: set[TcpPeerLink] = set()
         events = zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED
         self._socket = _Socket(loop, zmq.ROUTER, events, self._frames, self._event)
         self.router = self._socket.zmq
         self.router.router_mandatory = True
+        self.router.backlog = _BACKLOG
         bracketed = f"[{host}]" if ":" in host else host
         self.router.ipv6 = ":" in host
         demand_keys(self.router, keyring)
-        self._authenticator = Authenticator(loop, self._socket.context, keyring)
+        self._authenticator = Authenticator(loop, self._socket.context, self._find)
         self._authenticator.on_dead = self._unguarded
         try:
             self.router.bind(f"tcp://{bracketed}:{port}")
@@ -314,13 +319,27 @@ class TcpListener:
         self._authenticator.check()
         if self._socket.closed:
             return
-        if self._keyring.refresh():
-            for link in [link for link in self._links.values() if self._keyring.find(link.key) is None]:
-                self._drop(link, "its key was revoked")
+        self._refresh()
         self._timer = self._loop.after(_LOOK_PERIOD, self._look_at_keys)
 
-    def _drop(self, link: TcpPeerLink, reason: str) -> None:
-        """End a connection now, whatever it still has to say."""
+    def _find(self, public: str) -> KnownPeer | None:
+        """Return whose key that is; one that was added this moment is known too."""
+        known = self._keyring.find(public)
+        if known is None and self._loop.now() >= self._look_again_at:
+            self._look_again_at = self._loop.now() + _SHORTEST_PERIOD
+            self._refresh()
+            known = self._keyring.find(public)
+        return known
+
+    def _refresh(self) -> None:
+        if self._keyring.refresh():
+            for link in [link for link in self._links.values() if self._keyring.find(link.identity.key) is None]:
+                self._drop(link)
+
+    def _drop(self, link: TcpPeerLink) -> None:
+        """End a connection whose key was revoked, whatever it still has to say."""
+        reason = "its key was revoked"
+        link.fault = AuthenticationError(f"{link.peer}: {reason}", "key")
         self._socket.drain_events()  # its descriptor may be another's already
         if link.descriptor in self._connections:
             hang_up(link.descriptor)

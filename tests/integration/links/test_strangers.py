@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from types import NoneType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,6 +142,7 @@ def test_a_key_that_is_revoked_drops_its_live_connections_and_no_others(turner, 
     turner.until(lambda: [b"still here"] in heard(inboxes))
 
     assert [inbox.closed for inbox in inboxes] == [[], ["its key was revoked"], ["its key was revoked"]]
+    assert [type(inbox.link.fault) for inbox in inboxes] == [NoneType, AuthenticationError, AuthenticationError]
 
 
 def test_who_was_revoked_is_refused_from_then_on(turner, ring, dial, inboxes):
@@ -302,7 +304,7 @@ class Broken:
 class NoAuthenticator:
     """One that is not there."""
 
-    def __init__(self, loop, context, keyring):
+    def __init__(self, loop, context, find):
         pass
 
     def check(self):
@@ -376,7 +378,7 @@ def test_an_answer_names_the_key_and_nothing_else_is_accepted(turner, ring):
         (b"concurro", b"CURVE", [raw, raw], b"400"),
     ]
     with zmq.Context() as context:
-        authenticator = Authenticator(turner.loop, context, ring)
+        authenticator = Authenticator(turner.loop, context, ring.find)
         answers = []
         with context.socket(zmq.REQ) as asker:
             asker.connect(authenticator_module.ENDPOINT)

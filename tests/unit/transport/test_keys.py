@@ -182,4 +182,4 @@ def test_no_secret_is_in_what_python_prints(key):
     ],
 )
 def test_a_key_decides_what_its_holder_may_be(role, allowed):
-    assert KnownPeer("node7", role, "").identity == ("node7", allowed)
+    assert KnownPeer("node7", role, "public").identity == ("node7", allowed, "public")

@@ -1,0 +1,310 @@
+"""Who may connect to a master, with real processes: keys that are given, and keys that are made."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from concurro import ApplicationNode, AuthenticationError, MasterUnreachable, RefusedError
+from concurro.transport.keys import read_master, read_peer
+from concurro.transport.keys_automatic import AutomaticKeys, find_automatic
+from concurro.transport.keys_folder import KeyFolder
+from tests.support.jobs import SHIPPED, Mixture, Square, Waiting, read_trace
+from tests.support.nodes import node_process
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOOPBACK = "tcp://127.0.0.1:0"
+
+
+@pytest.fixture
+def folder(tmp_path, runtime_folder) -> KeyFolder:
+    """Give a folder that lets in a key of each role."""
+    folder = KeyFolder(tmp_path / "keys")
+    folder.create()
+    return folder
+
+
+@pytest.fixture
+def mine(folder, tmp_path) -> Path:
+    """Give a folder with these keys, taken to where they are used."""
+    mine = tmp_path / "mine"
+    mine.mkdir(mode=0o700)
+    for role in ("slave", "application", "admin"):
+        folder.add(role, f"the-{role}").rename(mine / f"the-{role}.key")
+    return mine
+
+
+@contextmanager
+def tcp_master(listen: str = LOOPBACK, **config: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with node_process("MasterNode", {"master": {"listen": listen}, **config}) as process:
+        words = process.stdout.readline().split()
+        assert words[:1] == ["ready"], process.stderr.read()
+        yield process, words[1]
+
+
+@contextmanager
+def keyed_master(folder: KeyFolder, listen: str = LOOPBACK) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with tcp_master(listen, security={"keys": str(folder.path)}) as (process, url):
+        yield process, url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - replaced
+
+
+@contextmanager
+def slave(url: str, keys: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    security = {} if keys is None else {"security": {"keys": str(keys)}}
+    with node_process("SlaveNode", {"slave": {"master": url, "workers": 1}, **security}) as process:
+        yield process
+
+
+def application(url: str, keys: Path | None = None) -> ApplicationNode:
+    config: dict[str, Any] = {**SHIPPED, "application.connect_timeout": 10.0}
+    return ApplicationNode(url, config=config if keys is None else {**config, "security.keys": str(keys)})
+
+
+def wait_for_slaves(node: ApplicationNode, count: int) -> None:
+    wait_until(lambda: len(node.status()["slaves"]) == count, 20, f"{count} slaves")
+
+
+def automatic_files(runtime_folder: Path) -> list[Path]:
+    return list(runtime_folder.rglob("local.key"))
+
+
+# Keys that a master makes
+
+
+def test_programs_of_one_user_need_no_keys_on_loopback(runtime_folder):
+    with tcp_master() as (_, url), slave(url), application(url) as node:
+        while_it_runs = automatic_files(runtime_folder)
+        square = node.push_task(Square(7)).result(20)
+    wait_until(lambda: not automatic_files(runtime_folder), 5, "the key file to go")
+
+    assert square == 49
+    assert len(while_it_runs) == 1
+
+
+def test_a_killed_master_leaves_no_key(runtime_folder):
+    with tcp_master() as (master, _):
+        assert automatic_files(runtime_folder)
+
+        master.kill()
+
+        wait_until(lambda: not automatic_files(runtime_folder), 5, "the key file to go")
+
+
+def test_a_slave_goes_on_with_the_successor_of_its_master_and_its_new_keys(runtime_folder):
+    with tcp_master() as (master, url), slave(url):
+        with application(url) as node:
+            wait_for_slaves(node, 1)
+            first = find_automatic("127.0.0.1", int(url.rpartition(":")[2]))
+        master.kill()
+        master.wait()
+        with tcp_master(url), application(url) as node:
+            wait_for_slaves(node, 1)
+            second = find_automatic("127.0.0.1", int(url.rpartition(":")[2]))
+            square = node.push_task(Square(3)).result(20)
+
+    assert square == 9
+    assert first.pair != second.pair
+
+
+def test_a_stale_key_is_told_from_a_master_that_is_not_there(folder):
+    with keyed_master(folder) as (_, url):
+        stale = AutomaticKeys()
+        stale.publish("127.0.0.1", int(url.rpartition(":")[2]))
+
+        with pytest.raises(AuthenticationError, match=r"local\.key names: the file is another master's, or stale"):
+            application(url).connect()
+        stale.remove()
+
+
+def test_without_anybody_there_a_stale_key_does_not_matter(runtime_folder):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        stale = AutomaticKeys()
+        stale.publish(*unused.getsockname())
+
+        with pytest.raises(MasterUnreachable, match="start one with"):
+            ApplicationNode(
+                f"tcp://127.0.0.1:{unused.getsockname()[1]}", config={"application.connect_timeout": 0.3}
+            ).connect()
+        stale.remove()
+
+
+AS_NOBODY = """
+import encodings.idna, os, sys
+import concurro.transport.tcp
+from concurro.errors import AuthenticationError
+from concurro.transport.addresses import connect
+from concurro.transport.loop import Loop
+os.setgid(65534)
+os.setuid(65534)
+try:
+    connect(Loop(), sys.argv[1])
+except AuthenticationError as error:
+    print(error.code)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_another_user_of_the_machine_finds_no_key(runtime_folder):
+    runtime_folder.chmod(0o755)
+
+    with tcp_master() as (_, url):
+        run = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, url], capture_output=True, text=True, timeout=30, check=False
+        )
+
+    assert run.stdout == "missing\n", run.stderr
+
+
+# Keys that are given
+
+
+def test_a_cluster_with_keys_works_on_every_interface(folder, mine):
+    with (
+        keyed_master(folder, "tcp://0.0.0.0:0") as (_, url),
+        slave(url, mine / "the-slave.key"),
+        application(url, mine / "the-application.key") as node,
+    ):
+        report = node.submit(Mixture(*map(Square, range(5)))).result(20)
+
+    assert sorted(report.results.values()) == [0, 1, 4, 9, 16]
+
+
+def test_each_program_takes_its_key_from_a_folder_with_several(folder, mine):
+    with keyed_master(folder) as (_, url), slave(url, mine), application(url, mine) as node:
+        square = node.push_task(Square(7)).result(20)
+
+    assert square == 49
+
+
+def test_an_admin_may_do_what_applications_do(folder, mine):
+    with (
+        keyed_master(folder) as (_, url),
+        slave(url, mine / "the-slave.key"),
+        application(url, mine / "the-admin.key") as node,
+    ):
+        square = node.push_task(Square(7)).result(20)
+
+    assert square == 49
+
+
+def test_a_slaves_key_is_no_applications_key(folder, mine):
+    with keyed_master(folder) as (_, url), pytest.raises(RefusedError, match="the key the-slave is none of a peer"):
+        application(url, mine / "the-slave.key").connect()
+
+
+@pytest.mark.parametrize("role", ["application", "admin"])
+def test_who_is_no_slave_gets_no_tasks(folder, mine, role):
+    with keyed_master(folder) as (_, url), slave(url, mine / f"the-{role}.key") as process:
+        _, said = process.communicate(timeout=20)
+
+    assert process.returncode == 1
+    assert f"the key the-{role} is none of a peer that is slave" in said
+
+
+def test_without_a_key_nobody_is_let_in_and_is_told_where_to_get_one(folder):
+    with keyed_master(folder) as (_, url), pytest.raises(AuthenticationError, match="concurrent keys add") as caught:
+        application(url).connect()
+
+    assert caught.value.code == "missing"
+
+
+def test_the_key_of_another_master_is_told_so_in_bounded_time(folder, tmp_path):
+    other = KeyFolder(tmp_path / "other")
+    other.create()
+    key = other.add("application", "me")
+
+    with keyed_master(folder) as (_, url), pytest.raises(AuthenticationError, match=r"me\.key names") as caught:
+        application(url, key).connect()
+
+    assert caught.value.code == "master"
+
+
+def test_a_revoked_slave_is_dropped_ends_and_its_task_runs_elsewhere(folder, mine, tmp_path):
+    folder.add("slave", "other")
+    with keyed_master(folder) as (_, url), application(url, mine / "the-application.key") as node:
+        with slave(url, mine / "the-slave.key") as revoked:
+            wait_for_slaves(node, 1)
+            handle = node.submit(Mixture(Waiting("task", tmp_path)))
+            wait_until(lambda: read_trace(tmp_path), 20, "the task")
+
+            folder.revoke("the-slave")
+            _, said = revoked.communicate(timeout=20)
+        with slave(url, folder.path / "other.key"):
+            wait_until(lambda: len(read_trace(tmp_path)) == 2, 20, "the task, once more")
+            handle.cancel()
+
+    assert revoked.returncode == 1
+    assert "the key the-slave (slave)" in said
+    assert "it was revoked" in said
+
+
+def test_an_application_whose_key_is_revoked_is_told(folder, mine):
+    with keyed_master(folder) as (_, url), application(url, mine / "the-application.key") as node:
+        future = node.push_task(Square(3))
+
+        folder.revoke("the-application")
+
+        with pytest.raises(ConnectionError):
+            future.result(20)
+        with pytest.raises(AuthenticationError, match="it was revoked"):
+            wait_until(lambda: node.push_task(Square(4)).exception(20) is None, 20, "a word about the key")
+
+
+def test_an_added_key_works_without_a_restart(folder):
+    with keyed_master(folder) as (_, url):
+        key = folder.add("application", "late")
+
+        with application(url, key) as node:
+            status = node.status()
+
+    assert status["slaves"] == []
+
+
+def test_no_secret_is_in_arguments_environments_or_logs(folder, mine, runtime_folder):
+    secrets = [read_master(folder.path / "master.key").secret]
+    secrets += [read_peer(file).pair.secret for file in mine.glob("the-*.key")]
+    with keyed_master(folder) as (master, url), slave(url, mine / "the-slave.key") as worker:
+        with application(url, mine / "the-application.key") as node:
+            node.push_task(Square(7)).result(20)
+        with pytest.raises(RefusedError):
+            application(url, mine / "the-slave.key").connect()
+        seen = ""
+        for node_process_ in (psutil.Process(master.pid), psutil.Process(worker.pid)):
+            for process in [node_process_, *node_process_.children(recursive=True)]:
+                seen += f"{process.cmdline()} {json.dumps(process.environ())}"
+        worker.send_signal(signal.SIGTERM)
+        seen += "".join(worker.communicate(timeout=20))
+        master.send_signal(signal.SIGTERM)
+        seen += "".join(master.communicate(timeout=20))
+
+    assert "the-slave" in seen  # it was looked at
+    assert not any(secret in seen for secret in secrets)
+
+
+def test_f56_connections_that_say_nothing_keep_nobody_out(folder, mine):
+    count = min(2000, psutil.Process().rlimit(psutil.RLIMIT_NOFILE)[0] // 2)
+    with keyed_master(folder) as (master, url), application(url, mine / "the-application.key") as early:
+        host, port = url.removeprefix("tcp://").rsplit(":", 1)
+        silent = [socket.create_connection((host, int(port)), timeout=10) for _ in range(count)]
+
+        with application(url, mine / "the-admin.key") as late:
+            pids = early.status()["pid"], late.status()["pid"]
+        wait_until(lambda: psutil.Process(master.pid).num_fds() < count, 10, "the oldest to be hung up on")
+        for stranger in silent:
+            stranger.close()
+
+    assert pids == (master.pid, master.pid)
