@@ -153,9 +153,21 @@ class TaskClass:
         code: How a worker gets the class: opaque payload and blob references.
         duration: Measured duration of an attempt, decaying maximum [s]; None before the first.
         mean: Measured duration of an attempt, decaying mean [s]; None before the first.
+        measured: How many attempts were measured.
     """
 
-    __slots__ = ("code", "duration", "max_retries", "mean", "name", "number", "priority", "requires", "timeout")
+    __slots__ = (
+        "code",
+        "duration",
+        "max_retries",
+        "mean",
+        "measured",
+        "name",
+        "number",
+        "priority",
+        "requires",
+        "timeout",
+    )
 
     def __init__(  # noqa: PLR0913 - a record
         self,
@@ -177,6 +189,26 @@ class TaskClass:
         self.code = code
         self.duration: float | None = None
         self.mean: float | None = None
+        self.measured = 0
+
+
+class CopyLease:
+    """The second attempt of a task, beside the current one.
+
+    Attributes:
+        lease: Its lease.
+        slave_id: Slave that holds the lease.
+        attempt: Its number.
+        leased_at: When it was given, by the master's clock [s].
+    """
+
+    __slots__ = ("attempt", "lease", "leased_at", "slave_id")
+
+    def __init__(self, lease: int, slave_id: str, attempt: int, leased_at: float) -> None:
+        self.lease = lease
+        self.slave_id = slave_id
+        self.attempt = attempt
+        self.leased_at = leased_at
 
 
 class TaskRecord:
@@ -193,6 +225,8 @@ class TaskRecord:
         leased_at: When the last lease was given, by the master's clock [s].
         charged: What its system was charged for the current attempt [s].
         seconds: How long the last attempt ran, as measured where it did [s]; 0 when nobody knows.
+        copy: The straggler copy that runs beside the current attempt; None for none.
+        copied: Whether a copy was ever started.
         slave_id: Slave that holds the lease, or held the last one.
         crashes: Started attempts lost by their worker's death.
         slave_losses: Attempts lost with their whole slave.
@@ -204,6 +238,8 @@ class TaskRecord:
         "attempt",
         "blobs",
         "charged",
+        "copied",
+        "copy",
         "crashes",
         "failure",
         "lease",
@@ -231,6 +267,8 @@ class TaskRecord:
         self.leased_at = 0.0
         self.charged = 0.0
         self.seconds = 0.0
+        self.copy: CopyLease | None = None
+        self.copied = False
         self.slave_id: str | None = None
         self.crashes = 0
         self.slave_losses = 0

@@ -257,6 +257,12 @@ class ISchedulerHost(Interface):
     def lease(task: TaskRecord, slave_id: str) -> int:
         """Give the slave the right to run the task; return the lease (int)."""
 
+    def lease_copy(task: TaskRecord, slave_id: str) -> int:
+        """Let a leased task run once more; return the copy's lease (int).
+
+        The first result wins, the other attempt is killed. A task has one copy at most.
+        """
+
     def take_back(leases: Iterable[int], slave_id: str = "") -> None:
         """Ask for leases back. What has not started returns through `handle_task`.
 

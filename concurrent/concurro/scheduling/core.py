@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.ids import (
+    CopyLease,
     Failure,
     Outcome,
     SlaveRecord,
@@ -28,6 +29,7 @@ from concurro.ids import (
     make_lease,
 )
 from concurro.interfaces import ISchedulerHost, implementer
+from concurro.scheduling.copies import keep_only, keep_other
 from concurro.scheduling.depth import decayed_duration
 from concurro.scheduling.holders import BlobHolders
 from concurro.scheduling.resources import give, take
@@ -111,17 +113,28 @@ class SchedulerCore:
 
     def lease(self, task: TaskRecord, slave_id: str) -> int:
         """Give the slave the right to run the task."""
+        task.attempt += 1
+        lease = task.lease = self._hand_out(task, slave_id, task.attempt)
+        task.leased_at = self._now
+        task.slave_id = slave_id
+        task.outcome = None
+        task.system.leased += 1
+        return lease
+
+    def lease_copy(self, task: TaskRecord, slave_id: str) -> int:
+        """Let a leased task run a second time; the first result wins."""
+        attempt = task.attempt + 1
+        lease = self._hand_out(task, slave_id, attempt)
+        task.copy = CopyLease(lease, slave_id, attempt, self._now)
+        task.copied = True
+        return lease
+
+    def _hand_out(self, task: TaskRecord, slave_id: str, attempt: int) -> int:
         slave = self.slaves[slave_id]
         self._counter += 1
         lease = make_lease(self.epoch, self._counter)
         system, task_class = task.system, task.task_class
-        task.lease = lease
-        task.leased_at = self._now
-        task.attempt += 1
-        task.slave_id = slave_id
-        task.outcome = None
         slave.leases[lease] = task
-        system.leased += 1
         self.touched.add(system.number)
         if task_class.requires:
             take(slave.free, task_class.requires)
@@ -134,9 +147,7 @@ class SchedulerCore:
                 self._holders.note(slave, task_class.code[1])
         if task.blobs:
             self._holders.note(slave, task.blobs)
-        orders.leases.append(
-            [lease, system.number, task_class.number, task.number, task.attempt, task.payload, task.blobs]
-        )
+        orders.leases.append([lease, system.number, task_class.number, task.number, attempt, task.payload, task.blobs])
         return lease
 
     def take_back(self, leases: Iterable[int], slave_id: str = "") -> None:
@@ -288,13 +299,16 @@ class SchedulerCore:
         self._commands.orders.pop(slave_id, None)
         self._commands.settled.pop(slave_id, None)
         self.scheduler.slave_left(slave_id, reason)
-        lost = sorted(slave.leases.values(), key=lambda task: task.number, reverse=True)
+        lost = sorted(slave.leases.items(), key=_by_task, reverse=True)
         slave.leases = {}
-        for task in lost:
-            task.lease = 0
-            task.system.leased -= 1
+        for lease, task in lost:
             self.touched.add(task.system.number)
             task.slave_losses += 1
+            if task.copy is not None:
+                keep_other(task, lease)
+                continue
+            task.lease = 0
+            task.system.leased -= 1
             task.outcome = Outcome.SLAVE_LOST
             task.failure = Failure("WorkerLost", f"slave {slave_id} was lost: {reason}")
             self.scheduler.handle_task(task)
@@ -319,6 +333,8 @@ class SchedulerCore:
                 self.stale_results += 1
                 commands.settled.setdefault(slave_id, []).append(lease)
                 continue
+            if task.copy is not None and not self._decide_copy(slave, task, lease, outcome):
+                continue
             task.lease = 0
             system, task_class = task.system, task.task_class
             system.leased -= 1
@@ -327,6 +343,7 @@ class SchedulerCore:
                 give(slave.free, task_class.requires)
             if outcome == 0:
                 task.seconds = duration
+                task_class.measured += 1
                 task_class.duration = decayed_duration(task_class.duration, duration)
                 mean = task_class.mean
                 task_class.mean = duration if mean is None else mean + (duration - mean) * 0.1
@@ -345,16 +362,20 @@ class SchedulerCore:
         slave = self.slaves.get(slave_id)
         if slave is None:
             return
-        back = [task for task in (slave.leases.pop(lease, None) for lease in leases) if task is not None]
-        back.sort(key=lambda task: task.number, reverse=True)
-        for task in back:
+        back = [(lease, slave.leases.pop(lease)) for lease in leases if lease in slave.leases]
+        back.sort(key=_by_task, reverse=True)
+        for lease, task in back:
+            self.touched.add(task.system.number)
+            if task.requires:
+                give(slave.free, task.requires)
+            if task.copy is not None:
+                keep_other(task, lease)
+                task.copied = False
+                continue
             task.lease = 0
             task.attempt -= 1
             task.system.leased -= 1
-            self.touched.add(task.system.number)
             task.outcome = None
-            if task.requires:
-                give(slave.free, task.requires)
             self.scheduler.handle_task(task)
         if self._settle_hook is not None:
             self._settle_hook(slave_id, leases)
@@ -430,22 +451,53 @@ class SchedulerCore:
             finished = self._commands.finished[system.number] = []
         finished.append([task.number, int(outcome), value, blobs, task.slave_id, task.attempt, nanoseconds])
 
+    def _decide_copy(self, slave: SlaveRecord, task: TaskRecord, lease: int, outcome: int) -> bool:
+        """Let one of two attempts decide.
+
+        Return False when it was lost, so that the other goes on.
+        """
+        if outcome not in (Outcome.LOST, Outcome.SLAVE_LOST):
+            other = keep_only(task, lease)
+            self._kill(task, *other)
+            return True
+        keep_other(task, lease)
+        if outcome == Outcome.LOST:
+            task.crashes += 1
+        else:
+            task.slave_losses += 1
+        slave.finished += 1
+        if task.requires:
+            give(slave.free, task.requires)
+        self.touched.add(task.system.number)
+        self._commands.settled.setdefault(slave.id, []).append(lease)
+        self.scheduler.slave_joined(slave)
+        return False
+
     def _revoke(self, task: TaskRecord) -> None:
-        """Take the lease of a task that nobody wants any more."""
+        """Take the leases of a task that nobody wants any more."""
         if not task.lease:
             return
-        slave = self.slaves.get(task.slave_id or "")
-        if slave is not None and slave.leases.pop(task.lease, None) is not None:
-            self._orders(slave.id).kills.append(task.lease)
+        if task.copy is not None:
+            self._kill(task, *keep_only(task, task.lease))
+        self._kill(task, task.slave_id or "", task.lease)
+        task.lease = 0
+        task.system.leased -= 1
+
+    def _kill(self, task: TaskRecord, slave_id: str, lease: int) -> None:
+        slave = self.slaves.get(slave_id)
+        if slave is not None and slave.leases.pop(lease, None) is not None:
+            self._orders(slave.id).kills.append(lease)
             if task.requires:
                 give(slave.free, task.requires)
             self.scheduler.slave_joined(slave)
-        task.lease = 0
-        task.system.leased -= 1
 
     def task_id(self, system: SystemRecord, number: int) -> str:
         """Return a task's id as people see it."""
         return format_task_id(system.system_id, number)
+
+
+def _by_task(held: tuple[int, TaskRecord]) -> tuple[int, int]:
+    return held[1].number, held[0]
 
 
 def _class_entry(system: SystemRecord, task_class: TaskClass) -> list[Any]:

@@ -21,6 +21,7 @@ from concurro.scheduling.parking import Parking
 from concurro.scheduling.queue import FairQueue, Standing
 from concurro.scheduling.resources import covers
 from concurro.scheduling.room import Room
+from concurro.scheduling.unfit import UnfitWatch
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -49,6 +50,7 @@ class Placing:
         self.room = Room()
         self.parking = Parking(self.queue)
         self.unfit: dict[ClassQueue, None] = {}
+        self.watch = UnfitWatch(host)
         self._declined: list[ClassQueue] = []
 
     # What changed
@@ -207,7 +209,6 @@ class Placing:
             if self.room.covering(queue):
                 del self.unfit[queue]
                 queue.waits_since = None
-                queue.warned = False
                 self.queue.make_ready(queue)
 
     def _recheck_parked(self) -> None:
@@ -222,6 +223,7 @@ class Placing:
         self._release(queue)
         queue.waits_since = self._host.now()
         self.unfit[queue] = None
+        self.watch.note(queue)
 
     def _check_reserved(self) -> None:
         """Let go of what is reserved for queues whose tasks were cancelled."""
@@ -254,12 +256,12 @@ class Placing:
         When it lets the head wait, it may still want one of the next few. None: the queue is
         set aside until the next turn.
         """
-        slave = self._ask(queue.tasks[0], slaves)
+        slave = self.ask(queue.tasks[0], slaves)
         if slave is None and queue.tasks[0].blobs:
             for index, task in enumerate(islice(queue.tasks, 1, OTHER_TASKS + 1), start=1):
                 if task.outcome is Outcome.CANCELLED:
                     continue
-                slave = self._ask(task, slaves)
+                slave = self.ask(task, slaves)
                 if slave is not None:
                     del queue.tasks[index]
                     queue.tasks.appendleft(task)
@@ -269,7 +271,8 @@ class Placing:
             self._declined.append(queue)
         return slave
 
-    def _ask(self, task: TaskRecord, slaves: Collection[str] | None) -> SlaveRecord | None:
+    def ask(self, task: TaskRecord, slaves: Collection[str] | None) -> SlaveRecord | None:
+        """Return the slave that the strategy chooses for a task, if it does."""
         chosen = self._strategy.get_next_slave(task, slaves)
         if chosen is None:
             return None

@@ -74,7 +74,6 @@ class ClassQueue:
         "tasks",
         "version",
         "waits_since",
-        "warned",
         "witness",
     )
 
@@ -91,7 +90,6 @@ class ClassQueue:
         self.overtaken_at: float | None = None
         self.witness: Any = None
         self.waits_since: float | None = None
-        self.warned = False
 
     def head(self) -> TaskRecord | None:
         """Return the first task that is still wanted."""

@@ -23,6 +23,7 @@ from concurro.scheduling.placing import Placing
 from concurro.scheduling.queue import LEAST_COST
 from concurro.scheduling.retries import is_tried_again
 from concurro.scheduling.shadow import Shadow, Shadowed
+from concurro.scheduling.speculation import Speculation
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -53,6 +54,7 @@ class RatedScheduler(Component):
         self.strategy.setup(self, master)
         self._set_up_shadow()
         self._placing = Placing(master, self.strategy, self.log)
+        self._speculation = Speculation(master, self._placing)
         self._queue = self._placing.queue
         self._room = self._placing.room
         self._dirty: dict[str, SlaveRecord] = {}
@@ -65,6 +67,7 @@ class RatedScheduler(Component):
 
     def start_system(self, task_system: SystemRecord) -> None:
         """Notice a new system; its queue is made with its first task."""
+        self._speculation.start(task_system)
 
     def push_tasks(self, tasks: list[TaskRecord]) -> None:
         """Queue tasks of one system, in this order."""
@@ -114,6 +117,7 @@ class RatedScheduler(Component):
     def system_ended(self, system: SystemRecord) -> None:
         """Forget the queue of a system."""
         self._placing.drop_system(system)
+        self._speculation.end(system)
 
     def cancel(self, task_id: str) -> None:
         """Leave the task where it is queued: a cancelled one is passed over."""
@@ -177,6 +181,12 @@ class RatedScheduler(Component):
         self.wake_at = getattr(self.strategy, "wake_at", None)  # it may let a task wait, for a while
         if self._room.stocked and self._room.idle:
             self._take_back_from_busy(now)
+        self._wake_at(self._speculation.look(now))
+        self._wake_at(self._placing.watch.look(now))
+
+    def _wake_at(self, time: float | None) -> None:
+        if time is not None and (self.wake_at is None or time < self.wake_at):
+            self.wake_at = time
 
     def _changed(self, slave_id: str | None) -> None:
         if slave_id is not None:
@@ -209,7 +219,7 @@ class RatedScheduler(Component):
                 continue
             due = self._heard.get(slave.id, now) + STALL_SECONDS
             if now < due and not slave.draining:
-                self.wake_at = due if self.wake_at is None else min(self.wake_at, due)
+                self._wake_at(due)
                 continue
             count = min(slave.queued, max(wanted, slave.queued // 2))
             leases = list(slave.leases)[-count:]

@@ -168,6 +168,10 @@ class ShadowHost:
         """Refuse."""
         _refuse("lease")
 
+    def lease_copy(self, task: TaskRecord, slave_id: str) -> int:  # noqa: ARG002 - the interface's signature
+        """Refuse."""
+        _refuse("lease_copy")
+
     def take_back(self, leases: Any, slave_id: str = "") -> None:  # noqa: ARG002 - the interface's signature
         """Refuse."""
         _refuse("take_back")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import Outcome, SlaveRecord, SystemRecord, SystemState, TaskClass, TaskRecord, make_lease
+from concurro.ids import CopyLease, Outcome, SlaveRecord, SystemRecord, SystemState, TaskClass, TaskRecord, make_lease
 from concurro.interfaces import ISchedulerHost, implementer
 
 if TYPE_CHECKING:
@@ -69,6 +69,18 @@ class SchedulerHostStandIn:
         task.leased_at = self.time
         task.slave_id = slave_id
         task.system.leased += 1
+        slave.leases[lease] = task
+        for name, amount in task.requires.items():
+            slave.free[name] = slave.free.get(name, 0.0) - amount
+        self.leases[lease] = (task, slave_id)
+        return lease
+
+    def lease_copy(self, task: TaskRecord, slave_id: str) -> int:
+        """Give a second lease and keep the records as a master does."""
+        lease = make_lease(1, len(self.leases) + 1)
+        task.copy = CopyLease(lease, slave_id, task.attempt + 1, self.time)
+        task.copied = True
+        slave = self.slaves[slave_id]
         slave.leases[lease] = task
         for name, amount in task.requires.items():
             slave.free[name] = slave.free.get(name, 0.0) - amount

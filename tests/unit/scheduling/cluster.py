@@ -30,6 +30,7 @@ class Cluster:
         recalled, killed, settled, forgotten: Slave id to what it was told, in order.
         classes: Slave id to (system, class) in order of announcement.
         finished: System number to final entries, in order.
+        warnings: System number and text of what applications were told.
     """
 
     def __init__(self, scheduler=None, strategy="least-loaded", **options):
@@ -43,6 +44,7 @@ class Cluster:
         self.forgotten = {}
         self.classes = {}
         self.finished = {}
+        self.warnings = []
 
     def join(self, *names, workers=1, resources=None):
         """Let slaves join."""
@@ -57,9 +59,9 @@ class Cluster:
         self.held.pop(name)
         self.core.slave_left(name, "it was killed")
 
-    def system(self, number=1, weight=1.0, classes=None):
+    def system(self, number=1, weight=1.0, classes=None, **facts):
         """Start a system."""
-        system = SystemRecord(number, f"system-{number}", "Sum", weight=weight)
+        system = SystemRecord(number, f"system-{number}", "Sum", weight=weight, **facts)
         self.core.start_system(system)
         self.core.announce_classes(system, classes or [task_class()])
         self.finished.setdefault(number, [])
@@ -80,6 +82,7 @@ class Cluster:
     def hear(self):
         """Carry out what the core commands."""
         commands = self.core.take_commands()
+        self.warnings.extend(commands.warnings)
         for number, entries in commands.finished.items():
             self.finished[number].extend(entries)
         for name, leases in commands.settled.items():
@@ -102,6 +105,13 @@ class Cluster:
         name, lease = task.slave_id, task.lease
         self.held[name].pop(lease)
         value = b"result" if outcome == Outcome.DONE else list(FAILURE)
+        self.core.results(name, [[lease, int(outcome), value, None, int(seconds * 1e9)]])
+
+    def end_copy(self, task, outcome=Outcome.DONE, seconds=1.0):
+        """Let the slave that runs the copy of a task report how that ended."""
+        name, lease = task.copy.slave_id, task.copy.lease
+        self.held[name].pop(lease)
+        value = b"of the copy" if outcome == Outcome.DONE else list(FAILURE)
         self.core.results(name, [[lease, int(outcome), value, None, int(seconds * 1e9)]])
 
     def give_back(self, name, leases):

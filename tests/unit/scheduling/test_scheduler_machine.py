@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from concurro.ids import Outcome, SystemState
-from tests.unit.scheduling.cluster import Cluster, task_class
+from concurro.scheduling.resources import covers
+from tests.unit.scheduling.cluster import FAILURE, Cluster, task_class
 
 OUTCOMES = st.sampled_from([Outcome.DONE, Outcome.DONE, Outcome.RAISED, Outcome.LOST, Outcome.SLAVE_LOST])
 SECONDS = st.sampled_from([1e-6, 1e-4, 0.01, 2.0])
@@ -16,6 +18,7 @@ CLASSES = [
     task_class(1, priority=3, max_retries=2),
     task_class(2, requires={"gpu": 1.0}),
     task_class(3, max_retries=0),
+    task_class(4, requires={"gpu": 0.3, "disk": 1 / 3}),
 ]
 
 
@@ -39,7 +42,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(workers=st.integers(1, 3), gpus=st.integers(0, 2))
     def slave_joins(self, workers, gpus):
         self.joined += 1
-        self.cluster.join(f"slave-{self.joined}", workers=workers, resources={"gpu": float(gpus)})
+        self.cluster.join(f"slave-{self.joined}", workers=workers, resources={"gpu": float(gpus), "disk": 1.0})
 
     @rule(index=st.integers(0, 9))
     def slave_leaves(self, index):
@@ -57,10 +60,12 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(weight=st.sampled_from([0.5, 1.0, 3.0]))
     def system_starts(self, weight):
         self.started += 1
-        self.live[self.started] = self.cluster.system(self.started, weight, CLASSES)
+        application = f"application-{self.started % 2}" if weight > 1 else ""
+        facts = {"application": application, "speculate": self.started % 2 == 0}
+        self.live[self.started] = self.cluster.system(self.started, weight, CLASSES, **facts)
         self.emitted[self.started] = 0
 
-    @rule(index=st.integers(0, 2), count=st.integers(1, 30), number=st.integers(0, 3))
+    @rule(index=st.integers(0, 2), count=st.integers(1, 30), number=st.integers(0, 4))
     def system_emits(self, index, count, number):
         system = self.pick(self.live.values(), index)
         if system is not None:
@@ -86,9 +91,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         name = self.pick(self.cluster.held, index)
         lease = self.pick(self.cluster.held.get(name, ()), which)
         if lease is not None:
-            task = self.cluster.core.slaves[name].leases.get(lease)
-            if task is not None:
-                self.cluster.end(task, outcome, seconds)
+            self.cluster.held[name].pop(lease)
+            value = b"result" if outcome == Outcome.DONE else list(FAILURE)
+            self.cluster.core.results(name, [[lease, int(outcome), value, None, int(seconds * 1e9)]])
+
+    @rule(index=st.integers(0, 9), which=st.integers(0, 99))
+    def copy_starts(self, index, which):
+        core = self.cluster.core
+        name = self.pick(core.slaves, index)
+        leased = [task for system in self.live.values() for task in system.open.values() if task.lease]
+        task = self.pick([task for task in leased if task.copy is None], which)
+        if name is not None and task is not None and covers(core.slaves[name].free, task.requires):
+            core.lease_copy(task, name)
+            core.scheduler.slave_joined(core.slaves[name])
+            self.cluster.hear()
 
     @rule(index=st.integers(0, 9), lease=st.integers(0, 60), outcome=OUTCOMES)
     def slave_lies(self, index, lease, outcome):
@@ -129,16 +145,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         core = self.cluster.core
         held = {lease: task for slave in core.slaves.values() for lease, task in slave.leases.items()}
         for lease, task in held.items():
-            assert task.lease == lease
-            assert core.slaves[task.slave_id].leases[lease] is task
+            copy = task.copy
+            assert lease == task.lease or (copy is not None and lease == copy.lease)
+            slave_id = task.slave_id if lease == task.lease else copy.slave_id
+            assert core.slaves[slave_id].leases[lease] is task
             assert task.system.open[task.number] is task
-        assert len(held) == sum(system.leased for system in self.live.values())
+        copies = sum(1 for system in self.live.values() for task in system.open.values() if task.copy is not None)
+        assert len(held) == copies + sum(system.leased for system in self.live.values())
 
     @invariant()
     def resources_are_what_leases_leave(self):
         for slave in self.cluster.core.slaves.values():
-            taken = sum(task.requires.get("gpu", 0.0) for task in slave.leases.values())
-            assert slave.free.get("gpu", 0.0) == slave.resources.get("gpu", 0.0) - taken
+            for name in ("gpu", "disk"):
+                taken = sum(task.requires.get(name, 0.0) for task in slave.leases.values())
+                assert slave.free.get(name, 0.0) == pytest.approx(slave.resources.get(name, 0.0) - taken, abs=1e-6)
 
     @invariant()
     def bytes_of_open_tasks_are_counted(self):
@@ -164,14 +184,14 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def teardown(self):
         """Let everything that is left end, beside a healthy slave."""
-        self.cluster.join("last", workers=4, resources={"gpu": 4.0})
+        self.cluster.join("last", workers=4, resources={"gpu": 4.0, "disk": 1.0})
         for name in list(self.cluster.held):
             if name != "last":
                 self.cluster.leave(name)
         for _ in range(400):
             self.cluster.step(1.0)
-            for task in list(self.cluster.core.slaves["last"].leases.values()):
-                self.cluster.end(task, Outcome.DONE, 2.0)
+            for lease in list(self.cluster.core.slaves["last"].leases):
+                self.cluster.core.results("last", [[lease, 0, b"result", None, 2_000_000_000]])
         self.cluster.step()
         assert [system.open for system in self.live.values()] == [{} for _ in self.live]
 
