@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 import os
 import signal
+import stat
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import psutil
 import pytest
 
 from concurro import HostLost, LocalCluster, Task, TaskSystem, WorkerLost
+from concurro.execution import restarts
+from concurro.execution.process_pool import ProcessPool
 from concurro.nodes import slave
+from concurro.transport.framing import pack_single
 from tests.support.jobs import (
     SHIPPED,
     Mixture,
@@ -360,3 +365,127 @@ def test_a_task_that_waits_at_a_gate_is_no_obstacle_for_others(shared_cluster, t
 
     assert squares == [n * n for n in range(500)]
     assert waiting.result(10) == int(read_trace(tmp_path)[0][1])
+
+
+class WritesHalfAResult(Task):
+    """Begins a message on its worker's channel and dies, the first time."""
+
+    def __init__(self, folder):
+        super().__init__("half")
+        self.folder = str(folder)
+
+    def __call__(self):
+        leave_trace(self.folder, os.getpid(), self.attempt)
+        if self.attempt == 1:
+            half = pack_single(b"result" * 1000)[:3000]
+            for fd in (int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
+                if fd > 100 and _is_socket(fd):
+                    os.write(fd, half)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "whole"
+
+
+def _is_socket(fd):
+    try:
+        return stat.S_ISSOCK(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+def test_f34_a_half_written_result_costs_its_attempt_only(shared_cluster, tmp_path):
+    half = WritesHalfAResult(tmp_path)
+    report = shared_cluster.run(Mixture(half, *(Square(n) for n in range(20))), timeout=20)
+
+    assert report.errors == []
+    assert report.results["half"] == "whole"
+    assert report.attempts["half"] == 2
+    assert len(read_trace(tmp_path)) == 2
+
+
+REFUSES_TO_FORK = """
+import os, sys
+fork = os.fork
+def refuse():
+    if os.path.exists({folder!r} + "/armed"):
+        with open({folder!r} + "/refusals", "a") as refusals:
+            refusals.write("x")
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+if "concurro.execution.launcher" in " ".join(sys.orig_argv):
+    os.fork = refuse
+"""
+
+
+def test_f36_a_slave_that_cannot_fork_says_so_and_recovers(tmp_path, monkeypatch, runtime_folder):
+    monkeypatch.setattr(restarts, "SICK_PAUSE", 0.3)
+    (tmp_path / "sitecustomize.py").write_text(REFUSES_TO_FORK.format(folder=str(tmp_path)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    pool = ProcessPool()
+    pool.update_pool(1)
+    pool.start()
+    try:
+        pool.push_task(Waiting("waiting", tmp_path))
+        line = wait_until(lambda: next(iter(read_trace(tmp_path)), None), 10, "the task")
+        (tmp_path / "armed").touch()
+        os.kill(int(line[1]), signal.SIGKILL)
+
+        reason = wait_until(lambda: pool._agent.sick, 10, "sickness")
+        (tmp_path / "armed").unlink()
+        open_gate(tmp_path)
+        pool.wait_for_all(20)
+    finally:
+        pool.stop()
+
+    _, result, error = pool.get_results_queue().get_nowait()
+    refusals = len((tmp_path / "refusals").read_text())
+    assert "fork failed: Resource temporarily unavailable" in reason
+    assert error is None
+    assert result != int(line[1])
+    assert 5 <= refusals <= 12
+
+
+@pytest.mark.slow
+def test_f36_the_status_shows_why_a_slave_cannot_start_workers(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(REFUSES_TO_FORK.format(folder=str(tmp_path)))
+    (tmp_path / "armed").touch()
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        with monkeypatch.context() as patched:
+            patched.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+            sick = cluster.add_slave(1)
+
+        reason = wait_until(
+            lambda: next(slave["sick"] for slave in cluster.status()["slaves"] if slave["id"] == sick), 10, "sickness"
+        )
+        (tmp_path / "armed").unlink()
+        wait_until(
+            lambda: not any(slave["sick"] for slave in cluster.status()["slaves"]), 20, "the slave to be well again"
+        )
+
+    assert "fork failed: Resource temporarily unavailable" in reason
+
+
+def test_f32_a_worker_that_is_stopped_holds_up_nobody_but_its_task(shared_cluster, tmp_path):
+    waiting = [shared_cluster.push_task(Waiting(f"waiting-{n}", tmp_path)) for n in range(1)]
+    line = wait_until(lambda: next(iter(read_trace(tmp_path)), None), 10, "the task")
+
+    os.kill(int(line[1]), signal.SIGSTOP)
+    squares = [future.result(10) for future in shared_cluster.push_tasks(map(Square, range(300)))]
+    os.kill(int(line[1]), signal.SIGCONT)
+    open_gate(tmp_path)
+
+    assert squares == [n * n for n in range(300)]
+    assert [future.result(10) for future in waiting] == [int(line[1])]
+    assert len(read_trace(tmp_path)) == 1
+
+
+@pytest.mark.slow
+def test_f32_a_worker_that_stays_stopped_is_given_up_after_ten_seconds(shared_cluster, tmp_path):
+    handle = shared_cluster.submit(Mixture(Waiting("waiting", tmp_path)))
+    line = wait_until(lambda: next(iter(read_trace(tmp_path)), None), 10, "the task")
+    open_gate(tmp_path)
+
+    os.kill(int(line[1]), signal.SIGSTOP)
+    report = handle.result(25)
+
+    assert report.attempts == {"waiting": 2}
+    assert has_ended(int(line[1]))
