@@ -139,14 +139,14 @@ def test_a_task_pushes_tasks_and_waits_for_them(shared_cluster):
     assert shared_cluster.push_task(Squares(10)).result(LIMIT) == 285
 
 
-def test_every_worker_may_wait_for_tasks_of_tasks(shared_cluster):
+def test_f29_every_worker_may_wait_for_tasks_of_tasks(shared_cluster):
     results = [future.result(LIMIT) for future in shared_cluster.push_tasks([Fibonacci(4), Fibonacci(3), Fibonacci(1)])]
 
     assert results == [3, 2, 1]
     wait_until(lambda: lent(shared_cluster) == 0, LIMIT, "every slot to be back")
 
 
-def test_a_slave_lends_four_slots_for_each_worker_and_no_more():
+def test_f29_a_slave_lends_four_slots_for_each_worker_and_no_more():
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         assert cluster.push_task(Chain(4)).result(LIMIT) == 4
 

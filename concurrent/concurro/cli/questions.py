@@ -72,17 +72,22 @@ def cancel_command(wanted: str, master: str | None, keys: str | None, config: st
     click.echo(f"system {wanted} is being cancelled", err=True)
 
 
+def _state_of(slave: dict[str, Any]) -> str:
+    state = f"sick: {slave['sick']}" if slave["sick"] else "leaving" if slave["draining"] else "ok"
+    return f"{state}, {slave['lent']} lent by tasks that wait" if slave["lent"] else state
+
+
 def status_lines(status: dict[str, Any]) -> list[str]:
     """Return the state of a master as lines for people."""
     lines = [f"master {status['url']}  pid {status['pid']}  up {status['uptime']:.0f} s", ""]
     slaves = [
         (
             slave["id"],
-            str(slave["workers"]),
+            str(slave["workers"] - slave["lent"]),
             str(slave["running"]),
             str(slave["queued"]),
             str(slave["finished"]),
-            f"sick: {slave['sick']}" if slave["sick"] else "leaving" if slave["draining"] else "ok",
+            _state_of(slave),
         )
         for slave in status["slaves"]
     ]

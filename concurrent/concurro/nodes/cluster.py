@@ -122,7 +122,9 @@ class LocalCluster:
         deadline = time.monotonic() + WORKER_PATIENCE
         while True:
             listed = self.status()["slaves"]
-            missing = any(len(slave["worker_pids"]) < slave["workers"] and not slave["sick"] for slave in listed)
+            missing = any(
+                len(slave["worker_pids"]) < slave["workers"] - slave["lent"] and not slave["sick"] for slave in listed
+            )
             if not missing or time.monotonic() > deadline or self._processes is None:
                 return tuple(LocalSlave(one["id"], one["pid"], tuple(one["worker_pids"])) for one in listed)
             time.sleep(0.01)

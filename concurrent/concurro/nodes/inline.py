@@ -122,7 +122,7 @@ class InlineApplication(Control):
 
     def status(self) -> dict[str, Any]:
         """Return the state of this pretended master."""
-        slave = {"id": SLAVE_ID, "host": platform.node(), "pid": 0, "workers": 1, "worker_pids": []}
+        slave = {"id": SLAVE_ID, "host": platform.node(), "pid": 0, "workers": 1, "lent": 0, "worker_pids": []}
         return {"version": 1, "url": "", "slaves": [slave], "systems": []}
 
     def cancel_system(self, system_id: str) -> None:
