@@ -92,6 +92,10 @@ class FaultProxy:
         """How many connections there are."""
         return len(self._halves) // 2
 
+    def held_bytes(self, direction: int) -> int:
+        """Return the bytes in one direction that were taken and not passed on [B]."""
+        return sum(half.size for half in list(self._halves) if half.direction == direction)
+
     def cut(self, *, reset: bool = True) -> None:
         """End every connection, by RST or by FIN; what is under way is lost."""
         self._order(lambda: self._cut(reset=reset))

@@ -1,0 +1,347 @@
+"""Connections that are cut, slow, one-way or dead: lines 37 to 54 and 70 of the failure matrix, over TCP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from tests.support.far_cluster import far_cluster
+from tests.support.fault_proxy import FROM_MASTER, TO_MASTER
+from tests.support.jobs import Mixture, Square, Traced, Waiting, open_gate, read_trace
+from tests.support.nodes import slave_process
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def far(tmp_path, runtime_folder):
+    """Give a master, a slave of two workers and an application, with a bad network in between."""
+    with far_cluster(tmp_path, runtime_folder, workers=2) as cluster:
+        yield cluster
+
+
+class Brief(Traced):
+    """Leaves a trace, and takes a moment."""
+
+    def __call__(self):
+        super().__call__()
+        time.sleep(0.01)
+        return self.name
+
+
+def brief_tasks(folder, count=100):
+    return [Brief(f"brief-{n}", folder) for n in range(count)]
+
+
+def traced(folder):
+    return Counter(line[0] for line in read_trace(folder))
+
+
+def assert_ran_once(report, folder, tasks):
+    """Prove that each task ran once, was tried once, and that its result was taken once."""
+    names = {task.name for task in tasks}
+    assert report.errors == []
+    assert report.results == {name: name for name in names}
+    assert set(Counter(report.finished).values()) == {1}
+    assert set(report.attempts.values()) == {1}
+    assert traced(folder) == dict.fromkeys(names, 1)
+
+
+def cut(net):
+    net.cut()
+
+
+def end(net):
+    net.cut(reset=False)
+
+
+def refuse_for_a_while(net):
+    net.refuse()
+    net.cut()
+    time.sleep(1.0)
+    net.refuse(refusing=False)
+
+
+def hold_for_a_while(net):
+    net.hold()
+    time.sleep(1.0)
+    net.release()
+
+
+@pytest.mark.parametrize("fault", [cut, end, refuse_for_a_while, hold_for_a_while])
+def test_f48_a_cut_shorter_than_the_limit_loses_nothing_and_runs_nothing_twice(far, tmp_path, fault):
+    slave_id = far.wait_for_slave()
+    tasks = brief_tasks(tmp_path)
+    handle = far.node.submit(Mixture(*tasks))
+    futures = far.node.push_tasks(map(Square, range(2000)))
+    for count in (10, 60):
+        wait_until(lambda count=count: len(read_trace(tmp_path)) >= count, 20, "tasks that run")
+        faults = [threading.Thread(target=fault, args=[net]) for net in (far.slave_net, far.node_net)]
+        for thread in faults:
+            thread.start()
+        for thread in faults:
+            thread.join()
+
+    report = handle.result(30)
+    squares = [future.result(30) for future in futures]
+
+    assert_ran_once(report, tmp_path, tasks)
+    assert squares == [n * n for n in range(2000)]
+    assert far.wait_for_slave() == slave_id
+    assert far.node.status()["stale_results"] == 0
+
+
+def test_f48_a_slave_without_a_connection_gets_nothing_new_and_explain_says_why(far, tmp_path):
+    slave_id = far.wait_for_slave()
+    far.slave_net.refuse()
+    far.slave_net.cut()
+    wait_until(lambda: far.slaves()[0]["sick"], 5, "the master to notice")
+
+    handle = far.node.submit(Mixture(*brief_tasks(tmp_path, 3)))
+    [slave] = far.slaves()
+    sentence = wait_until(lambda: explained(handle), 5, "a reason")
+    queued = slave["running"] + slave["queued"]
+    far.slave_net.refuse(refusing=False)
+    report = handle.result(20)
+
+    assert queued == 0
+    assert "its connection was lost" in slave["sick"]
+    assert slave_id in sentence
+    assert "its connection was lost" in sentence
+    assert report.errors == []
+    assert far.wait_for_slave() == slave_id
+
+
+def explained(handle):
+    text = handle.explain()
+    return text if "connection" in text else None
+
+
+@pytest.mark.slow
+def test_f49_a_slave_cut_off_longer_than_the_limit_is_lost_and_joins_again(far, tmp_path):
+    first = far.wait_for_slave()
+    handle = far.node.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(4))))
+    wait_until(lambda: len(read_trace(tmp_path)) == 2, 10, "both workers")
+
+    began = time.monotonic()
+    far.slave_net.refuse()
+    far.slave_net.cut()
+    wait_until(lambda: not far.slaves(), 20, "the slave to be lost")
+    elapsed = time.monotonic() - began
+    far.slave_net.refuse(refusing=False)
+    second = far.wait_for_slave()
+    open_gate(tmp_path)
+    report = handle.result(30)
+
+    assert 8 < elapsed < 13
+    assert second != first
+    assert report.errors == []
+    assert set(Counter(report.finished).values()) == {1}
+    assert set(report.slaves.values()) == {second}
+
+
+@pytest.mark.slow
+def test_f49_an_application_without_a_connection_for_its_grace_is_gone(tmp_path, runtime_folder):
+    with far_cluster(tmp_path, runtime_folder, master={"grace": 2.0}) as far:
+        handle = far.node.submit(Mixture(Waiting("stuck", tmp_path)))
+        wait_until(lambda: read_trace(tmp_path), 10, "the task")
+
+        far.node_net.refuse()
+        far.node_net.cut()
+        with far_node(far) as witness:
+            wait_until(lambda: ended(witness, handle.system_id), 10, "the system to be cancelled")
+            sick = [slave["sick"] for slave in witness.status()["slaves"]]
+        far.node_net.refuse(refusing=False)
+
+    assert sick == [""]
+
+
+def far_node(far):
+    from concurro import ApplicationNode
+
+    return ApplicationNode(far.url, config={"security": far.security})
+
+
+def ended(node, system_id):
+    states = {system["system_id"]: system["state"] for system in node.status()["systems"]}
+    return states.get(system_id) not in ("running", "starting")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", [TO_MASTER, FROM_MASTER])
+def test_f50_a_one_way_cut_shorter_than_the_limit_loses_nothing(far, tmp_path, direction):
+    slave_id = far.wait_for_slave()
+    tasks = brief_tasks(tmp_path, 300)
+    handle = far.node.submit(Mixture(*tasks))
+    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 10, "tasks that run")
+
+    for net in (far.slave_net, far.node_net):
+        net.hold(direction)
+    time.sleep(7.0)
+    for net in (far.slave_net, far.node_net):
+        net.release()
+    report = handle.result(30)
+
+    assert_ran_once(report, tmp_path, tasks)
+    assert far.wait_for_slave() == slave_id
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", [TO_MASTER, FROM_MASTER])
+def test_f50_a_long_one_way_cut_costs_the_slave_and_nothing_else(far, tmp_path, direction):
+    far.wait_for_slave()
+    handle = far.node.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(4))))
+    wait_until(lambda: len(read_trace(tmp_path)) == 2, 10, "both workers")
+
+    far.slave_net.hold(direction)
+    with slave_process(far.url, workers=2, security=far.security):
+        wait_until(lambda: len(far.slaves()) == 2, 10, "another slave")
+        open_gate(tmp_path)
+        report = handle.result(45)
+    far.slave_net.release()
+
+    assert report.errors == []
+    assert set(Counter(report.finished).values()) == {1}
+    far.wait_for_slave()
+
+
+@pytest.mark.slow
+def test_f51_connections_that_died_silently_are_replaced_in_time(far, tmp_path):
+    slave_id = far.wait_for_slave()
+    tasks = brief_tasks(tmp_path, 300)
+    handle = far.node.submit(Mixture(*tasks))
+    future = far.node.push_task(Square(9))
+    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 10, "tasks that run")
+
+    for net in (far.slave_net, far.node_net):
+        net.swallow()
+    report = handle.result(30)
+
+    assert future.result(5) == 81
+    assert_ran_once(report, tmp_path, tasks)
+    assert far.wait_for_slave() == slave_id
+    assert far.node.status()["stale_results"] == 0
+
+
+class Sends(Traced):
+    """Returns many bytes."""
+
+    def __init__(self, name, folder, size):
+        super().__init__(name, folder)
+        self.size = size
+
+    def __call__(self):
+        super().__call__()
+        return os.urandom(self.size)
+
+
+@pytest.mark.parametrize(("rate", "size"), [(4e6, 8_000_000), pytest.param(1e7, 256_000_000, marks=pytest.mark.slow)])
+def test_f52_heartbeats_flow_and_nobody_is_lost_while_much_moves_over_a_slow_link(far, tmp_path, rate, size):
+    slave_id = far.wait_for_slave()
+    far.slave_net.throttle(rate)
+    future = far.node.push_task(Sends("large", tmp_path, size))
+    wait_until(lambda: far.slave_net.passed[TO_MASTER] > 2 * 512 * 1024, 20, "bytes that move")
+
+    rounds = []
+    while not future.done():
+        began = time.monotonic()
+        far.node.run(Mixture(Square(3)), timeout=30)
+        rounds.append(time.monotonic() - began)
+
+    assert len(future.result(30)) == size
+    assert len(rounds) > 2
+    assert far.wait_for_slave() == slave_id
+    assert traced(tmp_path) == {"large": 1}
+    assert max(rounds) < 3.0
+
+
+def test_f52_a_transfer_goes_on_when_its_connection_is_cut(far, tmp_path):
+    size = 6_000_000
+    far.slave_net.throttle(4e6)
+    far.node_net.throttle(4e6)
+    future = far.node.push_task(Sends("large", tmp_path, size))
+    for moved in (1_000_000, 3_000_000):
+        wait_until(lambda moved=moved: far.slave_net.passed[TO_MASTER] > moved, 20, "bytes that move")
+        far.slave_net.cut()
+    wait_until(lambda: far.node_net.passed[FROM_MASTER] > 1_000_000, 20, "bytes that move on")
+    far.node_net.cut()
+
+    assert len(future.result(30)) == size
+    assert traced(tmp_path) == {"large": 1}
+
+
+def test_f54_what_was_swallowed_before_a_cut_is_said_again(far, tmp_path):
+    tasks = brief_tasks(tmp_path, 100)
+    handle = far.node.submit(Mixture(*tasks))
+    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 10, "tasks that run")
+
+    for net in (far.slave_net, far.node_net):
+        net.swallow()
+    wait_until(lambda: len(read_trace(tmp_path)) >= 12, 10, "results that are lost on the way")
+    time.sleep(0.5)
+    for net in (far.slave_net, far.node_net):
+        net.cut()
+    report = handle.result(30)
+
+    assert_ran_once(report, tmp_path, tasks)
+
+
+@pytest.mark.slow
+def test_f38_a_stopped_slave_is_lost_and_joins_again_its_late_results_dropped_and_counted(far, tmp_path):
+    first = far.wait_for_slave()
+    handle = far.node.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(2))))
+    wait_until(lambda: len(read_trace(tmp_path)) == 2, 10, "both workers")
+
+    far.slave_net.hold(TO_MASTER)
+    passed = far.slave_net.held_bytes(TO_MASTER)
+    open_gate(tmp_path)
+    wait_until(lambda: far.slave_net.held_bytes(TO_MASTER) > passed, 10, "results that are on their way")
+    time.sleep(0.2)
+    os.kill(far.slave.pid, signal.SIGSTOP)
+    wait_until(lambda: not far.slaves(), 20, "the slave to be lost")
+    os.kill(far.slave.pid, signal.SIGCONT)
+    far.slave_net.release()
+    second = far.wait_for_slave()
+    report = handle.result(30)
+
+    assert second != first
+    assert report.errors == []
+    assert set(report.slaves.values()) == {second}
+    assert set(Counter(report.finished).values()) == {1}
+    wait_until(lambda: far.node.status()["stale_results"] == 2, 5, "late results that are counted")
+
+
+@pytest.mark.slow
+def test_f39_a_slave_stopped_for_less_than_the_limit_is_forgiven(far, tmp_path):
+    slave_id = far.wait_for_slave()
+    tasks = brief_tasks(tmp_path, 100)
+    handle = far.node.submit(Mixture(*tasks))
+    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 10, "tasks that run")
+
+    os.kill(far.slave.pid, signal.SIGSTOP)
+    time.sleep(6.0)
+    os.kill(far.slave.pid, signal.SIGCONT)
+    report = handle.result(30)
+
+    assert_ran_once(report, tmp_path, tasks)
+    assert far.wait_for_slave() == slave_id
+
+
+@pytest.mark.slow
+def test_f70_a_master_that_stalls_blames_nobody(far, tmp_path):
+    slave_id = far.wait_for_slave()
+    tasks = brief_tasks(tmp_path, 300)
+    handle = far.node.submit(Mixture(*tasks))
+    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 10, "tasks that run")
+
+    os.kill(far.master.pid, signal.SIGSTOP)
+    time.sleep(13.0)
+    os.kill(far.master.pid, signal.SIGCONT)
+    report = handle.result(30)
+
+    assert_ran_once(report, tmp_path, tasks)
+    assert far.wait_for_slave() == slave_id
