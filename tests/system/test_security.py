@@ -201,6 +201,19 @@ def test_an_admin_may_do_what_applications_do(folder, mine):
     assert square == 49
 
 
+def test_what_belongs_to_everybody_is_changed_by_admins_only(folder, mine):
+    with (
+        keyed_master(folder) as (_, url),
+        application(url, mine / "the-application.key") as node,
+        application(url, mine / "the-admin.key") as admin,
+    ):
+        with pytest.raises(LookupError, match="the key the-application is none of an admin"):
+            node.request("remove_slave", ["nobody"]).result(10)
+        removed = admin.request("remove_slave", ["nobody"]).result(10)
+
+    assert removed is False
+
+
 def test_a_slaves_key_is_no_applications_key(folder, mine):
     with keyed_master(folder) as (_, url), pytest.raises(RefusedError, match="the key the-slave is none of a peer"):
         application(url, mine / "the-slave.key").connect()

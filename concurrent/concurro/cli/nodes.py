@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from concurro.cli.noted import with_noted_master
 from concurro.cli.outcomes import reported_errors
 from concurro.config import Config, parse_address
+from concurro.ids import Role
 from concurro.transport.keys_folder import SECRET_ENDING, KeyFolder
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def slave_command(
     with reported_errors():
         from concurro.nodes.slave import SlaveNode  # noqa: PLC0415 - not for --help
 
-        node = SlaveNode(Config.load(config, overrides=overrides), plugins=plugins)
+        node = SlaveNode(with_noted_master(Config.load(config, overrides=overrides), Role.SLAVE), plugins=plugins)
         url = str(node.env.config["slave.master"])
         node.on_joined = lambda slave_id: click.echo(f"joined the master at {url} as {slave_id}", err=True)
         node.run()

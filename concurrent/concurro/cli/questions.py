@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from concurro.cli.fields import aligned
+from concurro.cli.noted import with_noted_master
 from concurro.cli.outcomes import CommandFailure
 from concurro.config import Config
+from concurro.ids import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,7 +139,7 @@ def _asked(master: str | None, keys: str | None, path: str | None) -> Iterator[A
     config = Config.load(path, overrides={"application.master": master, "security.keys": keys})
     if config.origin("application.connect_timeout") == "default":
         config = Config.load(config, overrides={"application.connect_timeout": str(PATIENCE)})
-    url = str(config["application.master"] or config["slave.master"])
+    url = str(config["application.master"] or with_noted_master(config, Role.APPLICATION)["slave.master"])
     with ApplicationNode(url, config=config) as application:
         yield application
 

@@ -19,10 +19,12 @@ import click
 
 from concurro.cli.interruption import interruptible
 from concurro.cli.loading import find_system
+from concurro.cli.noted import with_noted_master
 from concurro.cli.outcomes import EXIT_FAILED, EXIT_INTERRUPTED, CommandFailure
 from concurro.cli.parameters import build_system
 from concurro.cli.report import Report, print_detached, print_report
 from concurro.config import Config
+from concurro.ids import Role
 from concurro.kernel import Environment
 
 if TYPE_CHECKING:
@@ -136,7 +138,7 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
         config = Config.load(request.config, overrides=overrides)
         master = str(config["application.master"] or "")
         if dial and not master:
-            master = str(config["slave.master"])
+            master = str(with_noted_master(config, Role.APPLICATION)["slave.master"])
         _check(request, master)
         environment = Environment(config, plugins=request.plugins, strict_plugins=request.strict_plugins)
         found = find_system(request.target, environment)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 STATUS_VERSION = 1
 
+OPERATOR_REQUESTS = frozenset({"remove_slave"})
+"""Questions that change what belongs to everybody: for admins only."""
+
 
 def describe_slaves(core: SchedulerCore, pids: dict[str, tuple[int, list[int]]]) -> list[dict[str, Any]]:
     """Return every slave; `pids` has its agent's and its workers' process ids."""

@@ -21,7 +21,7 @@ from concurro.execution.launching import Launcher
 from concurro.ids import Role, SlaveRecord
 from concurro.interfaces import ITaskScheduler
 from concurro.nodes.agents import make_standalone_agent, refuse_unavailable
-from concurro.nodes.answers import describe_status, explain
+from concurro.nodes.answers import OPERATOR_REQUESTS, describe_status, explain
 from concurro.nodes.arrivals import ResultArrivals
 from concurro.nodes.door import Door
 from concurro.nodes.hosts import HostProcesses
@@ -332,6 +332,9 @@ class MasterNode(Node):
     def _answer(self, peer: Peer, token: int, name: str, arguments: list[Any]) -> None:
         now = self.loop.now()
         try:
+            if name in OPERATOR_REQUESTS and Role.ADMIN not in peer.identity.roles:
+                message = f"{name!r} is for admins; the key {peer.identity.name} is none of an admin"
+                raise LookupError(message)  # noqa: TRY301 - one way out for every refusal
             if name == "status":
                 facts = {"url": self._url, "pid": os.getpid(), "uptime": now - self._started_at}
                 answer: Any = describe_status(self._core, self._table, self._pids, now, facts)
