@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import Outcome, parse_task_id
+from concurro.ids import parse_task_id
+from concurro.scheduling.queue import Standing
 from concurro.scheduling.resources import covers, format_amounts
 
 if TYPE_CHECKING:
-    from concurro.ids import SystemRecord, TaskRecord
-    from concurro.scheduling.queue import FairQueue
+    from collections.abc import Callable
+
+    from concurro.ids import SlaveRecord, SystemRecord, TaskRecord
+    from concurro.scheduling.placing import Placing
+    from concurro.scheduling.queue import ClassQueue, FairQueue, SystemQueue
 
 
 def find_task(host: Any, task_id: str) -> tuple[SystemRecord | None, TaskRecord | None]:
@@ -21,22 +25,73 @@ def find_task(host: Any, task_id: str) -> tuple[SystemRecord | None, TaskRecord 
     return None, None
 
 
-def explain_queued(task_id: str, host: Any, queue: FairQueue) -> str:
-    """Return one true sentence about an open task."""
+def explain_queued(task_id: str, host: Any, placing: Placing, asked_back: Callable[[str, int], bool]) -> str:
+    """Return one true sentence about an open task.
+
+    Args:
+        task_id: Which.
+        host: The `ISchedulerHost`.
+        placing: What is queued, and where there is room.
+        asked_back: Says whether a slave was asked for a lease again.
+    """
     system, task = find_task(host, task_id)
     if system is None:
         return f"No running system has a task {task_id}."
     if task is None:
         return f"Task {task_id} is final, or was not emitted yet."
     if task.lease:
-        retry = f", attempt {task.attempt}" if task.attempt > 1 else ""
-        return f"Task {task_id} is leased to slave {task.slave_id}{retry}{explain_wait(host, task)}."
-    hindrance = explain_hindrance(host, task)
+        return f"Task {task_id} {explain_lease(host, task, asked_back)}."
+    known = placing.queue.systems.get(system.number)
+    queue = None if known is None else known.by_class.get(task.task_class.number)
+    hindrance = explain_hindrance(host, task, queue, placing)
     if hindrance:
         return f"Task {task_id} waits: {hindrance}."
     again = f" again after attempt {task.attempt}" if task.attempt else ""
     workers = "every worker is busy" if _all_busy(host) else "a worker is free"
-    return f"Task {task_id} is queued{again}: {workers}, and {_count_ahead(system, task, queue)} before it."
+    share = "" if known is None else explain_share(known, placing.queue)
+    return f"Task {task_id} is queued{again}: {workers}, and {_count_ahead(task, known)}{share}."
+
+
+def explain_lease(host: Any, task: TaskRecord, asked_back: Callable[[str, int], bool]) -> str:
+    """Say which slave has a task, since when, and whether a copy runs."""
+    slave_id = str(task.slave_id)
+    slave = host.slaves.get(slave_id)
+    before = 0
+    if slave is not None:
+        before = list(slave.leases).index(task.lease) + 1 - slave.workers if task.lease in slave.leases else 0
+    retry = f", attempt {task.attempt}" if task.attempt > 1 else ""
+    since = host.now() - task.leased_at
+    text = f"is leased to slave {slave_id} since {since:.1f} s{retry}"
+    if before > 0:
+        text = f"was sent ahead to slave {slave_id} {since:.1f} s ago{retry}, behind what its workers have"
+        if asked_back(slave_id, task.lease):
+            text += ", and is asked back for a worker that is free"
+    if task.copy is not None:
+        since = host.now() - task.copy.leased_at
+        text += f", with a copy, attempt {task.copy.attempt}, on slave {task.copy.slave_id} since {since:.1f} s"
+    return text + explain_wait(host, task)
+
+
+def explain_share(system: SystemQueue, queue: FairQueue) -> str:
+    """Name who is served before a system; empty when it is next."""
+    mine = system.application
+    ahead: list[tuple[tuple[float, float], SystemQueue]] = []
+    for other in queue.systems.values():
+        if other is system or not other.backlog or not other.entry:
+            continue
+        place = (other.application.virtual_time, other.virtual_time)
+        if other.application is mine:
+            sooner = other.virtual_time < system.virtual_time
+        else:
+            sooner = other.application.virtual_time < mine.virtual_time
+        if sooner:
+            ahead.append((place, other))
+    if not ahead:
+        return ""
+    first = min(ahead, key=lambda one: one[0])[1].record
+    others = f" and {len(ahead) - 1} more are" if len(ahead) > 1 else " is"
+    got = "they got" if len(ahead) > 1 else "it got"
+    return f"; system {first.system_id} ({first.name}){others} served first, as {got} less for the weight"
 
 
 def explain_wait(host: Any, task: TaskRecord) -> str:
@@ -46,8 +101,8 @@ def explain_wait(host: Any, task: TaskRecord) -> str:
     return f"; it waits for {what}, its slot is lent" if what else ""
 
 
-def explain_hindrance(host: Any, task: TaskRecord) -> str:
-    """Say why no slave could take the task even with free workers.
+def explain_hindrance(host: Any, task: TaskRecord, queue: ClassQueue | None, placing: Placing) -> str:
+    """Say why no slave takes the task even with free workers.
 
     Empty when one could.
     """
@@ -65,7 +120,21 @@ def explain_hindrance(host: Any, task: TaskRecord) -> str:
         state = "is sick" if all(slave.sick for slave in fitting) else "is sick or leaving"
         return f"{which} {state}: {reasons}"
     if not any(covers(slave.free, task.requires) for slave in usable):
-        return f"other tasks have taken the {format_amounts(task.requires)} that it requires"
+        kept = f"; slave {queue.reserved_on} is kept for it" if queue is not None and queue.reserved_on else ""
+        return f"other tasks have taken the {format_amounts(task.requires)} that it requires{kept}"
+    return "" if queue is None else _explain_refusal(task, queue, usable, placing)
+
+
+def _explain_refusal(task: TaskRecord, queue: ClassQueue, usable: list[SlaveRecord], placing: Placing) -> str:
+    """Say who else keeps a task from a slave that has all that it requires."""
+    if queue.standing is Standing.DECLINED and queue.head() is not None:
+        return "the strategy would rather wait than place the tasks of its class now"
+    if task.requires:
+        fitting = [slave for slave in usable if slave.id in placing.room.idle and covers(slave.free, task.requires)]
+        kept = [slave for slave in fitting if not placing.parking.may_use(slave, queue)]
+        other = placing.parking.reserved[kept[0].id].head() if kept and len(kept) == len(fitting) else None
+        if other is not None:
+            return f"slave {kept[0].id} is kept for task {other.id}, which requires more and waits for longer"
     return ""
 
 
@@ -85,16 +154,19 @@ def _all_busy(host: Any) -> bool:
     return all(len(slave.leases) >= slave.workers for slave in usable)
 
 
-def _count_ahead(system: SystemRecord, task: TaskRecord, queue: FairQueue) -> str:
+def _count_ahead(task: TaskRecord, system: SystemQueue | None) -> str:
     """Say how many tasks of its system stand before a task."""
-    queued = queue.systems.get(system.number)
-    ahead = 0
-    for class_queue in queued.by_class.values() if queued is not None else ():
-        priority = class_queue.task_class.priority
-        if priority >= task.priority:
-            ahead += sum(
-                1
-                for other in class_queue.tasks
-                if other.outcome is not Outcome.CANCELLED and (priority > task.priority or other.number < task.number)
-            )
-    return f"{ahead} task of its system is" if ahead == 1 else f"{ahead} tasks of its system are"
+    higher = older = 0
+    for queue in system.by_class.values() if system is not None else ():
+        priority = queue.task_class.priority
+        if priority > task.priority:
+            higher += len(queue.wanted())
+        elif priority == task.priority:
+            older += sum(1 for other in queue.wanted() if other.number < task.number)
+    counts = []
+    if higher:
+        counts.append(f"{higher} of higher priority")
+    if older or not higher:
+        counts.append(f"{older} older" if older else "none")
+    verb = "is" if higher + older == 1 else "are"
+    return f"{' and '.join(counts)} of the tasks of its system {verb} before it"

@@ -306,7 +306,8 @@ class Placing:
                 task.charged = cost
                 leased += 1
             tasks.popleft()
-        self.queue.charge(queue.owner, leased * cost)
+        if leased:
+            self.queue.serve(queue.owner, leased * cost)
         queue.waits_since = queue.overtaken_at = None
         if not tasks:
             queue.owner.drained(queue)

@@ -7,7 +7,7 @@
 Shares follow stride scheduling (Source: C. Waldspurger, W. Weihl, "Stride Scheduling:
 Deterministic Proportional-Share Resource Management", 1995, section 2): each has a virtual
 time that advances by cost / weight; the least virtual time is next. One that is new or was
-idle starts at the time of the last pick: it cannot save up, nor does it find everybody
+idle starts at the time of the last lease: it cannot save up, nor does it find everybody
 else behind it. What a task will cost is estimated at its lease and corrected at its end.
 
 Every level is a heap. An entry that is out of date stays until it comes up: a pick costs
@@ -177,7 +177,7 @@ class ApplicationQueue:
 
     Attributes:
         key: Its id, or the number of its only system.
-        clock: The virtual time of the last pick among its systems.
+        clock: The virtual time of the last lease among its systems.
         weight: The largest weight of its systems that have queued tasks.
     """
 
@@ -206,8 +206,6 @@ class ApplicationQueue:
             else:
                 queue = None if _has_ended(system.record) else system.first()
                 if queue is not None:
-                    if system.virtual_time > self.clock:  # noqa: PLR1730 - `max` takes twice as long
-                        self.clock = system.virtual_time
                     return queue
                 heapq.heappop(ready)
                 system.entry = 0
@@ -272,8 +270,6 @@ class FairQueue:
             else:
                 queue = application.first()
                 if queue is not None:
-                    if key > self._virtual_time:  # noqa: PLR1730 - `max` takes twice as long
-                        self._virtual_time = key
                     return queue
                 heapq.heappop(ready)
                 application.entry = 0
@@ -332,6 +328,13 @@ class FairQueue:
         if mean is None:
             mean = task_class.duration
         return UNMEASURED_COST if mean is None else max(mean, LEAST_COST)
+
+    def serve(self, system: SystemQueue, seconds: float) -> None:
+        """Charge a system for a lease: that is when others start that come now."""
+        application = system.application
+        self._virtual_time = max(self._virtual_time, application.virtual_time)
+        application.clock = max(application.clock, system.virtual_time)
+        self.charge(system, seconds)
 
     def charge(self, system: SystemQueue, seconds: float) -> None:
         """Advance the virtual times of a system and its application."""

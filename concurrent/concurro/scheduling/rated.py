@@ -133,7 +133,10 @@ class RatedScheduler(Component):
 
     def explain(self, task_id: str) -> str:
         """Say why a task is where it is."""
-        return explain_queued(task_id, self._host, self._queue)
+        return explain_queued(task_id, self._host, self._placing, self._is_asked_back)
+
+    def _is_asked_back(self, slave_id: str, lease: int) -> bool:
+        return lease in self._recalling.get(slave_id, ())
 
     @property
     def shadow_report(self) -> dict[str, Any] | None:

@@ -37,8 +37,9 @@ def test_says_which_slave_has_the_task(cluster):
     cluster.join("north")
     cluster.emit(cluster.system())
     cluster.step()
+    cluster.step(2.0)
 
-    assert explain(cluster) == "Task system-1:0 is leased to slave north."
+    assert explain(cluster) == "Task system-1:0 is leased to slave north since 2.0 s."
 
 
 def test_says_which_attempt_it_is(cluster):
@@ -48,7 +49,7 @@ def test_says_which_attempt_it_is(cluster):
     cluster.end(task, Outcome.LOST)
     cluster.step()
 
-    assert explain(cluster) == "Task system-1:0 is leased to slave north, attempt 2."
+    assert explain(cluster) == "Task system-1:0 is leased to slave north since 0.0 s, attempt 2."
 
 
 def test_says_what_no_slave_offers(cluster):
@@ -105,7 +106,8 @@ def test_counts_the_tasks_before_it_without_the_cancelled_ones(cluster):
     cluster.core.cancel_tasks(system, [1, 5])
 
     assert explain(cluster, 4) == (
-        "Task system-1:4 is queued: every worker is busy, and 3 tasks of its system are before it."
+        "Task system-1:4 is queued: every worker is busy, "
+        "and 1 of higher priority and 2 older of the tasks of its system are before it."
     )
 
 
@@ -118,8 +120,83 @@ def test_says_that_a_task_is_queued_again(cluster):
     cluster.end(first, Outcome.RAISED)
 
     assert explain(cluster) == (
-        "Task system-1:0 is queued again after attempt 1: a worker is free, and 0 tasks of its system are before it."
+        "Task system-1:0 is queued again after attempt 1: a worker is free, "
+        "and none of the tasks of its system are before it."
     )
     assert explain(cluster, 1) == (
-        "Task system-1:1 is queued: a worker is free, and 1 task of its system is before it."
+        "Task system-1:1 is queued: a worker is free, and 1 older of the tasks of its system is before it."
+    )
+
+
+def test_says_that_a_task_was_sent_ahead_and_is_asked_back(cluster):
+    cluster.join("north")
+    system = cluster.system()
+    cluster.measure(system, 1e-6)
+    cluster.emit(system, 20)
+    cluster.step()
+    sent = explain(cluster, 19)
+    cluster.join("south")
+    cluster.step()
+
+    cluster.step(1.0)
+
+    assert sent == "Task system-1:19 was sent ahead to slave north 0.0 s ago, behind what its workers have."
+    assert explain(cluster, 19) == (
+        "Task system-1:19 was sent ahead to slave north 1.0 s ago, behind what its workers have, "
+        "and is asked back for a worker that is free."
+    )
+
+
+def test_says_that_a_copy_runs(cluster):
+    cluster.join("north", "south")
+    (task,) = cluster.emit(cluster.system())
+    cluster.step()
+    cluster.now += 3.0
+    cluster.core.begin(cluster.now)
+    other = "south" if task.slave_id == "north" else "north"
+
+    cluster.core.lease_copy(task, other)
+
+    assert explain(cluster) == (
+        f"Task system-1:0 is leased to slave {task.slave_id} since 3.0 s, "
+        f"with a copy, attempt 2, on slave {other} since 0.0 s."
+    )
+
+
+def test_names_the_system_that_is_served_first(cluster):
+    cluster.join("north")
+    greedy, modest = cluster.system(1), cluster.system(2)
+    cluster.emit(greedy, 3)
+    cluster.step()
+    cluster.end(greedy.open[0], seconds=5.0)
+    cluster.step()
+    cluster.emit(modest, 2)
+    cluster.step()
+
+    assert explain(cluster, 2).endswith(
+        "before it; system system-2 (Sum) is served first, as it got less for the weight."
+    )
+
+
+def test_says_for_whom_a_slave_is_kept(cluster):
+    cluster.join("north", workers=4, resources={"gpu": 2.0})
+    system = cluster.system(classes=[task_class(0, requires={"gpu": 1.0}), task_class(1, requires={"gpu": 2.0})])
+    cluster.emit(system, 2, 0)
+    cluster.step()
+    cluster.emit(system, 1, 1)
+    for _ in range(30):
+        cluster.emit(system, 1, 0)
+        cluster.step(0.3)
+        if "kept" in explain(cluster, 2):
+            break
+        cluster.end(next(iter(cluster.core.slaves["north"].leases.values())), seconds=0.6)
+    cluster.step()
+    waiting = max(system.open)
+
+    assert explain(cluster, 2) == (
+        "Task system-1:2 waits: other tasks have taken the gpu=2 that it requires; slave north is kept for it."
+    )
+    assert explain(cluster, waiting) == (
+        f"Task system-1:{waiting} waits: "
+        "slave north is kept for task system-1:2, which requires more and waits for longer."
     )
