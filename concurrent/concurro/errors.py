@@ -270,3 +270,34 @@ class UnknownSystemError(ConcurroError, LookupError):
 
 class NodeStartError(ConcurroError, RuntimeError):
     """A process of a node did not start, or ended at once."""
+
+
+# The journal
+
+
+class JournalError(ConcurroError, RuntimeError):
+    """A journal that cannot be used."""
+
+
+class JournalDamagedError(JournalError):
+    """A journal whose rows are not those that were written.
+
+    Attributes:
+        position: File and place at fault.
+    """
+
+    def __init__(self, message: str, position: str) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class JournalInUseError(JournalError):
+    """A journal that another master uses.
+
+    Attributes:
+        pid: Process id of that master, None if unknown.
+    """
+
+    def __init__(self, message: str, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid

@@ -26,6 +26,7 @@ _COMMANDS = {
     "plugins": "concurro.cli.plugins:plugins_group",
     "config": "concurro.cli.config:config_group",
     "keys": "concurro.cli.keys:keys_group",
+    "journal": "concurro.cli.journal:journal_group",
 }
 
 

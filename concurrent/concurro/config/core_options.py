@@ -38,7 +38,7 @@ class MasterTable:
     scheduler = StrOption("rated", "The ITaskScheduler that decides which task runs where.")
     strategy = StrOption("least-loaded", "The ITaskScheduleStrategy that rates slaves.")
     standalone = BoolOption(default=False, documentation="Whether the master runs tasks itself as well.")
-    journal = PathOption("", "A folder; with it, systems survive a restart of the master. Not available yet: empty.")
+    journal = PathOption("", "A folder; with it, systems survive a restart of the master.")
     grace = DurationOption(60.0, "How long a system outlives its application, unless it is detached [s].")
 
 

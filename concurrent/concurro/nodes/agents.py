@@ -110,18 +110,6 @@ def _devices(config: Config) -> list[str]:
         raise ConfigError(str(error), config.origin("slave.resources")) from error
 
 
-def refuse_unavailable(config: Config, *keys: str) -> None:
-    """Refuse options that are read, but whose feature is not there yet.
-
-    Raises:
-        ConfigError: One is set: going on without it would break what it promises.
-    """
-    for key in keys:
-        if config[key]:
-            message = f"{key} is set, but this version cannot do it yet; leave it empty"
-            raise ConfigError(message, config.origin(key))
-
-
 def _managed(
     env: Environment,
     loop: Loop,

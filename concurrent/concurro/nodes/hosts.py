@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
@@ -57,6 +58,9 @@ class HostProcesses:
         self._links: dict[int, StreamLink] = {}
         self._outputs: dict[int, ProcessOutput] = {}
         self._looking = False
+        self._child_ids = itertools.count(HOST_CHILD)
+        self._children: dict[int, int] = {}  # system number to the id of its latest host
+        self._numbers: dict[int, int] = {}  # and back; a system that is run again has several, one after the other
         self.on_service: Callable[[int, StreamLink], None] = lambda number, link: link.close()  # noqa: ARG005
         self.on_output: Callable[[int, list[list[Any]]], None] = lambda number, entries: None  # noqa: ARG005
 
@@ -72,7 +76,9 @@ class HostProcesses:
         service, service_end = socket.socketpair()
         self.on_service(number, StreamLink(self._loop, service, f"the callbacks of system {number}"))
         fds = [theirs.detach(), output_end, errors_end, service_end.detach()]
-        self._launcher.execute_host(HOST_CHILD + number, command, fds)
+        child_id = self._children[number] = next(self._child_ids)
+        self._numbers[child_id] = number
+        self._launcher.execute_host(child_id, command, fds)
 
     def send(self, number: int, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> bool:
         """Send a message to a host; return whether it is there."""
@@ -88,7 +94,9 @@ class HostProcesses:
         if link is not None:
             link.close()
             self._close_output(number)
-            self._launcher.kill(HOST_CHILD + number)
+            child_id = self._children.pop(number)
+            self._numbers.pop(child_id, None)
+            self._launcher.kill(child_id)
 
     def close(self) -> None:
         """Release what belongs to hosts that were ended with their launcher."""
@@ -100,8 +108,8 @@ class HostProcesses:
 
     def started(self, child_id: int, pid: int) -> None:
         """Take the launcher's news."""
-        number = child_id - HOST_CHILD
-        if number in self._links:
+        number = self._numbers.get(child_id)
+        if number is not None and number in self._links:
             self._on_started(number, pid)
 
     def ended(self, child_id: int, pid: int, status: int, peak: int) -> None:  # noqa: ARG002 - the signature of news
@@ -109,9 +117,9 @@ class HostProcesses:
 
         What the host sent before it died still counts.
         """
-        number = child_id - HOST_CHILD
-        link = self._links.get(number)
-        if link is None:
+        number = self._numbers.pop(child_id, None)
+        link = None if number is None else self._links.get(number)
+        if number is None or link is None:
             return
         link.drain()
         if self._links.pop(number, None) is not None:
@@ -121,9 +129,9 @@ class HostProcesses:
 
     def failed(self, child_id: int, text: str) -> None:
         """Take the launcher's news: the host could not be executed."""
-        number = child_id - HOST_CHILD
-        link = self._links.pop(number, None)
-        if link is not None:
+        number = self._numbers.pop(child_id, None)
+        link = None if number is None else self._links.pop(number, None)
+        if number is not None and link is not None:
             link.close()
             self._close_output(number)
             self._on_lost(number, text)

@@ -20,17 +20,18 @@ from concurro.errors import NodeStartError
 from concurro.execution.launching import Launcher
 from concurro.ids import Role, SlaveRecord
 from concurro.interfaces import ITaskScheduler
-from concurro.nodes.agents import make_standalone_agent, refuse_unavailable
+from concurro.nodes.agents import make_standalone_agent
 from concurro.nodes.answers import OPERATOR_REQUESTS, describe_status, explain
 from concurro.nodes.arrivals import ResultArrivals
 from concurro.nodes.door import Door
 from concurro.nodes.hosts import HostProcesses
+from concurro.nodes.keeper import Keeper
 from concurro.nodes.node import Node
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.printed import Printed
 from concurro.nodes.relay import BlobRelay
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
-from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Send, Spool, StartHost, StopHost
+from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Record, Send, Spool, StartHost, StopHost
 from concurro.scheduling.core import SchedulerCore, SlaveOrders
 from concurro.scheduling.systems import SystemTable
 from concurro.wire.blobs import BlobStore
@@ -86,12 +87,16 @@ class MasterNode(Node):
 
     def _open(self) -> None:
         config = self.env.config
-        refuse_unavailable(config, "master.journal")
         scheduler = self.env.selected(ITaskScheduler, "master.scheduler")
         self.env.start()
         grace = float(config["master.grace"])
-        self._core = SchedulerCore(scheduler, epoch=int(time.time()) & EPOCH_MASK, seed=time.time_ns())
-        self._table = SystemTable(self._core, grace=grace)
+        epoch, journal = int(time.time()) & EPOCH_MASK, str(config["master.journal"] or "")
+        self._keeper = Keeper(journal, epoch, self.loop, self.fail) if journal else None
+        if self._keeper is not None:
+            epoch = self._keeper.epoch
+        self._core = SchedulerCore(scheduler, epoch=epoch, seed=time.time_ns(), journalled=bool(journal))
+        first = self._keeper.next_number if self._keeper is not None else 1
+        self._table = SystemTable(self._core, grace=grace, journalled=bool(journal), first=first)
         self._spool = BlobStore(SPOOL_CACHE)
         self._relay = BlobRelay(self._spool, self._send_to)
         self._arrivals = ResultArrivals(self._relay, self._results_arrived)
@@ -120,6 +125,8 @@ class MasterNode(Node):
         self._launchers_lost: list[float] = []
         self._launcher.on_lost = self._launcher_lost
         self._launcher.start()
+        if self._keeper is not None:
+            self._keeper.recover(self._table, self._spool, self.loop.now())
         if config["master.standalone"]:
             self._start_agent()
         self._stop_beating = keep_beating(self.loop, lambda: list(self._peers.values()))
@@ -135,6 +142,8 @@ class MasterNode(Node):
             self._agent.stop()
         self._launcher.stop()
         self._hosts.close()
+        if self._keeper is not None:
+            self._keeper.close()
         self.env.stop()
 
     # Peers
@@ -437,9 +446,24 @@ class MasterNode(Node):
                 self._send_to(slave, Kind.FORGET, [number])
         if orders.classes:
             self._send_to(slave, Kind.CLASSES, orders.classes)
+        self._send_leases(slave, orders.leases)
+        if orders.held and self._keeper is not None:
+            self._keeper.hold(orders.held, lambda: self._send_held(slave, orders.held))
+        if orders.recalls:
+            self._send_to(slave, Kind.RECALL, [orders.recalls])
+        if orders.kills:
+            self._send_to(slave, Kind.KILL, [orders.kills])
+
+    def _send_held(self, slave: Hashable, held: list[Any]) -> None:
+        """Send the leases that waited for the journal and still count."""
+        record = self._core.slaves.get(slave[1])  # type: ignore[index]
+        if record is not None:
+            self._send_leases(slave, [entry for entry, _ in held if entry[0] in record.leases])
+
+    def _send_leases(self, slave: Hashable, leases: list[list[Any]]) -> None:
         piece: list[list[Any]] = []
         size = 0
-        for entry in orders.leases:
+        for entry in leases:
             piece.append(entry)
             size += len(entry[5])
             if size > LEASE_BYTES:
@@ -447,10 +471,6 @@ class MasterNode(Node):
                 piece, size = [], 0
         if piece:
             self._send_to(slave, Kind.LEASES, piece)
-        if orders.recalls:
-            self._send_to(slave, Kind.RECALL, [orders.recalls])
-        if orders.kills:
-            self._send_to(slave, Kind.KILL, [orders.kills])
 
     def _put_out_table(self) -> None:
         # What is carried out may bring more: parts that are here already need no fetching.
@@ -472,8 +492,18 @@ class MasterNode(Node):
             self._relay.peer_left(("host", command.system))
         elif isinstance(command, Spool):
             self._fetch(command)
+        elif isinstance(command, Record):
+            self._record(command)
         elif isinstance(command, DropBlobs):
             self._relay.drop(command.owner)
+
+    def _record(self, command: Record) -> None:
+        assert self._keeper is not None  # noqa: S101 - only a journalled table records
+        self._keeper.record(command, self._spool, lambda: self._recorded(command.token))
+
+    def _recorded(self, token: int) -> None:
+        self._core.begin(self.loop.now())
+        self._table.recorded(token, self.loop.now())
 
     def _fetch(self, command: Spool) -> None:
         self._relay.spool(

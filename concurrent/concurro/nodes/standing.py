@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from concurro.ids import SystemState
 from concurro.scheduling.explain import explain_requires
 from concurro.scheduling.feeding import BYTE_WINDOW
+from concurro.scheduling.life import kept_until
 
 if TYPE_CHECKING:
     from concurro.ids import SystemRecord, TaskRecord
@@ -49,8 +50,8 @@ def _how_it_ended(table: SystemTable, life: SystemLife, now: float) -> str:
     record = life.record
     tasks = f"{_count(record.done, 'task')} done, {record.failed} failed"
     waits = ", whose result waits until its partial results were taken," if life.news.waiting else ""
-    kept_until = table.kept_until(life)
-    kept = "" if kept_until is None else f"; its result is kept for {max(0.0, kept_until - now):.0f} s more"
+    until = kept_until(life, table.grace)
+    kept = "" if until is None else f"; its result is kept for {max(0.0, until - now):.0f} s more"
     return f"{waits} ended: {record.state.value}; {tasks}{kept}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from concurro.scheduling.rows import Row
     from concurro.wire.messages import Kind
 
 
@@ -66,3 +67,32 @@ class DropBlobs:
     """Forget the blobs of an owner."""
 
     owner: Hashable
+
+
+@dataclass(slots=True)
+class Record:
+    """Write rows to the journal, then call `SystemTable.recorded(token)`.
+
+    Attributes:
+        token: What to call it with.
+        rows: What to write.
+        blobs: Digests of what must be kept with them; the spool has their bytes.
+        system: Whose rows they are.
+    """
+
+    token: int
+    rows: list[Row]
+    blobs: list[bytes]
+    system: int
+
+
+def acknowledgements(leases: list[tuple[str, int]]) -> list[Acknowledge]:
+    """Return what tells each slave that its results are safe.
+
+    Args:
+        leases: Slave id and lease of each result.
+    """
+    by_slave: dict[str, list[int]] = {}
+    for slave_id, lease in leases:
+        by_slave.setdefault(slave_id, []).append(lease)
+    return [Acknowledge(slave_id, mine) for slave_id, mine in by_slave.items()]

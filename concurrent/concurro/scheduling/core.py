@@ -44,11 +44,12 @@ _CANCELLED = Failure("TaskCancelled", "the task was cancelled")
 class SlaveOrders:
     """What one slave is to be told."""
 
-    __slots__ = ("classes", "forgets", "kills", "leases", "recalls")
+    __slots__ = ("classes", "forgets", "held", "kills", "leases", "recalls")
 
     def __init__(self) -> None:
         self.classes: list[list[Any]] = []
         self.leases: list[list[Any]] = []
+        self.held: list[tuple[list[Any], int]] = []  # leases that wait for the journal, and the crashes of each task
         self.recalls: list[int] = []
         self.kills: list[int] = []
         self.forgets: list[int] = []
@@ -87,9 +88,10 @@ class SchedulerCore:
         touched: Numbers of systems whose leases changed; who looks at them clears it.
     """
 
-    def __init__(self, scheduler: Any, epoch: int = 1, seed: int = 0) -> None:
+    def __init__(self, scheduler: Any, epoch: int = 1, seed: int = 0, *, journalled: bool = False) -> None:
         self.scheduler = scheduler
         self.epoch = epoch
+        self._journalled = journalled
         self.slaves: dict[str, SlaveRecord] = {}
         self.systems: dict[int, SystemRecord] = {}
         self.random = random.Random(seed)
@@ -147,7 +149,11 @@ class SchedulerCore:
                 self._holders.note(slave, task_class.code[1])
         if task.blobs:
             self._holders.note(slave, task.blobs)
-        orders.leases.append([lease, system.number, task_class.number, task.number, attempt, task.payload, task.blobs])
+        entry = [lease, system.number, task_class.number, task.number, attempt, task.payload, task.blobs]
+        if self._journalled and (task.crashes or task_class.max_retries == 0):
+            orders.held.append((entry, task.crashes))
+        else:
+            orders.leases.append(entry)
         return lease
 
     def take_back(self, leases: Iterable[int], slave_id: str = "") -> None:
@@ -193,10 +199,10 @@ class SchedulerCore:
                 code=(payload, blobs),
             )
 
-    def emit(self, system: SystemRecord, first: int, entries: list[list[Any]]) -> None:
+    def emit(self, system: SystemRecord, first: int, entries: list[list[Any]], *, queue: bool = True) -> None:
         """Take new tasks, as an OUT message lists them, and queue them.
 
-        All, or none.
+        All, or none. Those of a replay are not queued: most of them have run already.
 
         Raises:
             ProtocolError: A task's class was never announced, or its number is that of an open one.
@@ -221,8 +227,26 @@ class SchedulerCore:
             raise ProtocolError(message)
         system.open.update(tasks)
         system.open_bytes += size
-        if tasks:
+        if tasks and queue:
             self.scheduler.push_tasks(list(tasks.values()))
+
+    def settle(self, system: SystemRecord, number: int, outcome: int) -> bool:
+        """Take a task of a replay out of the open set.
+
+        Return whether it was there.
+        """
+        task = system.open.get(number)
+        if task is not None:
+            self._close_task(task, outcome)
+        return task is not None
+
+    def queue_open(self, system: SystemRecord, crashes: dict[int, int]) -> None:
+        """Queue what a replay left open; `crashes` by task number."""
+        tasks = list(system.open.values())
+        for task in tasks:
+            task.crashes = crashes.get(task.number, 0)
+        if tasks:
+            self.scheduler.push_tasks(tasks)
 
     def cancel_tasks(self, system: SystemRecord, numbers: Iterable[int]) -> None:
         """Cancel open tasks: queued ones are forgotten, running ones killed."""
@@ -261,6 +285,7 @@ class SchedulerCore:
                 # What was not sent yet must not follow FORGET.
                 orders.classes = [entry for entry in orders.classes if entry[0] != system.number]
                 orders.leases = [entry for entry in orders.leases if entry[1] != system.number]
+                orders.held = [held for held in orders.held if held[0][1] != system.number]
                 orders.forgets.append(system.number)
 
     # Slaves
@@ -438,6 +463,15 @@ class SchedulerCore:
     def _end_task(self, task: TaskRecord, outcome: int, value: Any, blobs: list[Any] | None, nanoseconds: int) -> None:
         """Take a task out of the open set and report it, in one step."""
         system = task.system
+        self._close_task(task, outcome)
+        finished = self._commands.finished.get(system.number)
+        if finished is None:
+            finished = self._commands.finished[system.number] = []
+        finished.append([task.number, int(outcome), value, blobs, task.slave_id, task.attempt, nanoseconds])
+
+    @staticmethod
+    def _close_task(task: TaskRecord, outcome: int) -> None:
+        system = task.system
         del system.open[task.number]
         system.open_bytes -= task.size
         if outcome == Outcome.DONE:
@@ -446,10 +480,6 @@ class SchedulerCore:
             system.cancelled += 1
         else:
             system.failed += 1
-        finished = self._commands.finished.get(system.number)
-        if finished is None:
-            finished = self._commands.finished[system.number] = []
-        finished.append([task.number, int(outcome), value, blobs, task.slave_id, task.attempt, nanoseconds])
 
     def _decide_copy(self, slave: SlaveRecord, task: TaskRecord, lease: int, outcome: int) -> bool:
         """Let one of two attempts decide.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from concurro.scheduling.core import SchedulerCore
     from concurro.scheduling.life import SystemLife
+    from concurro.scheduling.recording import Recorder
 
 VIEW_PERIOD = 0.5
 """How often a host is told how loaded the slaves are [s]."""
@@ -41,9 +42,11 @@ class Feeder:
     Args:
         core: Knows the slaves.
         command: Takes what is to be done.
+        recorder: Keeps each input until it was answered.
     """
 
-    def __init__(self, core: SchedulerCore, command: Callable[[Any], None]) -> None:
+    def __init__(self, core: SchedulerCore, command: Callable[[Any], None], recorder: Recorder) -> None:
+        self._recorder = recorder
         self._core = core
         self._command = command
         self._workers: int | None = None
@@ -60,8 +63,10 @@ class Feeder:
     def feed(self, life: SystemLife, now: float, wall: float) -> bool:
         """Send the next input of a system; return whether one was due."""
         record, flow = life.record, life.flow
-        if record.state is not SystemState.RUNNING:
+        if record.state is not SystemState.RUNNING or life.replay is not None:
             return False
+        if self._recorder.full and life.kept:
+            return False  # the disk is slower than the system
         if life.news.waiting and flow.cancel is None:
             return False  # its followers do not take so fast what it publishes
         room, must_pull = (0, False) if life.implicit else self._room(life, now)
@@ -75,6 +80,7 @@ class Feeder:
         budget = max(1, BYTE_WINDOW - record.open_bytes)
         reason, flow.cancel = flow.cancel, None
         body = [record.number, n, wall, entries, pull, budget, reason, view]
+        self._recorder.sent(life, n, body)
         self._command(Send(life.host, Kind.IN, body))
         return True
 

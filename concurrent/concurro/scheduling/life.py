@@ -8,14 +8,21 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from concurro.ids import Failure, Outcome, SystemRecord
+from concurro.scheduling.answer import AnswerDigest
 from concurro.scheduling.flow import InputFlow
 from concurro.scheduling.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from concurro.scheduling.replay import Replay
+
 DEFAULT_TTL = 86_400.0
 """How long the result of a detached system is kept [s]."""
+
+
+MOST_NOTICES = 100
+"""Different notices of one system; its followers are told that there were more."""
 
 
 @dataclass(slots=True)
@@ -27,6 +34,13 @@ class SystemLife:
         noticed: Hashes of the notices that there were: each is told once.
         told: The counts that its followers were told.
         known_to: Peers that follow or own it, or did.
+        nested: Whether a task or callback submitted it: it ends with that.
+        submitters: Who waits to be told that it is accepted, each with the token of the submission.
+        kept: Whether the journal has it.
+        inputs: Inputs that were sent and not answered, for the journal.
+        answer: What its host answered so far to the oldest of them.
+        unsettled: Leases to acknowledge once its end is kept.
+        replay: How far it is on its way back; None when it runs.
         shortest: Duration of its shortest task class when that was looked for [s].
         shortest_at: When that was [s].
     """
@@ -58,6 +72,13 @@ class SystemLife:
     host_pid: int | None = None
     noticed: set[int] = field(default_factory=set)
     known_to: set[Hashable] = field(default_factory=set)
+    nested: bool = False
+    submitters: list[tuple[Hashable, int]] = field(default_factory=list)
+    kept: bool = False
+    inputs: dict[int, list[Any]] = field(default_factory=dict)
+    answer: AnswerDigest = field(default_factory=AnswerDigest)
+    unsettled: list[tuple[str, int]] = field(default_factory=list)
+    replay: Replay | None = None
     shortest: float | None = None
     shortest_at: float = -inf
 
@@ -85,6 +106,38 @@ def count_tasks(record: SystemRecord) -> dict[str, int]:
     }
 
 
+def count_emitted(record: SystemRecord) -> int:
+    """Return how many tasks a system has emitted."""
+    return len(record.open) + record.done + record.failed + record.cancelled
+
+
+def kept_until(life: SystemLife, grace: float) -> float | None:
+    """Return when the result of an ended system is forgotten [s].
+
+    None while somebody follows it, or before it has ended.
+    """
+    if life.ended_at is None or life.followers:
+        return None
+    return life.ended_at + (life.options.get("ttl", DEFAULT_TTL) if life.options.get("detach") else max(grace, 60.0))
+
+
+def next_deadline(life: SystemLife, grace: float) -> float | None:
+    """Return when a system is ended or forgotten [s].
+
+    Unless something happens before.
+    """
+    if life.record.state.ended:
+        return kept_until(life, grace)
+    if life.cancel_by is not None:
+        return life.cancel_by
+    return None if life.orphan_since is None else life.orphan_since + grace
+
+
+def ended_body(life: SystemLife) -> list[Any]:
+    """Return what ENDED says."""
+    return [life.record.number, life.record.state.value, life.result, life.record.system_id]
+
+
 def fault_of_options(options: dict[str, Any]) -> str:
     """Say what is wrong with the options of a submission; empty if nothing."""
     weight, ttl = options.get("weight", 1.0), options.get("ttl", DEFAULT_TTL)
@@ -93,6 +146,17 @@ def fault_of_options(options: dict[str, Any]) -> str:
     if not isinstance(ttl, Real) or not float(ttl) >= 0:
         return f"ttl must be 0 seconds or more, got {ttl!r}"
     return ""
+
+
+def note_notice(life: SystemLife, text: str) -> bool:
+    """Keep a notice that was not told yet; return whether it is one."""
+    if hash(text) in life.noticed or len(life.noticed) > MOST_NOTICES:
+        return False
+    if len(life.noticed) == MOST_NOTICES:
+        text = f"system {life.record.system_id} has more to say, which is not shown"
+    life.noticed.add(hash(text))
+    life.notices.append(text)
+    return True
 
 
 def failure_result(type_name: str, message: str) -> list[Any]:

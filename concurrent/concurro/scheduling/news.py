@@ -151,6 +151,12 @@ class NewsDesk:
             ready -= news.behind
         self._send(life, [], ready, now)
 
+    def tell_counts(self, lives: list[SystemLife], now: float) -> None:
+        """Tell the followers of running systems the counts, where they changed."""
+        for life in lives:
+            if life.ended_at is None and life.followers and tuple(self._counts(life).values()) != life.told:
+                self.tell(life, now)
+
     def tell_all(self, life: SystemLife, now: float) -> None:
         """Tell the last counts to every follower, whatever it has to take."""
         self._send(life, [], set(life.followers), now)

@@ -20,22 +20,29 @@ from concurro.errors import ProtocolError
 from concurro.ids import SystemRecord, SystemState
 from concurro.scheduling.agenda import Agenda
 from concurro.scheduling.attendance import Attendance
-from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Send, Spool, StartHost, StopHost
+from concurro.scheduling.commands import DropBlobs, OfferBlobs, Send, Spool, StartHost, StopHost, acknowledgements
 from concurro.scheduling.feeding import Feeder
 from concurro.scheduling.life import (
-    DEFAULT_TTL,
     SystemLife,
+    count_emitted,
     count_tasks,
+    ended_body,
     failure_result,
     fault_of_options,
+    next_deadline,
+    note_notice,
 )
 from concurro.scheduling.news import NewsDesk, owner_of
+from concurro.scheduling.recording import Recorder
+from concurro.scheduling.replay import DIFFERS, begin_again, finish_replay, make_kept_life
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
     from concurro.scheduling.core import SchedulerCore
+    from concurro.scheduling.replay import Replay
+    from concurro.scheduling.rows import KeptSystem
 
 CANCEL_PATIENCE = 5.0
 """How long a host may take for `gather_result` after a cancel [s]."""
@@ -48,28 +55,27 @@ EVENT_PERIOD = 0.25
 
 PAST_SYSTEMS = 1000
 
-MOST_NOTICES = 100
-"""Different notices of one system; its followers are told that there were more."""
-
 
 class SystemTable:
     """Every system of a master. Loop thread only."""
 
-    def __init__(self, core: SchedulerCore, *, grace: float = 60.0) -> None:
+    def __init__(self, core: SchedulerCore, *, grace: float = 60.0, journalled: bool = False, first: int = 1) -> None:
         self._core = core
         self.grace = grace
         self._by_number: dict[int, SystemLife] = {}
         self._by_id: dict[str, SystemLife] = {}
         self._attendance = Attendance()
         self._past: OrderedDict[str, int] = OrderedDict()  # tasks of systems that were forgotten
-        self._counter = 0
+        self._counter = first - 1
         self._commands: list[Any] = []
         self._news = NewsDesk(self._command, self._finish_end, lambda life: count_tasks(life.record))
-        self._feeder = Feeder(core, self._command)
+        self._recorder = Recorder(self._command, journalled=journalled)
+        self._feeder = Feeder(core, self._command, self._recorder)
         self._agenda = Agenda()
         self._counts_changed: set[int] = set()
         self._hosted: set[int] = set()  # systems with a host that have not ended
         self._next_event = 0.0
+        self._wall = 0.0
 
     # What people ask
 
@@ -95,23 +101,11 @@ class SystemTable:
         if life is None:
             return ()
         inside = self._attendance.inside(life.owner)
-        if inside is not None:
-            return self.listeners(inside.number)
-        return life.listeners
+        return life.listeners if inside is None else self.listeners(inside.number)
 
     def window(self, life: SystemLife, now: float) -> int:
         """Return how many tasks may be open before the generator rests."""
         return self._feeder.window(life, now)
-
-    def kept_until(self, life: SystemLife) -> float | None:
-        """Return when the result of an ended system is forgotten, monotonic [s].
-
-        None while somebody follows it, or before it has ended.
-        """
-        if life.ended_at is None or life.followers:
-            return None
-        detached = life.options.get("detach")
-        return life.ended_at + (life.options.get("ttl", DEFAULT_TTL) if detached else max(self.grace, 60.0))
 
     def emitted(self, system_id: str) -> int | None:
         """Return how many tasks a system has emitted.
@@ -119,7 +113,7 @@ class SystemTable:
         None when it is not known, or was long ago.
         """
         life = self._by_id.get(system_id)
-        return self._past.get(system_id) if life is None else _count_emitted(life)
+        return self._past.get(system_id) if life is None else count_emitted(life.record)
 
     def take_commands(self) -> list[Any]:
         """Return what follows from everything since the last call."""
@@ -149,7 +143,7 @@ class SystemTable:
         if life is not None and life.implicit:
             message = f"system {system_id} is no submitted system"
             raise ProtocolError(message)
-        if life is not None and (life.accepted or not blobs):
+        if life is not None and (life.accepted or not (blobs or life.submitters)):
             self._follow(life, peer, token, now, owner=not life.options.get("detach"))
             return
         fault = fault_of_options(options)
@@ -165,7 +159,7 @@ class SystemTable:
             number = life.record.number
             self._commands.append(Spool(peer, blobs, ("submit", number, (peer, token)), number))
         else:
-            self._accept(life, peer, token)
+            self._accept(life, peer, token, now)
 
     def open(self, peer: Hashable, token: int, system_id: str, name: str, now: float) -> None:
         """Make the implicit system of an application.
@@ -270,7 +264,7 @@ class SystemTable:
             self._command(DropBlobs(number if purpose == "submit" else owner_of(number, rest)))  # they came too late
             return
         if purpose == "submit":
-            self._parts_arrived(life, rest, error)
+            self._parts_arrived(life, rest, error, now)
             return
         if error is not None and rest.end is not None:
             rest.end = SystemState.FAILED, failure_result("SystemFailedError", f"result lost: {error}")
@@ -287,7 +281,9 @@ class SystemTable:
         life.flow.started(now)
         self._hosted.add(number)
         self._touch(life)
-        facts = {"name": life.record.name, "view": self._feeder.view(now), "time": wall}
+        recorded = None if life.replay is None else life.replay.start_facts
+        facts = recorded or {"name": life.record.name, "view": self._feeder.view(now), "time": wall}
+        self._recorder.sent(life, 0, [facts])
         body = [number, life.record.system_id, life.payload, life.blobs, life.seed, facts]
         self._commands.append(Send(life.host, Kind.START, body))
         self._core.start_system(life.record)
@@ -303,6 +299,20 @@ class SystemTable:
         text = f"the process that ran system {life.record.system_id} ({life.record.name}) died: {reason}"
         self._end(life, SystemState.FAILED, failure_result("HostLost", text), now)
 
+    def recover(self, kept: KeptSystem, now: float, wall: float) -> None:
+        """Take a system that the journal kept; its blobs are in the spool."""
+        life = make_kept_life(kept, now, wall)
+        self._by_number[life.record.number] = life
+        self._by_id[life.record.system_id] = life
+        self._touch(life)
+        if life.ended_at is None:
+            self._commands.append(StartHost(life.record.number))
+
+    def recorded(self, token: int, now: float) -> None:
+        """Go on after rows were written to the journal."""
+        if self._recorder.recorded(token, now):
+            self._agenda.note_all(self._hosted)
+
     def output(self, peer: Hashable, body: list[Any], now: float) -> None:
         """Apply OUT n."""
         number, n, first, classes, tasks, cancelled, publications, progress, end, facts = body[:10]
@@ -311,26 +321,53 @@ class SystemTable:
             return
         record = life.record
         self._touch(life)
-        if not facts.get("more"):
-            self._acknowledge(life.flow.answered(n, len(tasks), now))
+        acknowledged = [] if facts.get("more") else life.flow.answered(n, len(tasks), now)
         life.flow.exhausted = bool(facts.get("exhausted"))
         life.round = facts.get("round", life.round)
         for notice in facts.get("notices", ()):
-            self._note_notice(life, notice)
+            note_notice(life, notice)
         if classes:
             self._offer(life, [blob for entry in classes for blob in entry[7] or ()])
             self._core.announce_classes(record, classes)
-        if tasks and life.cancel_by is None:
+        if tasks:
             self._offer(life, [blob for entry in tasks if len(entry) > 2 for blob in entry[2] or ()])  # noqa: PLR2004
+        if life.replay is not None:
+            self._replayed(life, life.replay, body, now)
+            return
+        if tasks and life.cancel_by is None:
             self._core.emit(record, first, tasks)
         if cancelled:
             self._core.cancel_tasks(record, cancelled)
-        self._tell(life, publications, progress, now)
+        self._recorder.emitted(life, first, classes, tasks, cancelled)
+
+        def kept(later: float) -> None:
+            self._commands += acknowledgements(acknowledged)
+            self._tell(life, publications, progress, later)
+
+        if facts.get("more"):
+            kept(now)
+        else:
+            self._recorder.answered(life, n, now, kept)
+        self._end_by_host(life, end, now)
+
+    def _replayed(self, life: SystemLife, replay: Replay, body: list[Any], now: float) -> None:
+        """Take a step of a replay."""
+        following = replay.answered(self._core, life, body)
+        if replay.differs:
+            self._core.end_system(life.record, SystemState.STARTING)
+            self._recorder.begun(begin_again(life))
+            self.notice(life.record.number, DIFFERS.format(life.record.system_id), now)
+            self._commands += [StopHost(life.record.number), StartHost(life.record.number)]
+        elif following is not None:
+            self._commands.append(Send(life.host, Kind.IN, following))
+        elif replay.done and not body[9].get("more"):
+            finish_replay(self._core, life, replay)
+            self._end_by_host(life, body[8], now)
+
+    def _end_by_host(self, life: SystemLife, end: list[Any] | None, now: float) -> None:
         if end is not None:
-            state, result = end
-            if life.cancel_by is not None:
-                state = SystemState.CANCELLED.value
-            self._end(life, SystemState(state), result, now, by_host=True)
+            state = SystemState(end[0]) if life.cancel_by is None else SystemState.CANCELLED
+            self._end(life, state, end[1], now, by_host=True)
 
     def _tell(self, life: SystemLife, publications: list[Any], progress: list[Any] | None, now: float) -> None:
         if progress is not None:
@@ -344,7 +381,7 @@ class SystemTable:
         """Queue final tasks for their host."""
         life = self._by_number.get(number)
         if life is None or life.ended_at is not None:
-            self._acknowledge(leases)
+            self._commands += acknowledgements(leases)
             return
         life.flow.add(entries, leases)
         self._touch(life)
@@ -355,18 +392,8 @@ class SystemTable:
         Those that follow it later are told as well, as long as nobody was.
         """
         life = self._by_number.get(number)
-        if life is not None and not life.record.state.ended and self._note_notice(life, text):
+        if life is not None and not life.record.state.ended and note_notice(life, text):
             self._news.tell(life, now)
-
-    def _note_notice(self, life: SystemLife, text: str) -> bool:
-        """Keep a notice that was not told yet; return whether it is one."""
-        if hash(text) in life.noticed or len(life.noticed) > MOST_NOTICES:
-            return False
-        if len(life.noticed) == MOST_NOTICES:
-            text = f"system {life.record.system_id} has more to say, which is not shown"
-        life.noticed.add(hash(text))
-        life.notices.append(text)
-        return True
 
     def cluster_changed(self, now: float) -> None:
         """Note that slaves came or went: hosts are told with their next input."""
@@ -379,6 +406,7 @@ class SystemTable:
 
     def advance(self, now: float, wall: float) -> None:
         """Send the inputs that are due, end what waited too long, tell followers."""
+        self._wall = wall
         due = [life for number in self._agenda.take(now) if (life := self._by_number.get(number)) is not None]
         for life in due:
             if life.ended_at is None and self._feeder.feed(life, now, wall):
@@ -387,7 +415,9 @@ class SystemTable:
             self._check_deadlines(life, now)
         if now >= self._next_event:
             self._next_event = now + EVENT_PERIOD
-            self._tell_counts(now)
+            changed, self._counts_changed = self._counts_changed | self._core.touched, set()
+            self._core.touched.clear()
+            self._news.tell_counts([life for number in sorted(changed) if (life := self._by_number.get(number))], now)
 
     def _touch(self, life: SystemLife) -> None:
         """Look at a system in the next turn: something happened to it."""
@@ -396,7 +426,7 @@ class SystemTable:
 
     def _check_deadlines(self, life: SystemLife, now: float) -> None:
         """End what waited too long; come back at the next deadline."""
-        due_at = self._next_deadline(life)
+        due_at = next_deadline(life, self.grace)
         if due_at is not None and now > due_at:
             if life.ended_at is not None:
                 self._forget(life)
@@ -405,20 +435,9 @@ class SystemTable:
                 self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
             else:
                 self.cancel(life.record.system_id, f"its application was gone for {self.grace:g} s", now)
-            due_at = self._next_deadline(life)
+            due_at = next_deadline(life, self.grace)
         self._agenda.arm(life.record.number, due_at)
         self._notice_idleness(life, now)
-
-    def _next_deadline(self, life: SystemLife) -> float | None:
-        """Return when a system is ended or forgotten [s].
-
-        Unless something happens before.
-        """
-        if life.record.state.ended:
-            return self.kept_until(life)
-        if life.cancel_by is not None:
-            return life.cancel_by
-        return None if life.orphan_since is None else life.orphan_since + self.grace
 
     def _notice_idleness(self, life: SystemLife, now: float) -> None:
         """Tell followers once that nothing can run: silence would look like work."""
@@ -432,17 +451,6 @@ class SystemTable:
         else:
             self._agenda.arm(life.record.number, due_at)
 
-    def _tell_counts(self, now: float) -> None:
-        """Tell followers the counts of tasks by state, where they changed."""
-        changed, self._counts_changed = self._counts_changed | self._core.touched, set()
-        self._core.touched.clear()
-        for number in sorted(changed):
-            life = self._by_number.get(number)
-            if life is None or life.ended_at is not None or not life.followers:
-                continue
-            if tuple(count_tasks(life.record).values()) != life.told:
-                self._news.tell(life, now)
-
     # Ends
 
     def _end(
@@ -453,7 +461,7 @@ class SystemTable:
         self._hosted.discard(life.record.number)
         self._touch(life)
         self._core.end_system(life.record, state)
-        self._acknowledge(life.flow.rest())
+        life.unsettled = life.flow.rest()
         life.flow.finished.clear()
         if life.news.under_way and not by_host:
             # What it has not sent yet never comes: whoever waits for that is told.
@@ -464,21 +472,23 @@ class SystemTable:
     def _finish_end(self, life: SystemLife, state: SystemState, result: list[Any], now: float) -> None:
         life.record.state = state
         life.result = result
+        self._recorder.ended(life, self._wall, now, lambda later: self._end_kept(life, later))
+
+    def _end_kept(self, life: SystemLife, now: float) -> None:
+        """Let others learn that a system is over."""
         life.ended_at = now
+        self._commands += acknowledgements(life.unsettled)
         self._news.tell_all(life, now)
         self._touch(life)
         for peer in life.listeners:
-            self._commands.append(Send(peer, Kind.ENDED, self._ended_body(life)))
+            self._commands.append(Send(peer, Kind.ENDED, ended_body(life)))
         if not life.implicit:
             self._commands.append(StopHost(life.record.number))
         else:
             self._forget(life)
 
-    def _ended_body(self, life: SystemLife) -> list[Any]:
-        return [life.record.number, life.record.state.value, life.result, life.record.system_id]
-
     def _forget(self, life: SystemLife) -> None:
-        self._past[life.record.system_id] = _count_emitted(life)
+        self._past[life.record.system_id] = count_emitted(life.record)
         if len(self._past) > PAST_SYSTEMS:
             self._past.popitem(last=False)
         self._by_number.pop(life.record.number, None)
@@ -487,6 +497,7 @@ class SystemTable:
         self._hosted.discard(life.record.number)
         self._attendance.drop(life)
         self._news.drop(life)
+        self._recorder.forgotten(life)
         self._commands.append(DropBlobs(life.record.number))
 
     # Small steps
@@ -513,26 +524,39 @@ class SystemTable:
         )
         life = SystemLife(record, payload, blobs, options, peer, now, seed)
         life.client = self._attendance.client(peer)
+        life.nested = self._attendance.inside(peer) is not None
         self._by_number[record.number] = life
         self._by_id[system_id] = life
         return life
 
-    def _accept(self, life: SystemLife, peer: Hashable, token: int) -> None:
-        """Tell a submitter that its system is here; start its host, once."""
-        body = [token, life.record.number, life.record.system_id, None, None]
-        self._commands.append(Send(peer, Kind.SUBMITTED, body))
-        if not life.accepted:
-            life.accepted = True
+    def _accept(self, life: SystemLife, peer: Hashable, token: int, now: float) -> None:
+        """Tell a submitter that its system is kept; start its host, once."""
+        life.submitters.append((peer, token))
+        if life.accepted:
+            self._tell_submitters(life)
+        elif len(life.submitters) == 1:
+            self._recorder.accepted(life, self._wall, now, lambda _: self._accepted(life))
+
+    def _accepted(self, life: SystemLife) -> None:
+        self._tell_submitters(life)
+        life.accepted = True
+        if not life.record.state.ended:
             self._commands.append(StartHost(life.record.number))
 
-    def _parts_arrived(self, life: SystemLife, submission: tuple[Hashable, int], error: str | None) -> None:
+    def _tell_submitters(self, life: SystemLife) -> None:
+        number, system_id = life.record.number, life.record.system_id
+        for peer, token in life.submitters:
+            self._commands.append(Send(peer, Kind.SUBMITTED, [token, number, system_id, None, None]))
+        life.submitters = []
+
+    def _parts_arrived(self, life: SystemLife, submission: tuple[Hashable, int], error: str | None, now: float) -> None:
         """Go on with a submission whose blobs are here, or do not come."""
         peer, token = submission
         life.spooling -= 1
         if life.record.state.ended:
             return
         if error is None:
-            self._accept(life, peer, token)
+            self._accept(life, peer, token, now)
             return
         text = f"its parts did not arrive: {error}"
         self._commands.append(Send(peer, Kind.SUBMITTED, [token, 0, life.record.system_id, text, "blobs"]))
@@ -551,11 +575,10 @@ class SystemTable:
         self._commands.append(Send(peer, Kind.SUBMITTED, body))
         self._news.followed(life, peer, now)
         if life.ended_at is not None:
-            self._commands.append(Send(peer, Kind.ENDED, self._ended_body(life)))
+            self._commands.append(Send(peer, Kind.ENDED, ended_body(life)))
 
     def _own(self, life: SystemLife, peer: Hashable) -> None:
-        life.owner = peer
-        life.orphan_since = None
+        life.owner, life.orphan_since = peer, None
         self._attendance.concern(life, peer)
         self._touch(life)
 
@@ -571,14 +594,3 @@ class SystemTable:
     def _offer(self, life: SystemLife, blobs: list[Any]) -> None:
         if blobs:
             self._commands.append(OfferBlobs(life.host, blobs, life.record.number))
-
-    def _acknowledge(self, leases: list[tuple[str, int]]) -> None:
-        by_slave: dict[str, list[int]] = {}
-        for slave_id, lease in leases:
-            by_slave.setdefault(slave_id, []).append(lease)
-        self._commands.extend(Acknowledge(slave_id, mine) for slave_id, mine in by_slave.items())
-
-
-def _count_emitted(life: SystemLife) -> int:
-    record = life.record
-    return len(record.open) + record.done + record.failed + record.cancelled

@@ -2,16 +2,8 @@
 
 import pytest
 
-from concurro import ConfigError, MasterNode, SlaveNode, TaskSystem
+from concurro import ConfigError, SlaveNode, TaskSystem
 from concurro.nodes.application import ApplicationNode
-
-
-@pytest.mark.parametrize("setting", [{"master.journal": "/nowhere/journal"}])
-def test_a_master_refuses_an_option_that_it_could_not_honour(setting):
-    master = MasterNode({"master.listen": "ipc:///nowhere/master", **setting})
-
-    with pytest.raises(ConfigError, match=rf"{next(iter(setting))} is set, but"):
-        master.start()
 
 
 @pytest.mark.parametrize("manager", ["thread-pool", "inline"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from concurro.scheduling.commands import Acknowledge, Send, Spool, StopHost
-from concurro.scheduling.systems import CANCEL_PATIENCE, MOST_NOTICES
+from concurro.scheduling.life import MOST_NOTICES
+from concurro.scheduling.systems import CANCEL_PATIENCE
 from concurro.wire.messages import Kind
 from tests.unit.scheduling.cluster import task_class
 from tests.unit.scheduling.system_driver import ALICE, BOB, DONE, HOST, LARGE

@@ -1,0 +1,1 @@
+"""Keeps systems on disk, so that they survive their master."""

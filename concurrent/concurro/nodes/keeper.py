@@ -1,0 +1,110 @@
+"""A master's journal in its loop: what is kept, and what comes back.
+
+table --Record--> Keeper --rows, blobs--> JournalWriter (a thread) --posted--> table.recorded
+leases that must not be given twice ----> a row first, then LEASES
+start: JournalStore.load ---> spool, SystemTable.recover
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from concurro.journal.folder import JournalFolder
+from concurro.journal.store import JournalStore
+from concurro.journal.writer import JournalWriter
+from concurro.scheduling.rows import AttemptCrashed, AttemptIntended, BlobKept, InputApplied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from concurro.scheduling.commands import Record
+    from concurro.scheduling.rows import KeptSystem, Row
+    from concurro.scheduling.systems import SystemTable
+    from concurro.transport.loop import Loop
+    from concurro.wire.blobs import BlobStore
+
+log = logging.getLogger("concurro.master")
+
+
+class Keeper:
+    """Holds a journal for one master. Loop thread only.
+
+    Args:
+        path: Its folder.
+        least_epoch: The master's epoch is at least this, and higher than any before.
+        loop: The master's.
+        fail: Ends the master with a reason.
+
+    Raises:
+        JournalError: The journal cannot be used.
+    """
+
+    def __init__(self, path: str, least_epoch: int, loop: Loop, fail: Callable[[str], None]) -> None:
+        self._folder = JournalFolder(path)
+        try:
+            self._store = JournalStore(self._folder)
+            self._systems: dict[int, KeptSystem] = self._store.load()
+            self.next_number = self._store.next_number()
+            self.epoch = self._store.begin_epoch(least_epoch)
+        except BaseException:
+            self._folder.close()
+            raise
+        self._writer = JournalWriter(self._store, loop.post)
+        self._writer.on_failed = lambda reason: fail(f"the journal cannot be written: {reason}")
+        self._kept: set[bytes] = {digest for kept in self._systems.values() for digest in kept.blobs}
+
+    def recover(self, table: SystemTable, spool: BlobStore, now: float) -> None:
+        """Give everything that was kept to a new table."""
+        systems, self._systems = self._systems, {}
+        for number, kept in systems.items():
+            for digest in kept.blobs:
+                spool.put(self._folder.read_blob(digest), number, digest)
+            table.recover(kept, now, time.time())
+        running = sum(kept.ended is None for kept in systems.values())
+        if systems:
+            log.warning("the journal has %d systems, %d of them are running and come back", len(systems), running)
+
+    def record(self, command: Record, spool: BlobStore, done: Callable[[], None]) -> None:
+        """Write what the table wants to keep; `done` is called once it is on disk."""
+        rows: list[Row] = []
+        for digest in command.blobs:
+            if digest in spool:
+                spool.own(digest, command.system)
+                rows.append(BlobKept(command.system, digest, spool.get(digest)))
+            else:
+                log.error("a part of system %d is not here and will be missing after a restart", command.system)
+        rows += command.rows
+        self._writer.write(rows, done, _size_of(rows))
+
+    def hold(self, entries: list[tuple[list[Any], int]], send: Callable[[], None]) -> None:
+        """Write down that tasks may run from now on, then `send` their leases.
+
+        Args:
+            entries: As LEASES has them, each with how often the task crashed behind it.
+            send: Called once that is on disk.
+        """
+        rows: list[Row] = []
+        for entry, crashes in entries:
+            _, system, _, number, attempt = entry[:5]
+            row = AttemptCrashed(system, number, crashes) if crashes else AttemptIntended(system, number, attempt)
+            rows.append(row)
+        self._writer.write(rows, send)
+
+    def close(self) -> None:
+        """Write what waits, and let another master have the journal."""
+        self._writer.close()
+        self._store.close()
+        self._folder.close()
+
+
+def _size_of(rows: list[Row]) -> int:
+    """Return about how many bytes rows have [B]."""
+    size = 0
+    for row in rows:
+        if isinstance(row, InputApplied) and row.n:
+            size += sum(len(entry[2]) for entry in row.body[3] if entry[1] == 0) + 30 * len(row.body[3])
+        elif isinstance(row, BlobKept):
+            size += row.content.nbytes
+    return size

@@ -1,0 +1,44 @@
+"""What a host answered to one input, short enough to keep and compare."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from concurro.scheduling.rows import Note
+
+
+class AnswerDigest:
+    """Sums up what a host answers to one input, in any number of messages."""
+
+    __slots__ = ("_digest", "_emitted", "_first")
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._first = -1
+        self._emitted = 0
+
+    def add(self, first: int, classes: list[Any], tasks: list[list[Any]], cancelled: list[int]) -> None:
+        """Add the emissions of one OUT message."""
+        update = self._digest.update
+        if tasks and self._first < 0:
+            self._first = first
+        self._emitted += len(tasks)
+        if classes:
+            update(repr([[entry[:6], entry[6], digests(entry[7])] for entry in classes]).encode())
+        for task in tasks:
+            update(task[0].to_bytes(4, "little"))
+            update(task[1])
+            for digest in digests(task[2]) if len(task) > 2 else ():  # noqa: PLR2004 - [class, payload, blobs]
+                update(digest)
+        if cancelled:
+            update(repr(sorted(cancelled)).encode())
+
+    def note(self) -> Note:
+        """Return the sum."""
+        return Note(self._first, self._emitted, self._digest.digest())
+
+
+def digests(blobs: list[Any] | None) -> list[bytes]:
+    """Return the names of blobs, as they travel."""
+    return [digest for _, digest, _ in blobs or ()]

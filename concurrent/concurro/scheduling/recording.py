@@ -1,0 +1,141 @@
+"""What waits for the journal before anybody outside learns of it.
+
+    output, end, submission --> Record(token, rows) --> journal --> recorded(token) --> then
+                            +-- no journal: then, at once
+
+Rows are written in the order in which they were recorded, so what waits goes on in that order
+too. Pure: the shell writes the rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import ProtocolError
+from concurro.scheduling.answer import AnswerDigest, digests
+from concurro.scheduling.commands import Record
+from concurro.scheduling.rows import GenerationBegun, InputApplied, SystemAccepted, SystemEnded, SystemForgotten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from concurro.scheduling.life import SystemLife
+    from concurro.scheduling.rows import Row
+
+    Then = Callable[[float], None]
+
+
+BACKLOG = 256
+"""So many records may wait for the journal."""
+
+
+class Recorder:
+    """Holds things back until they are on disk. Loop thread only.
+
+    Args:
+        command: Takes what is to be done.
+        journalled: Whether there is a journal; without one nothing waits.
+    """
+
+    def __init__(self, command: Callable[[Any], None], *, journalled: bool) -> None:
+        self.journalled = journalled
+        self._command = command
+        self._token = 0
+        self._waiting: dict[int, Then] = {}
+
+    def keeps(self, life: SystemLife) -> bool:
+        """Say whether a system is kept.
+
+        Plain tasks, and what a task or callback submitted for itself, end with that anyway.
+        """
+        return self.journalled and not life.implicit and (not life.nested or bool(life.options.get("detach")))
+
+    def accepted(self, life: SystemLife, wall: float, now: float, then: Then) -> None:
+        """Record a submission, its blobs included."""
+        if not self.keeps(life):
+            then(now)
+            return
+        record, life.kept = life.record, True
+        row = SystemAccepted(
+            record.number,
+            record.system_id,
+            record.name,
+            life.payload,
+            life.blobs,
+            life.options,
+            life.client,
+            life.seed,
+            wall,
+        )
+        self._record([row], digests(life.blobs), record.number, then)
+
+    def sent(self, life: SystemLife, n: int, body: list[Any]) -> None:
+        """Keep an input until it was answered."""
+        if life.kept:
+            life.inputs[n] = body
+
+    def emitted(
+        self, life: SystemLife, first: int, classes: list[Any], tasks: list[list[Any]], cancelled: list[int]
+    ) -> None:
+        """Add a part of an answer to what will be compared."""
+        if life.kept:
+            life.answer.add(first, classes, tasks, cancelled)
+
+    def answered(self, life: SystemLife, n: int, now: float, then: Then) -> None:
+        """Record an input with what its host answered.
+
+        Raises:
+            ProtocolError: There was no such input.
+        """
+        if not life.kept:
+            then(now)
+            return
+        body = life.inputs.pop(n, None)
+        if body is None:
+            text = f"the host of system {life.record.system_id} answers input {n}, which it was not sent"
+            raise ProtocolError(text)
+        entries = body[3] if n else ()
+        blobs = [digest for entry in entries if entry[1] == 0 for digest in digests(entry[3])]
+        row = InputApplied(life.record.number, n, body, life.answer.note())
+        life.answer = AnswerDigest()
+        self._record([row], blobs, life.record.number, then)
+
+    def begun(self, life: SystemLife) -> None:
+        """Record that a system is run again from its submission."""
+        self._record(
+            [GenerationBegun(life.record.number, life.record.generation, -1)], [], life.record.number, _nothing
+        )
+
+    def ended(self, life: SystemLife, wall: float, now: float, then: Then) -> None:
+        """Record the end of a system, its result's blobs included."""
+        if not life.kept:
+            then(now)
+            return
+        result = life.result or []
+        row = SystemEnded(life.record.number, life.record.state.value, result, wall)
+        self._record([row], digests(result[2] if result else None), life.record.number, then)
+
+    def forgotten(self, life: SystemLife) -> None:
+        """Record that nobody wants a system's result any more."""
+        if life.kept:
+            self._record([SystemForgotten(life.record.number)], [], life.record.number, _nothing)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the journal that hosts must wait too."""
+        return len(self._waiting) >= BACKLOG
+
+    def recorded(self, token: int, now: float) -> bool:
+        """Go on after rows were written; return whether hosts may go on too."""
+        was_full = self.full
+        self._waiting.pop(token)(now)
+        return was_full and not self.full
+
+    def _record(self, rows: list[Row], blobs: list[bytes], system: int, then: Then) -> None:
+        self._token += 1
+        self._waiting[self._token] = then
+        self._command(Record(self._token, rows, blobs, system))
+
+
+def _nothing(now: float) -> None:
+    """Do nothing: nobody waits for it."""

@@ -1,0 +1,208 @@
+"""What a journal keeps, row by row.
+
+A system is a function of its numbered inputs: what was submitted, the inputs since the last
+snapshot, and what the host answered to each, are enough to have it again. Payloads are
+opaque bytes here as everywhere in the master.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Note(NamedTuple):
+    """What a host answered to one input, short enough to compare.
+
+    Attributes:
+        first: Number of the first task that it emitted.
+        emitted: How many tasks it emitted.
+        digest: BLAKE2b-128 of the emitted tasks and the cancelled numbers.
+    """
+
+    first: int
+    emitted: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SystemAccepted:
+    """A system was submitted; committed before its application is told so.
+
+    Attributes:
+        system: The master's number for it; never used again in this journal.
+        system_id: Its id as people see it.
+        name: Class name, for people.
+        payload: The pickled system.
+        blobs: References of its large parts, as they travel.
+        options: Of its submission.
+        client: Id of the application.
+        seed: Of its random numbers.
+        submitted_at: Wall clock [s].
+    """
+
+    system: int
+    system_id: str
+    name: str
+    payload: bytes
+    blobs: list[Any] | None
+    options: dict[str, Any]
+    client: str
+    seed: int
+    submitted_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class InputApplied:
+    """An input of a host, and what it answered.
+
+    Attributes:
+        system: Whose.
+        n: Its number; inputs of a system follow each other without a gap.
+        body: The body of the IN message; of number 0, the facts of START.
+        note: Of the answer.
+    """
+
+    system: int
+    n: int
+    body: list[Any]
+    note: Note
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """The state of a host after an input; older inputs may go.
+
+    Attributes:
+        system: Whose.
+        n: The last input that it has seen.
+        generation: Which run of the system it belongs to.
+        state: What the host pickled, opaque.
+        open_tasks: `[number, class, payload, blobs]` of each task that was not final.
+        classes: Entries of the classes announced so far.
+    """
+
+    system: int
+    n: int
+    generation: int
+    state: bytes
+    open_tasks: list[Any]
+    classes: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationBegun:
+    """A replay emitted other tasks than before.
+
+    Leases of older generations never count.
+
+    Attributes:
+        system: Whose.
+        generation: The new one.
+        after: The last input that is kept; later ones are dropped.
+    """
+
+    system: int
+    generation: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptIntended:
+    """A task that may run at most once is about to be leased."""
+
+    system: int
+    number: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptCrashed:
+    """A task took its worker with it.
+
+    Attributes:
+        system: Whose.
+        number: Which task.
+        crashes: How often it did so.
+    """
+
+    system: int
+    number: int
+    crashes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SystemEnded:
+    """A system is over; committed before anybody is told.
+
+    Attributes:
+        system: Which.
+        state: Value of its `SystemState`.
+        result: As ENDED carries it.
+        ended_at: Wall clock [s].
+    """
+
+    system: int
+    state: str
+    result: list[Any]
+    ended_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SystemForgotten:
+    """Nobody wants the system's result any more: everything of it goes."""
+
+    system: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobKept:
+    """Bytes that a system needs: of its submission, an input, its result.
+
+    Attributes:
+        system: Whose.
+        digest: BLAKE2b-256 of the bytes.
+        content: The bytes themselves; any buffer.
+    """
+
+    system: int
+    digest: bytes
+    content: Any = field(repr=False)
+
+
+Row = (
+    SystemAccepted
+    | InputApplied
+    | SnapshotTaken
+    | GenerationBegun
+    | AttemptIntended
+    | AttemptCrashed
+    | SystemEnded
+    | SystemForgotten
+    | BlobKept
+)
+
+
+@dataclass(slots=True)
+class KeptSystem:
+    """A system as a journal has it.
+
+    Attributes:
+        accepted: Its submission.
+        generation: Which run of it counts.
+        snapshot: The last one; None when there was none.
+        inputs: The inputs after the snapshot, in order.
+        intents: Task number to the attempt that may have run.
+        crashes: Task number to how often it took its worker with it.
+        ended: How it ended; None while it runs.
+        blobs: Digests of the blobs that are kept for it.
+    """
+
+    accepted: SystemAccepted
+    generation: int = 1
+    snapshot: SnapshotTaken | None = None
+    inputs: list[InputApplied] = field(default_factory=list)
+    intents: dict[int, int] = field(default_factory=dict)
+    crashes: dict[int, int] = field(default_factory=dict)
+    ended: SystemEnded | None = None
+    blobs: set[bytes] = field(default_factory=set)

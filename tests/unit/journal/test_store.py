@@ -1,0 +1,296 @@
+"""The rows of a journal: what was written is there again, or refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from hashlib import blake2b
+
+import pytest
+
+from concurro.errors import JournalDamagedError, JournalError, JournalInUseError
+from concurro.journal.folder import JournalFolder
+from concurro.journal.store import JournalStore
+from concurro.scheduling.rows import (
+    AttemptCrashed,
+    AttemptIntended,
+    BlobKept,
+    GenerationBegun,
+    InputApplied,
+    Note,
+    SnapshotTaken,
+    SystemAccepted,
+    SystemEnded,
+    SystemForgotten,
+)
+
+CONTENT = b"a large part" * 100
+DIGEST = blake2b(CONTENT, digest_size=32).digest()
+
+
+def accepted(system=1):
+    return SystemAccepted(system, f"id-{system}", "Sum", b"pickle", None, {"ttl": 60.0}, "client", 7, 1000.0)
+
+
+def applied(n, system=1):
+    return InputApplied(
+        system, n, [system, n, 5.0, [[n, 0, b"value", None, "slave", 1, 10]], 3, 9, None, None], Note(n, 2, b"d")
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = JournalFolder(tmp_path / "journal")
+    yield folder
+    folder.close()
+
+
+def written(folder, *batches):
+    store = JournalStore(folder)
+    for batch in batches:
+        store.apply(batch)
+    store.close()
+
+
+def loaded(folder):
+    store = JournalStore(folder)
+    try:
+        return store.load()
+    finally:
+        store.close()
+
+
+def test_gives_back_every_row_of_a_system(folder):
+    rows = [accepted(), applied(0), applied(1), AttemptIntended(1, 4, 1), AttemptCrashed(1, 5, 2)]
+
+    written(folder, rows)
+
+    kept = loaded(folder)[1]
+    assert kept.accepted == accepted()
+    assert kept.inputs == [applied(0), applied(1)]
+    assert (kept.intents, kept.crashes, kept.ended) == ({4: 1}, {5: 2}, None)
+
+
+def test_a_snapshot_replaces_the_inputs_that_it_has_seen(folder):
+    snapshot = SnapshotTaken(1, 1, 1, b"state", [[3, 0, b"task", None]], [[0, "Square"]])
+
+    written(folder, [accepted(), applied(0), applied(1), applied(2)], [snapshot])
+
+    kept = loaded(folder)[1]
+    assert kept.snapshot == snapshot
+    assert [row.n for row in kept.inputs] == [2]
+
+
+def test_a_new_generation_drops_the_inputs_that_are_run_again(folder):
+    written(folder, [accepted(), applied(0), applied(1)], [GenerationBegun(1, 2, 0)])
+
+    kept = loaded(folder)[1]
+    assert kept.generation == 2
+    assert [row.n for row in kept.inputs] == [0]
+
+
+def test_an_ended_system_keeps_its_result_and_nothing_else(folder):
+    end = SystemEnded(1, "complete", [0, b"result", None], 2000.0)
+
+    written(folder, [accepted(), applied(0), AttemptIntended(1, 4, 1)], [end])
+
+    kept = loaded(folder)[1]
+    assert kept.ended == end
+    assert (kept.inputs, kept.intents) == ([], {})
+
+
+def test_a_forgotten_system_leaves_nothing_but_its_number(folder):
+    written(folder, [accepted(), applied(0), BlobKept(1, DIGEST, CONTENT)], [SystemForgotten(1)])
+
+    store = JournalStore(folder)
+    assert store.load() == {}
+    assert store.next_number() == 2
+    assert list(folder.blobs()) == []
+    store.close()
+
+
+def test_a_blob_stays_while_one_of_two_systems_needs_it(folder):
+    written(folder, [accepted(1), accepted(2), BlobKept(1, DIGEST, CONTENT), BlobKept(2, DIGEST, CONTENT)])
+    written(folder, [SystemForgotten(1)])
+
+    assert loaded(folder)[2].blobs == {DIGEST}
+    assert folder.read_blob(DIGEST) == CONTENT
+
+
+def test_a_batch_is_written_whole_or_not_at_all(folder):
+    store = JournalStore(folder)
+
+    with pytest.raises(sqlite3.IntegrityError):
+        store.apply([accepted(), AttemptIntended(1, 1, None)])
+
+    assert store.load() == {}
+    store.close()
+
+
+def test_every_epoch_is_higher_than_the_one_before(folder):
+    store = JournalStore(folder)
+    first = store.begin_epoch()
+    store.close()
+
+    store = JournalStore(folder)
+    second = store.begin_epoch()
+    store.close()
+
+    assert second == first + 1
+
+
+def test_f71_a_torn_tail_of_the_log_is_what_was_never_committed(folder, tmp_path):
+    store = JournalStore(folder)
+    store.apply([accepted()])
+    whole = (folder.path / "journal.db-wal").read_bytes()
+    store.apply([applied(0)])
+    torn = tmp_path / "torn"
+    shutil.copytree(folder.path, torn)
+    store.close()
+    log = torn / "journal.db-wal"
+    log.write_bytes(log.read_bytes()[: len(whole) + 40])
+
+    other = JournalFolder(torn)
+    kept = loaded(other)
+    other.close()
+
+    assert kept[1].accepted == accepted()
+    assert kept[1].inputs == []
+
+
+@pytest.mark.parametrize("place", ["first", "middle"])
+def test_f72_a_flipped_bit_in_the_log_is_refused_with_its_position(folder, tmp_path, place):
+    store = JournalStore(folder)
+    for n in range(20):
+        store.apply([accepted(n + 1)])
+    changed = tmp_path / "changed"
+    shutil.copytree(folder.path, changed)
+    store.close()
+    log = changed / "journal.db-wal"
+    content = bytearray(log.read_bytes())
+    content[200 if place == "first" else len(content) // 2] ^= 4
+    log.write_bytes(content)
+
+    other = JournalFolder(changed)
+    with pytest.raises(JournalDamagedError, match=r"journal\.db-wal: the bytes from \d+ on were changed"):
+        JournalStore(other)
+    other.close()
+
+
+def test_f72_a_flipped_bit_in_a_row_is_refused_with_its_position(folder):
+    written(folder, [accepted()], [InputApplied(1, 0, [b"needle in the row"], Note(0, 0, b""))])
+    content = bytearray(folder.database.read_bytes())
+    content[content.index(b"needle")] ^= 1
+    folder.database.write_bytes(content)
+
+    with pytest.raises(JournalDamagedError, match="row 1:0 of table inputs was changed") as caught:
+        loaded(folder)
+
+    assert caught.value.position.endswith("journal.db:inputs:1:0")
+
+
+def test_f72_a_missing_input_is_refused(folder):
+    written(folder, [accepted(), applied(0), applied(1), applied(2)])
+    database = sqlite3.connect(folder.database)
+    database.execute("DELETE FROM inputs WHERE n = 1")
+    database.commit()
+    database.close()
+
+    with pytest.raises(JournalDamagedError, match="has input 2 after 0"):
+        loaded(folder)
+
+
+def test_f72_a_changed_blob_is_refused(folder):
+    written(folder, [accepted(), BlobKept(1, DIGEST, CONTENT)])
+    place = next((folder.path / "blobs").iterdir())
+    place.write_bytes(b"other bytes")
+    store = JournalStore(folder)
+
+    with pytest.raises(JournalDamagedError, match="its bytes are not those that its name says"):
+        store.check()
+
+    store.close()
+
+
+def test_f72_a_file_that_is_no_database_is_refused(folder):
+    folder.database.write_bytes(b"something else" * 1000)
+
+    with pytest.raises(JournalDamagedError, match=r"journal\.db"):
+        JournalStore(folder)
+
+
+@pytest.mark.parametrize(("format_found", "age"), [(99, "a newer"), (0, "an older")])
+def test_f76_another_format_is_refused_naming_both(folder, format_found, age):
+    written(folder, [accepted()])
+    database = sqlite3.connect(folder.database)
+    database.execute(f"PRAGMA user_version = {format_found}")
+    database.close()
+
+    with pytest.raises(
+        JournalError, match=f"has format {format_found}, written by {age} version; this one reads format 1"
+    ):
+        JournalStore(folder)
+
+
+def test_f77_a_folder_that_is_open_to_others_is_refused_with_the_remedy(tmp_path):
+    place = tmp_path / "journal"
+    place.mkdir(mode=0o755)
+
+    with pytest.raises(JournalError, match=f"mode 755.*chmod 700 {place}"):
+        JournalFolder(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_f77_a_folder_of_another_user_is_refused(tmp_path):
+    place = tmp_path / "journal"
+    place.mkdir(mode=0o700)
+    os.chown(place, 65534, 65534)
+
+    with pytest.raises(JournalError, match="belongs to user 65534"):
+        JournalFolder(place)
+
+
+def test_f62_a_second_master_is_refused_naming_the_first(folder):
+    program = (
+        "import sys; from concurro.journal.folder import JournalFolder; from concurro.errors import JournalInUseError\n"
+        "try:\n    JournalFolder(sys.argv[1])\n"
+        "except JournalInUseError as error:\n    print(error.pid)\n"
+    )
+
+    answer = subprocess.run([sys.executable, "-c", program, folder.path], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == str(os.getpid())
+
+
+def test_a_folder_is_free_again_once_its_master_closed_it(folder):
+    folder.close()
+
+    other = JournalFolder(folder.path)
+
+    other.close()
+
+
+def test_an_unfinished_blob_is_removed_by_the_next_look(folder):
+    (folder.path / "blobs" / "00.part").write_bytes(b"half")
+
+    assert list(folder.blobs()) == []
+    assert list((folder.path / "blobs").iterdir()) == []
+
+
+def test_compacting_gives_back_space_and_loses_no_row(folder):
+    written(folder, [accepted(1), accepted(2), *(applied(n, 2) for n in range(3000))], [SystemForgotten(2)])
+    store = JournalStore(folder)
+
+    before, after = store.compact()
+
+    assert after < before / 4
+    assert store.load()[1].accepted == accepted(1)
+    store.close()
+
+
+def test_only_one_of_two_in_a_process_holds_a_folder(folder):
+    with pytest.raises(JournalInUseError):
+        JournalFolder(folder.path)

@@ -1,0 +1,343 @@
+"""What a journal makes wait, and how a system comes back from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from concurro.ids import Outcome, SystemState
+from concurro.scheduling.commands import Acknowledge, Record, StartHost, StopHost
+from concurro.scheduling.core import SchedulerCore
+from concurro.scheduling.rows import (
+    GenerationBegun,
+    InputApplied,
+    KeptSystem,
+    SystemAccepted,
+    SystemEnded,
+    SystemForgotten,
+)
+from concurro.scheduling.systems import SystemTable
+from concurro.wire.messages import Kind
+from tests.unit.scheduling.cluster import rated
+from tests.unit.scheduling.system_driver import ALICE, DONE, Master
+
+SQUARE = [0, "Square", 0, None, None, {}, b"code", []]
+ONCE = [0, "Square", 0, None, 0, {}, b"code", []]
+
+
+class KeptMaster(Master):
+    """A master with a journal that is on disk when the test says so."""
+
+    def __init__(self, kept=(), first=1):
+        super().__init__()
+        self.core = SchedulerCore(rated(), journalled=True)
+        self.table = SystemTable(self.core, journalled=True, first=first)
+        self.rows = []
+        self.records = []
+        for one in kept:
+            self.table.recover(one, self.now, 1e9 + self.now)
+
+    def take(self, kind=None):
+        """Return commands as any master; records stay until they are committed."""
+        self.gather()
+        return super().take(kind)
+
+    def gather(self):
+        for command in self.table.take_commands():
+            (self.records if isinstance(command, Record) else self.log).append(command)
+
+    def commit(self):
+        """Let everything that was recorded be on disk; return the rows."""
+        rows = []
+        self.gather()
+        while self.records:
+            record = self.records.pop(0)
+            rows += record.rows
+            self.table.recorded(record.token, self.now)
+            self.gather()
+        self.rows += rows
+        return rows
+
+    def kept(self):
+        """Return the one system as a journal has it that got every committed row."""
+        inputs = [row for row in self.rows if isinstance(row, InputApplied)]
+        accepted = next(row for row in self.rows if isinstance(row, SystemAccepted))
+        ended = next((row for row in self.rows if isinstance(row, SystemEnded)), None)
+        return KeptSystem(accepted, inputs=inputs if ended is None else [], ended=ended)
+
+
+def running(task_class=SQUARE, tasks=3):
+    """Return a master whose only system has emitted tasks, all of it on disk."""
+    master = KeptMaster()
+    master.join(workers=8)
+    master.submit()
+    master.commit()
+    master.table.host_started(1, 4711, master.now, 1e9)
+    master.out(0)
+    master.pass_time()
+    master.out(1, classes=[task_class], tasks=[[0, b"%d" % n] for n in range(tasks)], exhausted=True)
+    master.pass_time()
+    master.commit()
+    master.take()
+    return master
+
+
+def finish(master, number, slave="north"):
+    """Let a slave report the result of a task."""
+    lease = next(lease for lease, task in master.core.slaves[slave].leases.items() if task.number == number)
+    master.core.results(slave, [[lease, 0, b"result-%d" % number, None, 1000]])
+    master.pass_time()
+    return lease
+
+
+def replayed(master, answers):
+    """Let the host of a recovered system answer its recorded inputs; return the inputs."""
+    assert [one.system for one in master.take(StartHost)] == [1]
+    master.table.host_started(1, 4712, master.now, 1e9)
+    inputs = [master.take(Kind.START)[0].body]
+    for n, answer in enumerate(answers):
+        master.out(n, **answer)
+        inputs += master.inputs()
+    return inputs
+
+
+def answers(tasks=3, task_class=SQUARE):
+    return [{}, {"classes": [task_class], "tasks": [[0, b"%d" % n] for n in range(tasks)]}]
+
+
+def test_a_submission_is_accepted_once_it_is_on_disk():
+    master = KeptMaster()
+
+    master.submit()
+    before = master.take()
+    master.submit()
+    master.commit()
+
+    commands = master.take()
+    assert before == []
+    assert [send.body[0] for send in commands if getattr(send, "kind", None) == Kind.SUBMITTED] == [1, 2]
+    assert sum(isinstance(one, StartHost) for one in commands) == 1
+
+
+def test_results_are_acknowledged_once_their_input_and_its_answer_are_on_disk():
+    master = running()
+    lease = finish(master, 0)
+    n = master.inputs()[-1][1]
+    master.out(n)
+
+    before = master.take(Acknowledge)
+    rows = master.commit()
+
+    assert before == []
+    assert [(row.n, row.body[3][0][0]) for row in rows] == [(n, 0)]
+    assert master.take(Acknowledge) == [Acknowledge("north", [lease])]
+
+
+def test_publications_are_told_once_they_cannot_come_twice():
+    master = running()
+    finish(master, 0)
+    master.out(master.inputs()[-1][1], publications=[[b"partial", None]])
+
+    before = [send for send in master.take(Kind.EVENT) if send.body[1]]
+    master.commit()
+
+    assert before == []
+    assert [send.body[1] for send in master.take(Kind.EVENT) if send.body[1]] == [[[b"partial", None]]]
+
+
+def test_an_end_is_told_once_it_is_on_disk():
+    master = running(tasks=1)
+    finish(master, 0)
+    master.out(master.inputs()[-1][1], end=["complete", DONE])
+
+    before = master.take(Kind.ENDED)
+    master.commit()
+
+    assert before == []
+    assert [send.body[1] for send in master.take(Kind.ENDED)] == ["complete"]
+
+
+def test_a_system_that_nobody_wants_any_more_leaves_the_journal():
+    master = running(tasks=1)
+    finish(master, 0)
+    master.out(master.inputs()[-1][1], end=["complete", DONE])
+    master.commit()
+
+    master.table.release(ALICE, "job")
+
+    assert master.commit() == [SystemForgotten(1)]
+
+
+def test_without_a_journal_nothing_is_recorded():
+    master = Master()
+    master.start()
+
+    assert master.take(Record) == []
+
+
+def test_hosts_wait_when_the_disk_is_slower_than_they_are(monkeypatch):
+    master = running()
+    monkeypatch.setattr("concurro.scheduling.recording.BACKLOG", 1)
+    finish(master, 0)
+    master.out(master.inputs()[-1][1])
+    finish(master, 1)
+
+    before = master.inputs()
+    master.commit()
+    master.pass_time()
+
+    assert before == []
+    assert [entry[0] for body in master.inputs() for entry in body[3]] == [1]
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_lease_that_must_not_be_given_twice_waits_for_the_disk(crashed):
+    master = running(SQUARE if crashed else ONCE, tasks=0)
+    master.out(2, first=0, tasks=[[0, b"payload"]])
+    master.core.tick(master.now)
+    orders = master.core.take_commands().orders["north"]
+    if crashed:
+        lease = orders.leases[0][0]
+        master.core.results("north", [[lease, int(Outcome.LOST), ["WorkerLost", "died"], None, 0]])
+        master.core.tick(master.now)
+        orders = master.core.take_commands().orders["north"]
+
+    assert orders.leases == []
+    assert [(entry[3], crashes) for entry, crashes in orders.held] == [(0, int(crashed))]
+
+
+def test_a_recovered_system_goes_on_where_its_journal_ends():
+    before = running()
+    finish(before, 0)
+    n = before.inputs()[-1][1]
+    before.out(n)
+    before.commit()
+    master = KeptMaster([before.kept()], first=2)
+    master.join(workers=8)
+
+    inputs = replayed(master, [*answers(), {}])
+    master.pass_time()
+
+    life = master.table.find("job")
+    assert [body[1] for body in inputs[1:]] == [1, 2]
+    assert sorted(life.record.open) == [1, 2]
+    assert (life.record.done, life.record.leased, life.replay) == (1, 2, None)
+
+
+def test_a_recovered_system_ends_as_it_would_have():
+    before = running(tasks=2)
+    finish(before, 0)
+    before.out(before.inputs()[-1][1])
+    before.commit()
+    master = KeptMaster([before.kept()], first=2)
+    master.join(workers=8)
+    replayed(master, [*answers(2), {}])
+    master.pass_time()
+
+    finish(master, 1)
+    following = master.inputs()[-1]
+    master.out(following[1], end=["complete", DONE])
+    rows = master.commit()
+
+    assert [entry[0] for entry in following[3]] == [1]
+    assert [type(row) for row in rows] == [InputApplied, SystemEnded]
+    assert master.table.find("job").record.state is SystemState.COMPLETE
+
+
+def test_an_unanswered_input_is_not_replayed_and_its_result_is_wanted_again():
+    before = running()
+    finish(before, 0)
+    before.commit()
+    master = KeptMaster([before.kept()], first=2)
+    master.join(workers=8)
+
+    replayed(master, answers())
+    master.pass_time()
+
+    assert sorted(task.number for task in master.core.slaves["north"].leases.values()) == [0, 1, 2]
+
+
+def test_a_system_that_emits_other_tasks_is_run_again_as_a_new_generation():
+    before = running()
+    master = KeptMaster([before.kept()], first=2)
+    master.join(workers=8)
+    other = [{}, {"classes": [SQUARE], "tasks": [[0, b"something else"]]}]
+
+    replayed(master, other[:1])
+    master.out(1, **other[1])
+    commands = master.take()
+    rows = master.commit()
+
+    life = master.table.find("job")
+    assert rows == [GenerationBegun(1, 2, -1)]
+    assert [type(one) for one in commands if isinstance(one, StopHost | StartHost)] == [StopHost, StartHost]
+    assert (life.record.generation, life.record.open) == (2, {})
+    assert "emitted other tasks when it was replayed" in life.notices[0]
+
+
+def test_a_task_that_may_have_run_and_must_not_twice_is_reported_lost():
+    before = running(ONCE, tasks=2)
+    kept = before.kept()
+    kept.intents[1] = 1
+    master = KeptMaster([kept], first=2)
+    master.join(workers=8)
+
+    replayed(master, answers(2, ONCE))
+    master.pass_time()
+
+    entries = [entry for body in master.inputs() for entry in body[3]]
+    assert [(entry[0], entry[1]) for entry in entries] == [(1, int(Outcome.SLAVE_LOST))]
+    assert "the master was restarted while the task may have been running" in entries[0][2][1]
+    assert list(master.table.find("job").record.open) == [0]
+
+
+def test_crashes_of_a_task_are_counted_over_a_restart():
+    before = running(tasks=1)
+    kept = before.kept()
+    kept.crashes[0] = 2
+    master = KeptMaster([kept], first=2)
+    master.join(workers=8)
+
+    replayed(master, answers(1))
+    master.pass_time()
+    lease = next(iter(master.core.slaves["north"].leases))
+    master.core.results("north", [[lease, int(Outcome.LOST), ["WorkerLost", "died"], None, 0]])
+    master.pass_time()
+
+    assert [entry[1] for body in master.inputs() for entry in body[3]] == [int(Outcome.LOST)]
+
+
+def test_a_cancel_that_no_recorded_input_told_of_is_told_after_the_replay():
+    before = running()
+    finish(before, 0)
+    before.out(before.inputs()[-1][1], cancelled=[2])
+    before.commit()
+    master = KeptMaster([before.kept()], first=2)
+    master.join(workers=8)
+
+    replayed(master, [*answers(), {"cancelled": [2]}])
+    master.pass_time()
+
+    entries = [entry for body in master.inputs() for entry in body[3]]
+    assert [(entry[0], entry[1]) for entry in entries] == [(2, int(Outcome.CANCELLED))]
+
+
+def test_the_result_of_a_system_that_ended_before_is_there_for_who_asks():
+    before = running(tasks=1)
+    finish(before, 0)
+    before.out(before.inputs()[-1][1], end=["complete", DONE])
+    before.commit()
+    master = KeptMaster([before.kept()], first=2)
+
+    master.table.attach(ALICE, 9, "job", master.now)
+
+    assert master.take(StartHost) == []
+    master.table.attach(ALICE, 10, "job", master.now)
+    assert [send.body[1:3] for send in master.take(Kind.ENDED)] == [["complete", DONE]]
+
+
+def test_a_system_number_is_never_used_again():
+    master = KeptMaster(first=8)
+
+    master.submit()
+
+    assert master.table.find("job").record.number == 8
