@@ -306,6 +306,7 @@ class SystemRecord:
         name: Class name, for people.
         weight: Its share against other systems.
         application: Id of the application that submitted it.
+        depth: How deep it is nested in tasks and callbacks of others; 0 for one that is not.
         state: Where it stands. Records of ended systems are dropped at the next `tick`.
         generation: Raised when a recovered host emits other tasks than before.
         speculate: Whether straggler copies may run.
@@ -320,6 +321,7 @@ class SystemRecord:
         "application",
         "cancelled",
         "classes",
+        "depth",
         "done",
         "failed",
         "generation",
@@ -343,6 +345,7 @@ class SystemRecord:
         weight: float = 1.0,
         application: str = "",
         speculate: bool = False,
+        depth: int = 0,
     ) -> None:
         self.number = number
         self.system_id = system_id
@@ -350,6 +353,7 @@ class SystemRecord:
         self.weight = weight
         self.application = application
         self.speculate = speculate
+        self.depth = depth
         self.state = SystemState.STARTING
         self.generation = 1
         self.classes: dict[int, TaskClass] = {}

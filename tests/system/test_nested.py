@@ -146,6 +146,12 @@ def test_f29_every_worker_may_wait_for_tasks_of_tasks(shared_cluster):
     wait_until(lambda: lent(shared_cluster) == 0, LIMIT, "every slot to be back")
 
 
+def test_f29_many_tasks_may_wait_for_tasks_of_their_own(shared_cluster):
+    futures = shared_cluster.push_tasks([Squares(3) for _ in range(60)])
+
+    assert [future.result(LIMIT) for future in futures] == [5] * 60
+
+
 def test_f29_a_slave_lends_four_slots_for_each_worker_and_no_more():
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         assert cluster.push_task(Chain(4)).result(LIMIT) == 4

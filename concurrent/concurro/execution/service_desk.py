@@ -192,7 +192,7 @@ class ServiceDesk:
 
     def _lend(self, tunnel: Tunnel, what: str) -> None:
         self._touch()
-        granted = self._core.lend(tunnel.worker.id)
+        granted = self._core.lend(tunnel.worker.id, tunnel.lease)
         lent, workers = self._core.lent, self._core.workers
         self._tell(tunnel.worker, ServiceNote.ANSWER, tunnel.session, granted, lent, workers)
         if granted:

@@ -279,12 +279,15 @@ class SlaveCore:
         if worker is not None:
             self._kill(worker)
 
-    def lend(self, worker_id: int) -> bool:
+    def lend(self, worker_id: int, lease: int) -> bool:
         """Lend the slot of a worker whose task waits; return whether that may be."""
         worker = self._crew.get(worker_id)
         if worker is None or not worker.chunks or not self._crew.lending.grant(worker_id, self._crew.wanted):
             return False
-        self._take_tokens(worker)  # what it was posted besides runs elsewhere
+        # What was posted behind it, and what waits here, goes back: the master knows what it waits for.
+        worker.recalled |= {entry[0] for entry in worker.outstanding()} - {lease}
+        self._take_tokens(worker)
+        self._outbox.returned += self._remove_queued({entry[0] for entry in self._ready})
         self._commands.append(StateChanged())
         return True
 

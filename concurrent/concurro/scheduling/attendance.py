@@ -40,6 +40,11 @@ class Attendance:
         inside = self._inside.get(peer)
         return inside.application if inside is not None else self._clients.get(peer) or str(peer)
 
+    def depth(self, peer: Hashable) -> int:
+        """Return how deep what a peer submits is nested."""
+        inside = self._inside.get(peer)
+        return inside.depth + 1 if inside is not None else 0
+
     def client(self, peer: Hashable) -> str:
         """Return a peer's own id; empty when it is not known."""
         return self._clients.get(peer, "")

@@ -1,7 +1,7 @@
 """Queued tasks: by weighted share, then by priority, then by age.
 
     pick() ---> the application that got the least for its weight
-                  ---> its system that got the least for its weight
+                  ---> of its systems that are nested deepest, that which got the least for its weight
                          ---> the class queue of highest priority, then of the oldest head
 
 Shares follow stride scheduling (Source: C. Waldspurger, W. Weihl, "Stride Scheduling:
@@ -116,6 +116,7 @@ class SystemQueue:
         "entries",
         "entry",
         "overrun",
+        "rank",
         "ready",
         "record",
         "virtual_time",
@@ -125,6 +126,8 @@ class SystemQueue:
     def __init__(self, record: SystemRecord, application: ApplicationQueue) -> None:
         self.record = record
         self.application = application
+        # What a task that waits has submitted comes first: nothing else ends its wait.
+        self.rank = -record.depth
         self.virtual_time = 0.0
         self.by_class: dict[int, ClassQueue] = {}
         self.ready: list[tuple[tuple[int, int], int, ClassQueue]] = []
@@ -189,7 +192,7 @@ class ApplicationQueue:
         self.clock = 0.0
         self.weight = 1.0
         self.systems: dict[int, SystemQueue] = {}
-        self.ready: list[tuple[float, int, SystemQueue]] = []
+        self.ready: list[tuple[tuple[int, float], int, SystemQueue]] = []
         self.weighed: list[tuple[float, int, SystemQueue]] = []
         self.entry = 0
         self.backlog = 0
@@ -201,8 +204,8 @@ class ApplicationQueue:
             key, entry, system = ready[0]
             if system.entry != entry:
                 heapq.heappop(ready)
-            elif key < system.virtual_time:
-                heapq.heapreplace(ready, (system.virtual_time, entry, system))
+            elif key[1] < system.virtual_time:
+                heapq.heapreplace(ready, ((system.rank, system.virtual_time), entry, system))
             else:
                 queue = None if _has_ended(system.record) else system.first()
                 if queue is not None:
@@ -341,9 +344,8 @@ class FairQueue:
         system.virtual_time += seconds / system.record.weight
         if seconds < 0 and system.entry:
             system.entry = self._next_entry()
-            _push(
-                system.application.ready, (system.virtual_time, system.entry, system), len(system.application.systems)
-            )
+            key = (system.rank, system.virtual_time)
+            _push(system.application.ready, (key, system.entry, system), len(system.application.systems))
         self._charge_application(system.application, seconds)
 
     def note_overrun(self, number: int, seconds: float) -> None:
@@ -361,11 +363,12 @@ class FairQueue:
                 system.overrun = 0.0
         self._unsettled.clear()
 
-    def order_of(self, queue: ClassQueue) -> tuple[float, float, int, int]:
+    def order_of(self, queue: ClassQueue) -> tuple[float, int, float, int, int]:
         """Return what orders a queue against others; the least is next."""
         system = queue.owner
         number = queue.tasks[0].number if queue.tasks else 0
-        return (system.application.virtual_time, system.virtual_time, -queue.task_class.priority, number)
+        shares = (system.application.virtual_time, system.rank, system.virtual_time)
+        return (*shares, -queue.task_class.priority, number)
 
     # Steps
 
@@ -404,7 +407,8 @@ class FairQueue:
     def _enter(self, system: SystemQueue, application: ApplicationQueue) -> None:
         if not system.entry:
             system.entry = self._next_entry()
-            _push(application.ready, (system.virtual_time, system.entry, system), len(application.systems))
+            key = (system.rank, system.virtual_time)
+            _push(application.ready, (key, system.entry, system), len(application.systems))
         if not application.entry:
             application.entry = self._next_entry()
             _push(self._ready, (application.virtual_time, application.entry, application), len(self._applications))

@@ -521,6 +521,7 @@ class SystemTable:
             weight=float(options.get("weight", 1.0)),
             application=self._attendance.application(peer),
             speculate=bool(options.get("speculate", False)),
+            depth=self._attendance.depth(peer),
         )
         life = SystemLife(record, payload, blobs, options, peer, now, seed)
         life.client = self._attendance.client(peer)

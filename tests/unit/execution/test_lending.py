@@ -18,7 +18,7 @@ def busy_driver(workers=1):
 
 def wait(driver, worker):
     """Let the task of a worker wait; return whether its slot is lent."""
-    granted = driver.core.lend(worker)
+    granted = driver.core.lend(worker, driver.core.current_lease(worker))
     driver.step()
     return granted
 
@@ -65,7 +65,7 @@ def test_as_many_workers_are_started_as_tasks_are_queued():
     assert list(driver.workers) == [1, 2, 3, 4, 5, 6]
 
 
-def test_what_waits_behind_a_task_that_waits_runs_elsewhere():
+def test_what_has_not_started_goes_back_for_the_master_knows_what_the_task_waits_for():
     driver = SlaveDriver(1)
     driver.ready()
     driver.measure(duration=MILLISECOND // 10)
@@ -73,10 +73,19 @@ def test_what_waits_behind_a_task_that_waits_runs_elsewhere():
     first = driver.workers[1].claim()
 
     wait(driver, 1)
-    driver.ready(2)
 
     assert first == 2
-    assert driver.posted(2) == [[3, 4]]
+    assert sorted(driver.returned) == [3, 4]
+    assert driver.core.inventory() == [2]
+
+
+def test_what_is_queued_goes_back_too():
+    driver = busy_driver()
+    driver.give(lease(2), lease(3))
+
+    wait(driver, 1)
+
+    assert sorted(driver.returned) == [2, 3]
 
 
 def test_nothing_is_posted_behind_a_task_that_waits():
@@ -183,12 +192,12 @@ def test_a_task_behind_another_is_taken_over_when_a_slot_is_lent():
     driver = SlaveDriver(2)
     driver.ready()
     driver.measure()
-    driver.give(lease(2, 1), lease(3, 1), classes=(1,))
-    for worker in (1, 2):
-        driver.workers[worker].claim()
-    driver.give(*(lease(number) for number in (4, 5)))
-    wait(driver, 1)
+    driver.give(*(lease(number) for number in (2, 3, 4, 5)))
+    running = [driver.workers[worker].claim() for worker in (1, 2)]
+    wait(driver, 2)
 
     driver.tick(0.01)
+    driver.ready(3)
 
-    assert len(driver.workers) >= 3
+    assert running == [2, 4]
+    assert driver.posted(3) == [[3], [5]]

@@ -86,7 +86,7 @@ class SlaveCoreMachine(RuleBasedStateMachine):
         """A task that runs waits for others, and lends its slot if it may."""
         worker = self._worker(pick)
         if worker is not None and self.driver.workers[worker].running is not None:
-            self.driver.core.lend(worker)
+            self.driver.core.lend(worker, self.driver.workers[worker].running)
             self.driver.step()
 
     @rule(pick=st.integers(0, 5))

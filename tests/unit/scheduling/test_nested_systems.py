@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurro.ids import SystemState
 from concurro.scheduling.commands import StopHost
+from tests.unit.scheduling.cluster import task_class
 from tests.unit.scheduling.system_driver import ALICE, BOB, Master
 
 INNER = ("application", 3)
@@ -23,6 +24,7 @@ def test_a_nested_system_belongs_to_the_same_application():
     _, outer, inner = nested()
 
     assert inner.record.application == outer.record.application == "alice"
+    assert (outer.record.depth, inner.record.depth) == (0, 1)
 
 
 def test_so_does_one_that_is_nested_deeper():
@@ -32,6 +34,19 @@ def test_so_does_one_that_is_nested_deeper():
     deeper = master.start(BOB, "deeper")
 
     assert deeper.record.application == "alice"
+    assert deeper.record.depth == 2
+
+
+def test_what_a_task_waits_for_is_leased_before_more_of_its_kind():
+    master, outer, inner = nested()
+    master.out(1, number=outer.record.number, classes=[task_class()], tasks=[[0, b"outer"]] * 3)
+    master.out(1, number=inner.record.number, classes=[task_class()], tasks=[[0, b"inner"]] * 2)
+
+    master.join(workers=2)
+    master.core.tick(master.now)
+
+    leases = list(master.core.slaves["north"].leases.values())
+    assert [task.system for task in leases[:2]] == [inner.record, inner.record]
 
 
 def test_a_nested_system_ends_at_once_with_who_submitted_it():
