@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NURSERY_CHILD = 1
-"""Child id of the nursery at the launcher of the node."""
+"""Child id of the first nursery at the launcher of the node."""
 
 _TUNNEL_KINDS = frozenset({Kind.TUNNEL, Kind.TUNNEL_END})
 _BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING})

@@ -218,7 +218,7 @@ class Launcher:
             _, status, usage = os.wait4(pid, 0)
             child_id = self._children.pop(pid, None)
             if child_id is not None:
-                del self._pids[child_id]
+                self._pids.pop(child_id, None)
                 self._tell("ended", child_id, pid, status, usage.ru_maxrss * _PEAK_UNIT)
         if reaped:
             self._kill_adopted()

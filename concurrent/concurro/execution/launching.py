@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -229,18 +230,19 @@ class Nursery(Launcher):
     Args:
         loop: Where its news arrive.
         launcher: Who forks it, and ends what it leaves.
-        child_id: What it is to that one.
+        first_id: What the first one is to that one; each further one is the next.
     """
 
-    def __init__(self, loop: Loop, launcher: Launcher, child_id: int) -> None:
+    def __init__(self, loop: Loop, launcher: Launcher, first_id: int) -> None:
         super().__init__(loop)
         self._launcher = launcher
-        self._child_id = child_id
+        self._ids = itertools.count(first_id)
 
     def start(self) -> None:
         """Have it forked; orders may be given at once."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._launcher.fork_nursery(self._child_id, theirs.detach())
+        # The one before may not be reaped yet, so that its id is not free.
+        self._launcher.fork_nursery(next(self._ids), theirs.detach())
         self._attach(ours)
 
     def stop(self) -> None:
