@@ -9,16 +9,21 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 import pytest
+import zmq
 
 from concurro import ApplicationNode, AuthenticationError, MasterUnreachable, RefusedError
 from concurro.transport.keys import read_master, read_peer
 from concurro.transport.keys_automatic import AutomaticKeys, find_automatic
 from concurro.transport.keys_folder import KeyFolder
+from concurro.wire.messages import Kind, pack_message
 from tests.support.jobs import SHIPPED, Mixture, Square, Waiting, read_trace
+from tests.support.keys import dealer_with
+from tests.support.leftovers import watch_leftovers
+from tests.support.messages import hello_body
 from tests.support.nodes import node_process
 from tests.support.waiting import wait_until
 
@@ -27,6 +32,36 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOPBACK = "tcp://127.0.0.1:0"
+
+
+class Shared(NamedTuple):
+    """A master with keys, a slave, and keys for others; tests leave it as it was."""
+
+    pid: int
+    url: str
+    folder: KeyFolder
+    mine: Path
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Iterator[Shared]:
+    """Give one that listens on every interface; its slave has its key from a folder with several."""
+    place = tmp_path_factory.mktemp("shared")
+    folder = KeyFolder(place / "keys")
+    folder.create()
+    mine = given_out(folder, place / "mine")
+    with watch_leftovers(), keyed_master(folder, "tcp://0.0.0.0:0") as (master, url), slave(url, mine):
+        with application(url, mine) as node:
+            wait_for_slaves(node, 1)
+        yield Shared(master.pid, url, folder, mine)
+
+
+def given_out(folder: KeyFolder, mine: Path) -> Path:
+    """Make a key of each role, and take it to where it is used."""
+    mine.mkdir(mode=0o700)
+    for role in ("slave", "application", "admin"):
+        folder.add(role, f"the-{role}").rename(mine / f"the-{role}.key")
+    return mine
 
 
 @pytest.fixture
@@ -40,11 +75,7 @@ def folder(tmp_path, runtime_folder) -> KeyFolder:
 @pytest.fixture
 def mine(folder, tmp_path) -> Path:
     """Give a folder with these keys, taken to where they are used."""
-    mine = tmp_path / "mine"
-    mine.mkdir(mode=0o700)
-    for role in ("slave", "application", "admin"):
-        folder.add(role, f"the-{role}").rename(mine / f"the-{role}.key")
-    return mine
+    return given_out(folder, tmp_path / "mine")
 
 
 @contextmanager
@@ -119,16 +150,6 @@ def test_a_slave_goes_on_with_the_successor_of_its_master_and_its_new_keys(runti
     assert first.pair != second.pair
 
 
-def test_a_stale_key_is_told_from_a_master_that_is_not_there(folder):
-    with keyed_master(folder) as (_, url):
-        stale = AutomaticKeys()
-        stale.publish("127.0.0.1", int(url.rpartition(":")[2]))
-
-        with pytest.raises(AuthenticationError, match=r"local\.key names: the file is another master's, or stale"):
-            application(url).connect()
-        stale.remove()
-
-
 def test_without_anybody_there_a_stale_key_does_not_matter(runtime_folder):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -172,40 +193,18 @@ def test_another_user_of_the_machine_finds_no_key(runtime_folder):
 # Keys that are given
 
 
-def test_a_cluster_with_keys_works_on_every_interface(folder, mine):
-    with (
-        keyed_master(folder, "tcp://0.0.0.0:0") as (_, url),
-        slave(url, mine / "the-slave.key"),
-        application(url, mine / "the-application.key") as node,
-    ):
+@pytest.mark.parametrize("key", ["the-application.key", "the-admin.key", "."])
+def test_jobs_run_with_the_key_of_an_application_or_an_admin_or_a_folder_with_both(shared, key):
+    with application(shared.url, shared.mine / key) as node:
         report = node.submit(Mixture(*map(Square, range(5)))).result(20)
 
     assert sorted(report.results.values()) == [0, 1, 4, 9, 16]
 
 
-def test_each_program_takes_its_key_from_a_folder_with_several(folder, mine):
-    with keyed_master(folder) as (_, url), slave(url, mine), application(url, mine) as node:
-        square = node.push_task(Square(7)).result(20)
-
-    assert square == 49
-
-
-def test_an_admin_may_do_what_applications_do(folder, mine):
+def test_what_belongs_to_everybody_is_changed_by_admins_only(shared):
     with (
-        keyed_master(folder) as (_, url),
-        slave(url, mine / "the-slave.key"),
-        application(url, mine / "the-admin.key") as node,
-    ):
-        square = node.push_task(Square(7)).result(20)
-
-    assert square == 49
-
-
-def test_what_belongs_to_everybody_is_changed_by_admins_only(folder, mine):
-    with (
-        keyed_master(folder) as (_, url),
-        application(url, mine / "the-application.key") as node,
-        application(url, mine / "the-admin.key") as admin,
+        application(shared.url, shared.mine / "the-application.key") as node,
+        application(shared.url, shared.mine / "the-admin.key") as admin,
     ):
         with pytest.raises(LookupError, match="the key the-application is none of an admin"):
             node.request("remove_slave", ["nobody"]).result(10)
@@ -214,36 +213,45 @@ def test_what_belongs_to_everybody_is_changed_by_admins_only(folder, mine):
     assert removed is False
 
 
-def test_a_slaves_key_is_no_applications_key(folder, mine):
-    with keyed_master(folder) as (_, url), pytest.raises(RefusedError, match="the key the-slave is none of a peer"):
-        application(url, mine / "the-slave.key").connect()
+def test_a_slaves_key_is_no_applications_key(shared):
+    with pytest.raises(RefusedError, match="the key the-slave is none of a peer that is application"):
+        application(shared.url, shared.mine / "the-slave.key").connect()
 
 
 @pytest.mark.parametrize("role", ["application", "admin"])
-def test_who_is_no_slave_gets_no_tasks(folder, mine, role):
-    with keyed_master(folder) as (_, url), slave(url, mine / f"the-{role}.key") as process:
+def test_who_is_no_slave_gets_no_tasks(shared, role):
+    with slave(shared.url, shared.mine / f"the-{role}.key") as process:
         _, said = process.communicate(timeout=20)
 
     assert process.returncode == 1
     assert f"the key the-{role} is none of a peer that is slave" in said
 
 
-def test_without_a_key_nobody_is_let_in_and_is_told_where_to_get_one(folder):
-    with keyed_master(folder) as (_, url), pytest.raises(AuthenticationError, match="concurrent keys add") as caught:
-        application(url).connect()
+def test_without_a_key_nobody_is_let_in_and_is_told_where_to_get_one(shared):
+    with pytest.raises(AuthenticationError, match="concurrent keys add") as caught:
+        application(shared.url).connect()
 
     assert caught.value.code == "missing"
 
 
-def test_the_key_of_another_master_is_told_so_in_bounded_time(folder, tmp_path):
+def test_the_key_of_another_master_is_told_so_in_bounded_time(shared, tmp_path):
     other = KeyFolder(tmp_path / "other")
     other.create()
     key = other.add("application", "me")
 
-    with keyed_master(folder) as (_, url), pytest.raises(AuthenticationError, match=r"me\.key names") as caught:
-        application(url, key).connect()
+    with pytest.raises(AuthenticationError, match=r"me\.key names") as caught:
+        application(shared.url, key).connect()
 
     assert caught.value.code == "master"
+
+
+def test_a_stale_key_is_told_from_a_master_that_is_not_there(shared):
+    stale = AutomaticKeys()
+    stale.publish("127.0.0.1", int(shared.url.rpartition(":")[2]))
+
+    with pytest.raises(AuthenticationError, match=r"local\.key names: the file is another master's, or stale"):
+        application(shared.url).connect()
+    stale.remove()
 
 
 def test_a_revoked_slave_is_dropped_ends_and_its_task_runs_elsewhere(folder, mine, tmp_path):
@@ -306,6 +314,30 @@ def test_no_secret_is_in_arguments_environments_or_logs(folder, mine, runtime_fo
 
     assert "the-slave" in seen  # it was looked at
     assert not any(secret in seen for secret in secrets)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [b"\xff garbage \0"],
+        [pack_message(Kind.HELLO, hello_body("king"))],
+        [pack_message(Kind.RESULTS, [[1, 0, b"", None, 5]], 1)],
+        [b"", b"", b""],
+        [bytes(64)] * 64,
+    ],
+    ids=["bytes", "no role", "no hello", "nothing", "many"],
+)
+def test_f55_who_has_a_key_and_sends_garbage_is_hung_up_on_and_disturbs_nobody(shared, frames):
+    with application(shared.url, shared.mine / "the-application.key") as node:
+        with dealer_with(read_peer(shared.mine / "the-slave.key"), int(shared.url.rpartition(":")[2])) as vandal:
+            events = vandal.get_monitor_socket(zmq.Event.DISCONNECTED)
+            vandal.send_multipart(frames)
+            hung_up = events.poll(10_000)
+            vandal.disable_monitor()
+            events.close(0)
+
+        assert hung_up
+        assert node.status()["pid"] == shared.pid
 
 
 def test_f56_connections_that_say_nothing_keep_nobody_out(folder, mine):

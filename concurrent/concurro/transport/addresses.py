@@ -10,7 +10,7 @@ from concurro.config import Address, parse_address
 from concurro.errors import AddressError, AuthenticationError
 from concurro.ids import Role
 from concurro.transport.connections import MOST_CONNECTIONS
-from concurro.transport.greeting import PROBE_SECONDS, speaks_curve
+from concurro.transport.greeting import speaks_curve
 from concurro.transport.keys_automatic import find_automatic
 from concurro.transport.keys_folder import key_in
 from concurro.transport.keys_ring import AutomaticRing, FolderRing, Keyring
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from concurro.transport.keys import PeerKey
     from concurro.transport.link import Link
     from concurro.transport.loop import Loop
+
+_PROBE_SECONDS = 1.0
 
 
 class Listener:
@@ -66,7 +68,11 @@ class Listener:
             refuse_open_address(address)
         from concurro.transport.tcp import TcpListener  # noqa: PLC0415 - zmq costs 30 ms and ipc needs none of it
 
-        host = _number_of(address.host)
+        try:
+            host = _number_of(address.host)
+        except OSError as error:
+            message = f"cannot listen on {address}: {error.strerror}"
+            raise AddressError(message) from error
         keyring = self._keyring = AutomaticRing() if keys is None else FolderRing(keys)
         self._listener = TcpListener(loop, host, address.port, on_link, keyring, most_connections)
         self._listener.on_failed = self._failed
@@ -113,7 +119,7 @@ def connect(loop: Loop, url: str, keys: Path | None = None, role: Role = Role.AP
     if address.scheme == "ipc":
         return connect_stream(loop, address.path)
     # A closed port answers at once here; zmq would keep silent about it.
-    socket.create_connection((address.host, address.port), timeout=PROBE_SECONDS).close()
+    socket.create_connection((address.host, address.port), timeout=_PROBE_SECONDS).close()
     from concurro.transport.tcp import TcpLink  # noqa: PLC0415 - zmq costs 30 ms and ipc needs none of it
 
     key = _automatic_key(address) if keys is None else key_in(keys, role)
@@ -172,4 +178,7 @@ def _number_of(host: str) -> str:
         return "127.0.0.1"
     if host == "*":
         return "0.0.0.0"  # noqa: S104 - somebody asked for it, and has keys
-    return host
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return str(socket.gethostbyname(host))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-PROBE_SECONDS = 1.0
+PROBE_SECONDS = 0.5
 """How long an answer may take [s]."""
 
 _SIZE = 64

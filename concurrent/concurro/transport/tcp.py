@@ -53,6 +53,9 @@ _LOOK_PERIOD = 1.0
 _SHORTEST_PERIOD = 0.1
 """They are looked at sooner for a key that is not known, but not for each of many [s]."""
 
+_FAREWELL = 0.5
+"""How long a peer that was told goodbye may take to hang up [s]."""
+
 _KEY_REFUSED = 400
 
 
@@ -200,10 +203,14 @@ class TcpPeerLink:
         return self._backlog
 
     def close(self) -> None:
-        """Send what zmq takes, and hear nothing more. Idempotent."""
+        """Send what zmq takes, and hear nothing more. Idempotent.
+
+        The other end has a moment to take it and to hang up.
+        """
         if not self.closed:
             self.flush()
             self.end()
+            self._listener.part_with(self)
 
     def end(self) -> Callable[[str], None]:
         """Become closed; return who was to be told of an end."""
@@ -340,13 +347,21 @@ class TcpListener:
         """End a connection whose key was revoked, whatever it still has to say."""
         reason = "its key was revoked"
         link.fault = AuthenticationError(f"{link.peer}: {reason}", "key")
-        self._socket.drain_events()  # its descriptor may be another's already
-        if link.descriptor in self._connections:
-            hang_up(link.descriptor)
+        self._hang_up(link)
         self._links.pop(link.routing_id, None)
         link.fault = AuthenticationError(reason, "key")
         if not link.closed:
             link.end()(reason)
+
+    def part_with(self, link: TcpPeerLink) -> None:
+        """Hang up on a peer soon, if it does not itself."""
+        self._loop.after(_FAREWELL, lambda: self._hang_up(link))
+
+    def _hang_up(self, link: TcpPeerLink) -> None:
+        if not self._socket.closed:
+            self._socket.drain_events()  # its descriptor may be another's already
+            if link.descriptor in self._connections:
+                hang_up(link.descriptor)
 
     def _flush(self) -> None:
         if self._socket.closed:

@@ -246,6 +246,22 @@ def test_of_too_many_who_say_nothing_the_oldest_are_hung_up_on(turner, listener,
         stranger.close()
 
 
+def test_who_does_not_hang_up_at_a_farewell_is_hung_up_on(turner, ring, listener, inboxes):
+    with dealer_with(ring.grant("slave", "stubborn"), listener.port) as stubborn:
+        events = stubborn.get_monitor_socket(zmq.Event.DISCONNECTED)
+        stubborn.send(b"hello")
+        turner.until(lambda: inboxes)
+
+        inboxes[0].link.send([b"goodbye"])
+        inboxes[0].link.close()
+        turner.until(lambda: events.poll(0))
+        heard = stubborn.recv()
+        stubborn.disable_monitor()
+        events.close(0)
+
+    assert heard == b"goodbye"
+
+
 # Whatever breaks, nobody gets in by it
 
 

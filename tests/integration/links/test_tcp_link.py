@@ -216,6 +216,33 @@ def test_knows_what_is_this_machine_only(host, loopback):
     assert is_loopback(host) is loopback
 
 
+@pytest.mark.parametrize("host", ["*", "0.0.0.0", socket.gethostname()])  # noqa: S104 - with keys
+def test_with_keys_it_listens_where_strangers_could_connect(turner, tmp_path, host):
+    folder = KeyFolder(tmp_path / "keys")
+    folder.create()
+    key = folder.add("slave", "node7")
+    inboxes = []
+    listener = Listener(turner.loop, f"tcp://{host}:0", lambda link: inboxes.append(Inbox(link)), folder.path)
+    reached = host if host == socket.gethostname() else "127.0.0.1"
+
+    client = Inbox(connect(turner.loop, f"tcp://{reached}:{listener.url.rpartition(':')[2]}", key))
+    client.link.send([b"hello"])
+    turner.until(lambda: inboxes)
+    client.link.close()
+    listener.close()
+
+    assert inboxes[0].messages == [[b"hello"]]
+    assert inboxes[0].link.identity.name == "node7"
+
+
+def test_a_name_that_nobody_knows_is_refused(turner, tmp_path):
+    folder = KeyFolder(tmp_path / "keys")
+    folder.create()
+
+    with pytest.raises(AddressError, match=r"cannot listen on tcp://no\.such\.host\.invalid:0"):
+        Listener(turner.loop, "tcp://no.such.host.invalid:0", lambda link: None, folder.path)
+
+
 def test_listens_on_localhost_by_name(turner):
     server = Server(turner, "tcp://localhost:0")
     client = Inbox(connect(turner.loop, server.url))
