@@ -63,3 +63,10 @@ def far_cluster(folder: Path, runtime_folder: Path, **options: Any) -> Iterator[
         cluster = FarCluster(master, url, slave, slave_net, node, node_net, security)
         cluster.wait_for_slave()
         yield cluster
+
+
+def far_node(far: FarCluster) -> ApplicationNode:
+    """Return another application, right beside the master."""
+    from concurro import ApplicationNode
+
+    return ApplicationNode(far.url, config={**SHIPPED, "security": far.security})

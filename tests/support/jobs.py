@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,20 @@ class Waiting(Traced):
         return os.getpid()
 
 
+class Brief(Traced):
+    """As Traced, but takes a moment, and returns its name."""
+
+    def __call__(self) -> str:
+        super().__call__()
+        time.sleep(0.01)
+        return self.name
+
+
+def brief_tasks(folder: str | Path, count: int = 100) -> list[Brief]:
+    """Return tasks that each leave a trace."""
+    return [Brief(f"brief-{n}", folder) for n in range(count)]
+
+
 @dataclass
 class Report:
     """What a `Mixture` saw."""
@@ -124,3 +139,18 @@ def run_among_others(cluster, *bad: Task, timeout: float = 30) -> list[TaskError
     assert {name: report.results.get(name) for name in expected} == expected
     assert sorted(report.finished) == sorted([*expected, *(task.name for task in bad)])
     return report.errors
+
+
+def traced(folder: str | Path) -> Counter[str]:
+    """Return how often each task ran."""
+    return Counter(line[0] for line in read_trace(folder))
+
+
+def assert_ran_once(report: Report, folder: str | Path, tasks: list[Brief]) -> None:
+    """Prove that each task ran once, was tried once, and that its result was taken once."""
+    names = {task.name for task in tasks}
+    assert report.errors == []
+    assert report.results == {name: name for name in names}
+    assert set(Counter(report.finished).values()) == {1}
+    assert set(report.attempts.values()) == {1}
+    assert traced(folder) == dict.fromkeys(names, 1)

@@ -8,12 +8,16 @@ import psutil
 import pytest
 
 from concurro import LocalCluster
+from tests.support.far_cluster import far_cluster
 from tests.support.jobs import SHIPPED, Square
 from tests.support.leftovers import watch_leftovers
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.far_cluster import FarCluster
 
 SHARED_WORKERS = 2
 
@@ -49,3 +53,10 @@ def assert_as_before(cluster: LocalCluster) -> None:
     wait_until(lambda: len(tree()) == expected, 10, f"{expected} processes of the shared cluster")
     wait_until(lambda: not any(slave["running"] for slave in cluster.status()["slaves"]), 10, "idle slaves")
     assert [future.result(10) for future in cluster.push_tasks(map(Square, range(4)))] == [0, 1, 4, 9]
+
+
+@pytest.fixture
+def far(tmp_path: Path, runtime_folder: Path) -> Iterator[FarCluster]:
+    """Give a master, a slave of two workers and an application, with a bad network in between."""
+    with far_cluster(tmp_path, runtime_folder, workers=2) as cluster:
+        yield cluster

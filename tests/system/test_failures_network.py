@@ -3,52 +3,27 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections import Counter
 
 import pytest
 
-from tests.support.far_cluster import far_cluster
+from tests.support.far_cluster import far_cluster, far_node
 from tests.support.fault_proxy import FROM_MASTER, TO_MASTER
-from tests.support.jobs import Mixture, Square, Traced, Waiting, open_gate, read_trace
+from tests.support.jobs import (
+    Mixture,
+    Square,
+    Traced,
+    Waiting,
+    assert_ran_once,
+    brief_tasks,
+    open_gate,
+    read_trace,
+    traced,
+)
 from tests.support.nodes import slave_process
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def far(tmp_path, runtime_folder):
-    """Give a master, a slave of two workers and an application, with a bad network in between."""
-    with far_cluster(tmp_path, runtime_folder, workers=2) as cluster:
-        yield cluster
-
-
-class Brief(Traced):
-    """Leaves a trace, and takes a moment."""
-
-    def __call__(self):
-        super().__call__()
-        time.sleep(0.01)
-        return self.name
-
-
-def brief_tasks(folder, count=100):
-    return [Brief(f"brief-{n}", folder) for n in range(count)]
-
-
-def traced(folder):
-    return Counter(line[0] for line in read_trace(folder))
-
-
-def assert_ran_once(report, folder, tasks):
-    """Prove that each task ran once, was tried once, and that its result was taken once."""
-    names = {task.name for task in tasks}
-    assert report.errors == []
-    assert report.results == {name: name for name in names}
-    assert set(Counter(report.finished).values()) == {1}
-    assert set(report.attempts.values()) == {1}
-    assert traced(folder) == dict.fromkeys(names, 1)
 
 
 def cut(net):
@@ -158,12 +133,6 @@ def test_f49_an_application_without_a_connection_for_its_grace_is_gone(tmp_path,
         far.node_net.refuse(refusing=False)
 
     assert sick == [""]
-
-
-def far_node(far):
-    from concurro import ApplicationNode
-
-    return ApplicationNode(far.url, config={"security": far.security})
 
 
 def ended(node, system_id):
@@ -288,60 +257,3 @@ def test_f54_what_was_swallowed_before_a_cut_is_said_again(far, tmp_path):
     report = handle.result(30)
 
     assert_ran_once(report, tmp_path, tasks)
-
-
-@pytest.mark.slow
-def test_f38_a_stopped_slave_is_lost_and_joins_again_its_late_results_dropped_and_counted(far, tmp_path):
-    first = far.wait_for_slave()
-    handle = far.node.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(2))))
-    wait_until(lambda: len(read_trace(tmp_path)) == 2, 10, "both workers")
-
-    far.slave_net.hold(TO_MASTER)
-    passed = far.slave_net.held_bytes(TO_MASTER)
-    open_gate(tmp_path)
-    wait_until(lambda: far.slave_net.held_bytes(TO_MASTER) > passed, 10, "results that are on their way")
-    time.sleep(0.2)
-    os.kill(far.slave.pid, signal.SIGSTOP)
-    wait_until(lambda: not far.slaves(), 20, "the slave to be lost")
-    os.kill(far.slave.pid, signal.SIGCONT)
-    far.slave_net.release()
-    second = far.wait_for_slave()
-    report = handle.result(30)
-
-    assert second != first
-    assert report.errors == []
-    assert set(report.slaves.values()) == {second}
-    assert set(Counter(report.finished).values()) == {1}
-    wait_until(lambda: far.node.status()["stale_results"] == 2, 5, "late results that are counted")
-
-
-@pytest.mark.slow
-def test_f39_a_slave_stopped_for_less_than_the_limit_is_forgiven(far, tmp_path):
-    slave_id = far.wait_for_slave()
-    tasks = brief_tasks(tmp_path, 100)
-    handle = far.node.submit(Mixture(*tasks))
-    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 10, "tasks that run")
-
-    os.kill(far.slave.pid, signal.SIGSTOP)
-    time.sleep(6.0)
-    os.kill(far.slave.pid, signal.SIGCONT)
-    report = handle.result(30)
-
-    assert_ran_once(report, tmp_path, tasks)
-    assert far.wait_for_slave() == slave_id
-
-
-@pytest.mark.slow
-def test_f70_a_master_that_stalls_blames_nobody(far, tmp_path):
-    slave_id = far.wait_for_slave()
-    tasks = brief_tasks(tmp_path, 300)
-    handle = far.node.submit(Mixture(*tasks))
-    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 10, "tasks that run")
-
-    os.kill(far.master.pid, signal.SIGSTOP)
-    time.sleep(13.0)
-    os.kill(far.master.pid, signal.SIGCONT)
-    report = handle.result(30)
-
-    assert_ran_once(report, tmp_path, tasks)
-    assert far.wait_for_slave() == slave_id

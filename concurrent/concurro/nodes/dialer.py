@@ -19,6 +19,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import AuthenticationError, ConfigError, MasterUnreachable, ProtocolError, RefusedError
+from concurro.nodes.machine import machine_id
 from concurro.nodes.peer import Peer, python_version
 from concurro.transport.addresses import connect
 from concurro.wire.messages import PROTOCOL, Kind, Message, unpack_message
@@ -87,7 +88,7 @@ class Dialer:
         self._keys = keys
         self._misfits = 0
         self._name = name
-        self._facts = facts
+        self._facts = {"machine": machine_id(), **facts}
         self._patience = patience
         self._resume_patience = resume_patience
         self._silence = silence

@@ -5,6 +5,7 @@
 
     slave        silent for 10 s --> lost; what it still says is late, and counted
     application  without a connection for `grace` --> gone; never by silence, its code may hold the interpreter
+    either       without a connection, and its process on this machine has ended --> gone
 
 After a stall of our own, what arrived meanwhile is read first, and nobody is blamed for it.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.ids import Role
+from concurro.nodes.machine import has_ended
 from concurro.nodes.peer import Peer, python_version
 from concurro.transport.addresses import Listener
 from concurro.wire.messages import PROTOCOL, Farewell, Kind, Message
@@ -80,6 +82,7 @@ class Door:
         self._strangers: dict[Peer, float] = {}
         self._sessions: dict[bytes, Peer] = {}
         self._tokens: dict[bytes, Peer] = {}
+        self._processes: dict[Peer, tuple[str, int]] = {}
         self._late: dict[Link, float] = {}
         self._counter = 0
         self._watch = StallWatch(loop.now())
@@ -158,6 +161,7 @@ class Door:
         shown = self.name_slave(name) if role is Role.SLAVE else f"{role.value}-{self._next_number()}"
         peer.id = ("slave", shown) if role is Role.SLAVE else (role.value, self._counter)
         self.peers[peer.id] = peer
+        self._processes[peer] = str(facts.get("machine", "")), int(facts.get("pid", 0))
         if peer.session.lasting and session not in self._sessions:
             peer.lasting = True
             peer.on_away = lambda reason: self.on_away(peer, reason)
@@ -217,6 +221,7 @@ class Door:
         """Forget a peer whose session has ended."""
         if self.peers.pop(peer.id, None) is None:
             return
+        del self._processes[peer]
         self._sessions = {session: other for session, other in self._sessions.items() if other is not peer}
         self._tokens = {token: other for token, other in self._tokens.items() if other is not peer}
         peer.close(reason)
@@ -229,7 +234,9 @@ class Door:
             self._forgive(pause, now)
             return
         for peer in list(self.peers.values()):
-            if peer.id[0] == "slave":
+            if peer.away_since is not None and has_ended(*self._processes[peer]):
+                self._gone(peer, "its process has ended")
+            elif peer.id[0] == "slave":
                 self._judge_slave(peer, now)
             elif peer.away_since is not None and now - peer.away_since > self._grace:
                 self._gone(peer, "it did not come back")

@@ -349,7 +349,6 @@ class TcpListener:
         link.fault = AuthenticationError(f"{link.peer}: {reason}", "key")
         self._hang_up(link)
         self._links.pop(link.routing_id, None)
-        link.fault = AuthenticationError(reason, "key")
         if not link.closed:
             link.end()(reason)
 

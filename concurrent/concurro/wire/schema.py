@@ -109,8 +109,14 @@ def check_message(message: Message, sender: Sender) -> None:
 
 _WORKERS = within(MOST_WORKERS)
 _PIDS = sequence(count, MOST_WORKERS)
-_SLAVE_FACTS: dict[str, Shape] = {"pid": count, "workers": _WORKERS, "resources": AMOUNTS, "worker_pids": _PIDS}
-_PEER_FACTS = facts(pid=count, client_id=text, output=flag)
+_SLAVE_FACTS: dict[str, Shape] = {
+    "pid": count,
+    "machine": text,
+    "workers": _WORKERS,
+    "resources": AMOUNTS,
+    "worker_pids": _PIDS,
+}
+_PEER_FACTS = facts(pid=count, machine=text, client_id=text, output=flag)
 _HELLO = record(
     ("protocol", whole),
     ("python", text),
