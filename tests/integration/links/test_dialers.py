@@ -13,6 +13,7 @@ from concurro.errors import AddressError, MasterUnreachable, RefusedError
 from concurro.ids import Role
 from concurro.nodes import dialer as dialer_module
 from concurro.nodes.dialer import Dialer
+from concurro.nodes.machine import machine_id
 from concurro.nodes.peer import Peer, python_version
 from concurro.transport.addresses import Listener
 from concurro.wire.messages import PROTOCOL, Kind
@@ -127,7 +128,7 @@ def test_says_hello_and_hands_over_the_peer_that_answered(turner, dial, serve, u
     assert caller.joined[0][1] == WELCOME
     ((protocol, python, role, session, _, _, name, facts),) = master.hellos
     assert (protocol, python, role) == (PROTOCOL, python_version(), "application")
-    assert (len(session), name, facts) == (16, "here", {"pid": 5})
+    assert (len(session), name, facts["pid"], facts["machine"]) == (16, "here", 5, machine_id())
 
 
 def test_the_peer_that_was_handed_over_is_left_alone_by_stop(turner, dial, serve, url):
