@@ -296,13 +296,14 @@ class Placing:
         else:
             count = min(burst, lease_depth(slave.workers, task_class.duration) - held)
         cost = self.queue.expected_cost(task_class)
-        tasks, lease, leased, need, free = queue.tasks, self._host.lease, 0, queue.need, slave.free
+        tasks, need, free = queue.tasks, queue.need, slave.free
+        lease, slave_id, cancelled, leased = self._host.lease, slave.id, Outcome.CANCELLED, 0
         while tasks and leased < count:
             task = tasks[0]
-            if task.outcome is not Outcome.CANCELLED:
+            if task.outcome is not cancelled:
                 if need and leased and not covers(free, need):
                     break
-                lease(task, slave.id)
+                lease(task, slave_id)
                 task.charged = cost
                 leased += 1
             tasks.popleft()

@@ -115,7 +115,6 @@ class SystemQueue:
         "by_class",
         "entries",
         "entry",
-        "overrun",
         "rank",
         "ready",
         "record",
@@ -134,7 +133,6 @@ class SystemQueue:
         self.entries = 0
         self.entry = 0
         self.backlog = 0
-        self.overrun = 0.0
         self.weighed = False
 
     def first(self) -> ClassQueue | None:
@@ -227,7 +225,13 @@ class ApplicationQueue:
 
 
 class FairQueue:
-    """The queued tasks of every system."""
+    """The queued tasks of every system.
+
+    Attributes:
+        systems: System number to its queue.
+        overruns: System number to what attempts took beyond what was charged for them, not yet
+            charged [s].
+    """
 
     def __init__(self) -> None:
         self.systems: dict[int, SystemQueue] = {}
@@ -235,7 +239,7 @@ class FairQueue:
         self._ready: list[tuple[float, int, ApplicationQueue]] = []
         self._entries = 0
         self._virtual_time = 0.0
-        self._unsettled: dict[int, SystemQueue] = {}
+        self.overruns: dict[int, float] = {}
 
     # Tasks
 
@@ -247,11 +251,13 @@ class FairQueue:
         last_class: TaskClass | None = None
         queue: ClassQueue | None = None
         for task in reversed(tasks) if front else tasks:
-            if queue is None or task.task_class is not last_class:
-                last_class = task.task_class
-                queue = system.by_class.get(last_class.number)
-                if queue is None:
-                    queue = system.by_class[last_class.number] = ClassQueue(last_class, system)
+            if queue is not None and task.task_class is last_class and not front:
+                queue.tasks.append(task)
+                continue
+            last_class = task.task_class
+            queue = system.by_class.get(last_class.number)
+            if queue is None:
+                queue = system.by_class[last_class.number] = ClassQueue(last_class, system)
             if front:
                 queue.tasks.appendleft(task)
             else:
@@ -308,9 +314,7 @@ class FairQueue:
             return
         application = system.application
         application.systems.pop(number, None)
-        self._unsettled.pop(number, None)
-        if system.overrun:
-            self._charge_application(application, system.overrun)
+        self._charge_application(application, self.overruns.pop(number, 0.0))
         system.entry = 0
         if system.backlog:
             application.backlog -= 1
@@ -349,19 +353,16 @@ class FairQueue:
         self._charge_application(system.application, seconds)
 
     def note_overrun(self, number: int, seconds: float) -> None:
-        """Note that attempts took more, or less, than was charged for them."""
-        system = self.systems.get(number)
-        if system is not None:
-            system.overrun += seconds
-            self._unsettled[number] = system
+        """Note that an attempt took more, or less, than was charged for it."""
+        self.overruns[number] = self.overruns.get(number, 0.0) + seconds
 
     def settle(self) -> None:
         """Charge every overrun."""
-        for system in self._unsettled.values():
-            if system.overrun:
-                self.charge(system, system.overrun)
-                system.overrun = 0.0
-        self._unsettled.clear()
+        for number, seconds in self.overruns.items():
+            system = self.systems.get(number)
+            if system is not None and seconds:
+                self.charge(system, seconds)
+        self.overruns.clear()
 
     def order_of(self, queue: ClassQueue) -> tuple[float, int, float, int, int]:
         """Return what orders a queue against others; the least is next."""

@@ -99,8 +99,12 @@ class RatedScheduler(Component):
         slave_id = task.slave_id
         if slave_id is not None and slave_id not in self._dirty:
             self._changed(slave_id)
-        if task.charged:
-            self._settle(task, (task.seconds or task.charged) if error else max(task.seconds, LEAST_COST))
+        charged = task.charged
+        if charged:
+            seconds, number, overruns = task.seconds, task.system.number, self._queue.overruns
+            cost = seconds if seconds > LEAST_COST or error else LEAST_COST
+            overruns[number] = overruns.get(number, 0.0) + cost - charged
+            task.charged = 0.0
 
     def slave_joined(self, slave: SlaveRecord) -> None:
         """Notice a new slave, or one whose workers or health changed."""
