@@ -166,7 +166,7 @@ def _automatic_key(address: Address) -> PeerKey:
         return find_automatic(_number_of(address.host), address.port)
     except AuthenticationError as error:
         if speaks_curve(address.host, address.port):
-            message = f"the master at {url} was not started without keys by this user ({error}); {hint}"
+            message = f"the master at {url} wants a key that was handed out, or is another user's ({error}); {hint}"
             raise AuthenticationError(message, "missing") from None
     message = "something else listens there: it does not answer as a Concurrent master would"
     raise OSError(message)

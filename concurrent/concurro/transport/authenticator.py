@@ -61,13 +61,11 @@ class Authenticator:
         self._told_at = loop.now() - _TELL_PERIOD
         self._closed = False
         loop.watch(self._fd, self._drain)
-        loop.on_flush(self._look_again)
 
     def close(self) -> None:
         """Answer nobody any more. Idempotent."""
         if not self._closed:
             self._closed = True
-            self._loop.off_flush(self._look_again)
             self._loop.unwatch(self._fd)
             self._socket.close(0)
 
@@ -77,6 +75,7 @@ class Authenticator:
             self._die("its socket was closed")
 
     def _drain(self) -> None:
+        # Until nothing is left: the descriptor only tells of changes.
         while not self._closed:
             try:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -86,20 +85,6 @@ class Authenticator:
                 self._die(str(error.strerror))
                 return
             self._answer(parts)
-
-    def _look_again(self) -> None:
-        """Post another turn when something is readable.
-
-        The descriptor only tells of changes.
-        """
-        if not self._closed:
-            try:
-                ready = int(self._socket.EVENTS) & zmq.POLLIN
-            except zmq.ZMQError as error:
-                self._die(str(error.strerror))
-                return
-            if ready:
-                self._loop.soon(self._drain)
 
     def _answer(self, parts: list[bytes]) -> None:
         if len(parts) < _REQUEST_PARTS:

@@ -9,6 +9,7 @@ A key is 40 characters of Z85. Every file is small TOML, of its owner alone (060
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -243,7 +244,7 @@ def _write(  # noqa: PLR0913 - what stands in a file
     if master:
         lines.append(f'{MASTER} = "{master}"')
     if addresses:
-        lines.append("addresses = [" + ", ".join(f'"{address}"' for address in addresses) + "]")
+        lines.append(f"addresses = {json.dumps(addresses)}")  # which is TOML as well
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -118,7 +118,7 @@ class KeyFolder:
         faults: list[KeyFileError] = []
         for path in sorted(self.peers_path.glob(f"[!.]*{PUBLIC_ENDING}")):
             try:
-                found.append(read_known(path))
+                found.append(_known_as(path))
             except KeyFileError as fault:
                 if path.exists():  # else it was revoked this moment
                     faults.append(fault)
@@ -178,6 +178,18 @@ def key_in(path: Path, role: Role) -> PeerKey:
         raise KeyFileError(message, str(path))
     message = f"this folder has no key for a peer that is {role.value}; make one: concurrent keys add {role.value} NAME"
     raise KeyFileError(message, str(path))
+
+
+def _known_as(path: Path) -> KnownPeer:
+    """Return the peer of a file, which has its name.
+
+    Else revoking would miss it.
+    """
+    peer = read_known(path)
+    if peer.name != path.stem:
+        message = f"it is the key {peer.name!r}; name the file so, or remove it"
+        raise KeyFileError(message, str(path))
+    return peer
 
 
 def _facts(found: os.stat_result) -> tuple[int, ...]:

@@ -307,7 +307,6 @@ def test_when_the_authenticator_dies_nobody_gets_in_and_the_listener_says_so(
 class Broken:
     """A socket that fails."""
 
-    EVENTS = zmq.POLLIN
     closed = False
 
     def __init__(self, real):

@@ -101,7 +101,7 @@ def test_a_late_removal_of_the_old_keys_leaves_the_new_ones():
     assert find_automatic(*ADDRESS).pair == successor.peer.pair
 
 
-@pytest.mark.parametrize("runtime", ["", "relative", "/nowhere", None])
+@pytest.mark.parametrize("runtime", ["", "relative", "/no/such/folder", None])
 def test_without_a_runtime_folder_the_cache_does(rooms, runtime, monkeypatch):
     if runtime is None:
         monkeypatch.delenv("XDG_RUNTIME_DIR")

@@ -109,6 +109,16 @@ def test_a_lax_or_torn_file_of_one_peer_shuts_out_only_that_one(folder):
     assert [fault.where for fault in faults] == [str(folder.peers_path / f"{name}.pub") for name in ("node6", "node7")]
 
 
+def test_a_copy_under_another_name_is_not_let_in(folder):
+    folder.add("slave", "node7")
+    (folder.peers_path / "node7.pub").rename(folder.peers_path / "node8.pub")
+
+    peers, faults = folder.peers()
+
+    assert peers == []
+    assert "it is the key 'node7'; name the file so" in str(faults[0])
+
+
 def test_a_key_that_is_added_or_revoked_is_seen_at_the_next_look(folder, ring):
     key = read_peer(folder.add("slave", "node7"))
     assert ring.find(key.pair.public) is None
