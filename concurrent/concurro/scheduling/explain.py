@@ -75,13 +75,18 @@ def explain_lease(host: Any, task: TaskRecord, asked_back: Callable[[str, int], 
 def explain_share(system: SystemQueue, queue: FairQueue) -> str:
     """Name who is served before a system; empty when it is next."""
     mine = system.application
-    ahead: list[tuple[tuple[float, float], SystemQueue]] = []
+    ahead: list[tuple[tuple[float, int, float], SystemQueue]] = []
+    nested = False
     for other in queue.systems.values():
         if other is system or not other.backlog or not other.entry:
             continue
-        place = (other.application.virtual_time, other.virtual_time)
+        place = (other.application.virtual_time, other.rank, other.virtual_time)
         if other.application is mine:
-            sooner = other.virtual_time < system.virtual_time
+            if other.rank != system.rank:
+                sooner = other.rank < system.rank
+                nested = nested or sooner
+            else:
+                sooner = other.virtual_time < system.virtual_time
         else:
             sooner = other.application.virtual_time < mine.virtual_time
         if sooner:
@@ -91,7 +96,8 @@ def explain_share(system: SystemQueue, queue: FairQueue) -> str:
     first = min(ahead, key=lambda one: one[0])[1].record
     others = f" and {len(ahead) - 1} more are" if len(ahead) > 1 else " is"
     got = "they got" if len(ahead) > 1 else "it got"
-    return f"; system {first.system_id} ({first.name}){others} served first, as {got} less for the weight"
+    reason = f"{got} less for the weight" + (" or a task waits for that" if nested else "")
+    return f"; system {first.system_id} ({first.name}){others} served first, as {reason}"
 
 
 def explain_wait(host: Any, task: TaskRecord) -> str:

@@ -46,7 +46,7 @@ class Bucket:
     __slots__ = ("_entries", "_queues", "_systems", "size")
 
     def __init__(self) -> None:
-        self._systems: list[tuple[float, float, int, SystemQueue]] = []
+        self._systems: list[tuple[float, tuple[int, float], int, SystemQueue]] = []
         self._queues: dict[int, list[Entry]] = {}
         self._entries = 0
         self.size = 0
@@ -64,8 +64,8 @@ class Bucket:
         if queues is None:
             queues = self._queues[system.record.number] = []
             self._entries += 1
-            place = (system.application.virtual_time, system.virtual_time, self._entries, system)
-            heapq.heappush(self._systems, place)
+            within = (system.rank, system.virtual_time)
+            heapq.heappush(self._systems, (system.application.virtual_time, within, self._entries, system))
         heapq.heappush(queues, entry)
         self.size += 1
 
@@ -73,7 +73,7 @@ class Bucket:
         """Return the first entry that stands."""
         systems = self._systems
         while systems:
-            first, second, number, system = systems[0]
+            share, within, number, system = systems[0]
             queues = self._queues[system.record.number]
             while queues and not _stands(queues[0]):
                 heapq.heappop(queues)
@@ -83,9 +83,9 @@ class Bucket:
                 del self._queues[system.record.number]
                 continue
             application = system.application.virtual_time
-            if first >= application and (first > application or second >= system.virtual_time):
+            if share >= application and (share > application or within[1] >= system.virtual_time):
                 return queues[0]
-            heapq.heapreplace(systems, (application, system.virtual_time, number, system))
+            heapq.heapreplace(systems, (application, (system.rank, system.virtual_time), number, system))
         return None
 
     def pop(self) -> Entry:
