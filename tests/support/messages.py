@@ -96,7 +96,7 @@ SAMPLES = [
     Sample(Kind.ATTACH, Sender.APPLICATION, [1, "system"]),
     Sample(Kind.SUBMITTED, Sender.MASTER, [1, 2, "system", None, None]),
     Sample(Kind.CANCEL_SYSTEM, Sender.APPLICATION, ["system-x"]),
-    Sample(Kind.EVENT, Sender.MASTER, [1, [[b"v", None]], [1, 2, "half"], {"done": 1}, 0.5, ["notice"], 3]),
+    Sample(Kind.EVENT, Sender.MASTER, [1, [[b"v", None]], [1, 2, "half"], {"done": 1}, 0.5, ["notice"], 3, 9]),
     Sample(Kind.TAKEN, Sender.APPLICATION, [1, 3]),
     Sample(Kind.ENDED, Sender.MASTER, [1, "complete", [0, b"v", BLOBS], "system"]),
     Sample(Kind.RELEASE, Sender.APPLICATION, ["system-x"]),

@@ -79,7 +79,7 @@ class Launcher:
         """Serve until the node is gone or says stop; then end every child."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, _note_signal)
-        signal.signal(signal.SIGTERM, self._terminate)
+        signal.signal(signal.SIGTERM, _outlive)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         poller = select.poll()
         for fd in (self._control.fileno(), self._wake_read, self._parent_fd):
@@ -237,10 +237,6 @@ class Launcher:
             if error.errno != errno.EINTR:
                 self._ending = True
 
-    def _terminate(self, number: int, frame: types.FrameType | None) -> None:
-        del number, frame
-        self._ending = True
-
     def _end(self) -> None:
         deadline = time.monotonic() + _END_LIMIT
         while time.monotonic() < deadline:
@@ -314,6 +310,13 @@ def _open_process(pid: int) -> int:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return -1  # an older kernel: the parent's id is looked at every second
+
+
+def _outlive(number: int, frame: types.FrameType | None) -> None:
+    """Stay: ours end with the node.
+
+    A stopped service signals all its processes.
+    """
 
 
 def _note_signal(number: int, frame: types.FrameType | None) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -23,10 +24,13 @@ from concurro.scheduling.rows import (
     AttemptCrashed,
     AttemptIntended,
     BlobKept,
+    CancelAsked,
     GenerationBegun,
     InputApplied,
     KeptSystem,
     Note,
+    PublicationsTaken,
+    SlaveSeen,
     SnapshotTaken,
     SystemAccepted,
     SystemEnded,
@@ -55,15 +59,20 @@ CREATE TABLE attempts (
     system INTEGER NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, value INTEGER NOT NULL,
     PRIMARY KEY (system, number, kind)
 ) WITHOUT ROWID;
+CREATE TABLE marks (
+    system INTEGER NOT NULL, kind TEXT NOT NULL, value, PRIMARY KEY (system, kind)
+) WITHOUT ROWID;
+CREATE TABLE slaves (slave TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE blobs (system INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (system, digest)) WITHOUT ROWID;
 """
-_SYSTEM_TABLES = ("systems", "inputs", "snapshots", "ends", "generations", "attempts", "blobs")
+_SYSTEM_TABLES = ("systems", "inputs", "snapshots", "ends", "generations", "attempts", "marks", "blobs")
 _FORGET = tuple(f"DELETE FROM {table} WHERE system = ?" for table in _SYSTEM_TABLES)  # noqa: S608 - our own names
 _PUT = {
     table: f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * columns)})"  # noqa: S608 - our own names
     for table, columns in {"systems": 3, "inputs": 4, "snapshots": 3, "ends": 3}.items()
 }
 _INTENT, _CRASHES = "intent", "crashes"
+_CANCEL, _TAKEN = "cancel", "taken"
 
 
 class JournalStore:
@@ -124,6 +133,8 @@ class JournalStore:
                 _WRITERS[type(row)](self, row)
                 if isinstance(row, SystemForgotten):
                     freed += self._forget(row.system)
+                elif isinstance(row, SystemEnded):
+                    freed += self._shed(row)
             execute("COMMIT")
         except BaseException:
             if self._database.in_transaction:
@@ -174,6 +185,30 @@ class JournalStore:
         (number,) = self._database.execute("SELECT value FROM meta WHERE key = 'last system'").fetchone()
         return int(number) + 1
 
+    def name(self) -> bytes:
+        """Return what tells this journal from every other one."""
+        (name,) = self._database.execute("SELECT value FROM meta WHERE key = 'name'").fetchone()
+        return bytes(name)
+
+    def take_slaves(self) -> set[str]:
+        """Return the slaves that were there when the last master ended, and forget them."""
+        slaves = {slave for (slave,) in self._database.execute("SELECT slave FROM slaves")}
+        self._database.execute("DELETE FROM slaves")
+        return slaves
+
+    def inputs(self, system: int) -> list[InputApplied]:
+        """Return the inputs of one system.
+
+        Raises:
+            JournalDamagedError: A row is not what was written; says which.
+        """
+        rows = self._database.execute("SELECT n, content, seal FROM inputs WHERE system = ? ORDER BY n", (system,))
+        found = []
+        for n, packed, seal in rows:
+            body, note = self._unsealed("inputs", (system, n), packed, seal)
+            found.append(InputApplied(system, n, body, Note(*note)))
+        return found
+
     def check(self, progress: Callable[[str], None] = lambda sentence: None) -> None:  # noqa: ARG005
         """Look at every page, row and blob.
 
@@ -199,7 +234,7 @@ class JournalStore:
     def _make(self) -> None:
         execute = self._database.execute
         self._database.executescript(_SCHEMA)
-        facts = {"format": FORMAT, "created": time.time(), "epoch": 0, "last system": 0}
+        facts = {"format": FORMAT, "created": time.time(), "epoch": 0, "last system": 0, "name": uuid.uuid4().bytes}
         self._database.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
         execute(f"PRAGMA user_version = {FORMAT}")
 
@@ -240,6 +275,9 @@ class JournalStore:
     def _write_generation(self, row: GenerationBegun) -> None:
         self._database.execute("INSERT OR REPLACE INTO generations VALUES (?, ?)", (row.system, row.generation))
         self._database.execute("DELETE FROM inputs WHERE system = ? AND n > ?", (row.system, row.after))
+        # The numbers of its tasks and partial results mean others now.
+        self._database.execute("DELETE FROM attempts WHERE system = ?", (row.system,))
+        self._database.execute("DELETE FROM marks WHERE system = ? AND kind = ?", (row.system, _TAKEN))
 
     def _write_intent(self, row: AttemptIntended) -> None:
         self._write_attempt(row.system, row.number, _INTENT, row.attempt)
@@ -250,11 +288,25 @@ class JournalStore:
     def _write_attempt(self, system: int, number: int, kind: str, value: int) -> None:
         self._database.execute("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?)", (system, number, kind, value))
 
+    def _write_cancel(self, row: CancelAsked) -> None:
+        self._write_mark(row.system, _CANCEL, row.reason)
+
+    def _write_taken(self, row: PublicationsTaken) -> None:
+        self._write_mark(row.system, _TAKEN, row.count)
+
+    def _write_mark(self, system: int, kind: str, value: Any) -> None:
+        self._database.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (system, kind, value))
+
+    def _write_slave(self, row: SlaveSeen) -> None:
+        verb = "INSERT OR IGNORE INTO slaves VALUES (?)" if row.here else "DELETE FROM slaves WHERE slave = ?"
+        self._database.execute(verb, (row.slave_id,))
+
     def _write_end(self, row: SystemEnded) -> None:
         self._put("ends", (row.system,), [row.state, row.result, row.ended_at])
         self._database.execute("DELETE FROM inputs WHERE system = ?", (row.system,))
         self._database.execute("DELETE FROM snapshots WHERE system = ?", (row.system,))
         self._database.execute("DELETE FROM attempts WHERE system = ?", (row.system,))
+        self._database.execute("DELETE FROM marks WHERE system = ?", (row.system,))
 
     def _write_blob(self, row: BlobKept) -> None:
         self._database.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (row.system, row.digest))
@@ -262,13 +314,29 @@ class JournalStore:
     def _write_nothing(self, row: SystemForgotten) -> None:
         """Write nothing: `_forget` removes."""
 
+    def _shed(self, row: SystemEnded) -> list[bytes]:
+        """Keep of an ended system's blobs only its result.
+
+        Return the digests that nobody needs any more.
+        """
+        execute = self._database.execute
+        result = {digest for _, digest, _ in (row.result[2] if len(row.result) > 2 else None) or ()}  # noqa: PLR2004
+        mine = {digest for (digest,) in execute("SELECT digest FROM blobs WHERE system = ?", (row.system,))} - result
+        for digest in mine:
+            execute("DELETE FROM blobs WHERE system = ? AND digest = ?", (row.system, digest))
+        return self._unowned(mine)
+
+    def _unowned(self, digests: Iterable[bytes]) -> list[bytes]:
+        find = "SELECT 1 FROM blobs WHERE digest = ? LIMIT 1"
+        return [digest for digest in digests if not self._database.execute(find, (digest,)).fetchone()]
+
     def _forget(self, system: int) -> list[bytes]:
         """Remove a system; return the digests that nobody needs any more."""
         execute = self._database.execute
         mine = [digest for (digest,) in execute("SELECT digest FROM blobs WHERE system = ?", (system,))]
         for statement in _FORGET:
             execute(statement, (system,))
-        return [digest for digest in mine if not execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone()]
+        return self._unowned(mine)
 
     def _load(self) -> dict[int, KeptSystem]:
         rows = self._database.execute
@@ -292,6 +360,12 @@ class JournalStore:
         for system, number, kind, value in rows("SELECT system, number, kind, value FROM attempts"):
             kept = self._of(systems, "attempts", system)
             (kept.intents if kind == _INTENT else kept.crashes)[number] = value
+        for system, kind, value in rows("SELECT system, kind, value FROM marks"):
+            kept = self._of(systems, "marks", system)
+            if kind == _CANCEL:
+                kept.cancel = str(value)
+            else:
+                kept.taken = int(value)
         for system, digest in rows("SELECT system, digest FROM blobs"):
             self._of(systems, "blobs", system).blobs.add(digest)
         return systems
@@ -332,6 +406,9 @@ _WRITERS: dict[type, Callable[[JournalStore, Any], None]] = {
     GenerationBegun: JournalStore._write_generation,  # noqa: SLF001
     AttemptIntended: JournalStore._write_intent,  # noqa: SLF001
     AttemptCrashed: JournalStore._write_crash,  # noqa: SLF001
+    CancelAsked: JournalStore._write_cancel,  # noqa: SLF001
+    PublicationsTaken: JournalStore._write_taken,  # noqa: SLF001
+    SlaveSeen: JournalStore._write_slave,  # noqa: SLF001
     SystemEnded: JournalStore._write_end,  # noqa: SLF001
     SystemForgotten: JournalStore._write_nothing,  # noqa: SLF001
     BlobKept: JournalStore._write_blob,  # noqa: SLF001

@@ -50,7 +50,7 @@ EMISSION_LIMIT = 4096
 
 
 class _Submission:
-    __slots__ = ("acknowledged", "body", "cancelled", "handles", "number", "sent", "system_id")
+    __slots__ = ("acknowledged", "body", "cancelled", "handles", "number", "published", "sent", "system_id")
 
     def __init__(self, handle: SystemHandle, body: list[Any] | None) -> None:
         self.system_id = handle.system_id
@@ -59,6 +59,7 @@ class _Submission:
         self.acknowledged = False
         self.sent = False
         self.cancelled = False
+        self.published = 0  # the partial results before this number were told
         self.number: int | None = None
 
 
@@ -141,10 +142,12 @@ class ApplicationCore:
         submission = self._submissions.get(system_id)
         if submission is None:
             return
+        if submission.sent:
+            submission.cancelled = True  # told again with the next connection: this one may be lost before it arrives
         if self.connected:
             self._send(Kind.CANCEL_SYSTEM, [system_id])  # it comes behind SUBMIT
         elif submission.sent:
-            submission.cancelled = True  # the master may have it: told with the next connection
+            return
         else:
             self._drop(submission)
             for handle in submission.handles:
@@ -340,6 +343,8 @@ class ApplicationCore:
         number, publications, progress, counts, elapsed = body[:5]
         submission = self._by_number.get(number)
         if submission is not None:
+            if publications and len(body) > 7:  # noqa: PLR2004 - a later field
+                publications = _untold(submission, publications, body[7])
             self._tell_event(submission, publications, progress_record(progress, counts or {}, elapsed), error)
         self._packer.blobs.release(("event", number))
         for notice in body[5] if len(body) > 5 else ():  # noqa: PLR2004 - a later field
@@ -468,6 +473,16 @@ class ApplicationCore:
             waiting[0].set_result(value)
         else:
             _fail(waiting[0], LookupError(value))
+
+
+def _untold(submission: _Submission, publications: list[Any], first: int) -> list[Any]:
+    """Return the partial results that were not told yet.
+
+    A restarted master may say some again.
+    """
+    known = max(0, submission.published - first)
+    submission.published = max(submission.published, first + len(publications))
+    return publications[known:]
 
 
 def _refusal(text: str, code: str) -> Exception:

@@ -35,6 +35,7 @@ from concurro.wire.transfer import BlobTransfer
 from concurro.wire.travelling import Travelling
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Iterator
 
 PIECE_BYTES = 8 * 1024 * 1024
@@ -228,6 +229,13 @@ def _write_to(output: int, errors: int) -> None:
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]  # as at start-up
 
 
+def _leave_to_the_master(number: int, frame: types.FrameType | None) -> None:
+    """Stay: the end of the master is the end of its hosts.
+
+    What a callback executes does not inherit that.
+    """
+
+
 def main() -> None:
     """Run a host on the descriptor named on the command line.
 
@@ -235,6 +243,8 @@ def main() -> None:
     way to the master for what its callbacks submit.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A stopped service ends all its processes; the system must not fail before its master ends.
+    signal.signal(signal.SIGTERM, _leave_to_the_master)
     channel = int(sys.argv[1])
     _write_to(channel + 1, channel + 2)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")

@@ -11,10 +11,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from concurro.errors import JournalDamagedError
 from concurro.journal.folder import JournalFolder
 from concurro.journal.store import JournalStore
 from concurro.journal.writer import JournalWriter
-from concurro.scheduling.rows import AttemptCrashed, AttemptIntended, BlobKept, InputApplied
+from concurro.scheduling.rows import AttemptCrashed, AttemptIntended, BlobKept, SlaveSeen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,8 @@ class Keeper:
             self._systems: dict[int, KeptSystem] = self._store.load()
             self.next_number = self._store.next_number()
             self.epoch = self._store.begin_epoch(least_epoch)
+            self.name = self._store.name()
+            self.missed: set[str] = self._store.take_slaves()
         except BaseException:
             self._folder.close()
             raise
@@ -55,12 +58,12 @@ class Keeper:
         self._writer.on_failed = lambda reason: fail(f"the journal cannot be written: {reason}")
         self._kept: set[bytes] = {digest for kept in self._systems.values() for digest in kept.blobs}
 
-    def recover(self, table: SystemTable, spool: BlobStore, now: float) -> None:
+    def recover(self, table: SystemTable, now: float) -> None:
         """Give everything that was kept to a new table."""
         systems, self._systems = self._systems, {}
-        for number, kept in systems.items():
+        for kept in systems.values():
             for digest in kept.blobs:
-                spool.put(self._folder.read_blob(digest), number, digest)
+                self._folder.read_blob(digest)  # refuses what was changed; who needs it reads it again
             table.recover(kept, now, time.time())
         running = sum(kept.ended is None for kept in systems.values())
         if systems:
@@ -69,14 +72,39 @@ class Keeper:
     def record(self, command: Record, spool: BlobStore, done: Callable[[], None]) -> None:
         """Write what the table wants to keep; `done` is called once it is on disk."""
         rows: list[Row] = []
+        size = command.size
         for digest in command.blobs:
             if digest in spool:
-                spool.own(digest, command.system)
-                rows.append(BlobKept(command.system, digest, spool.get(digest)))
+                content = spool.get(digest)
+                rows.append(BlobKept(command.system, digest, content))
+                size += content.nbytes
+                self._kept.add(digest)
+            elif digest in self._kept:
+                rows.append(BlobKept(command.system, digest, self._folder.read_blob(digest)))
             else:
                 log.error("a part of system %d is not here and will be missing after a restart", command.system)
         rows += command.rows
-        self._writer.write(rows, done, _size_of(rows))
+        self._writer.write(rows, done, size)
+
+    def read_blob(self, digest: bytes) -> bytes | None:
+        """Return bytes that the journal has; None when it has them not."""
+        if digest not in self._kept:
+            return None
+        try:
+            return self._folder.read_blob(digest)
+        except JournalDamagedError as error:
+            log.error("%s", error)  # noqa: TRY400 - who asked is told that they are missing
+        except FileNotFoundError:
+            self._kept.discard(digest)
+        return None
+
+    def slave_seen(self, slave_id: str, *, here: bool) -> None:
+        """Write down that a slave came or went."""
+        self._writer.write([SlaveSeen(slave_id, here)])
+
+    def describe(self) -> dict[str, Any]:
+        """Return how the journal is, for people."""
+        return {"folder": str(self._folder.path), "full": self._writer.full, "waiting": self._writer.waiting()}
 
     def hold(self, entries: list[tuple[list[Any], int]], send: Callable[[], None]) -> None:
         """Write down that tasks may run from now on, then `send` their leases.
@@ -97,14 +125,3 @@ class Keeper:
         self._writer.close()
         self._store.close()
         self._folder.close()
-
-
-def _size_of(rows: list[Row]) -> int:
-    """Return about how many bytes rows have [B]."""
-    size = 0
-    for row in rows:
-        if isinstance(row, InputApplied) and row.n:
-            size += sum(len(entry[2]) for entry in row.body[3] if entry[1] == 0) + 30 * len(row.body[3])
-        elif isinstance(row, BlobKept):
-            size += row.content.nbytes
-    return size

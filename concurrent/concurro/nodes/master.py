@@ -33,6 +33,7 @@ from concurro.nodes.relay import BlobRelay
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
 from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Record, Send, Spool, StartHost, StopHost
 from concurro.scheduling.core import SchedulerCore, SlaveOrders
+from concurro.scheduling.recovery import ADOPT_PATIENCE
 from concurro.scheduling.systems import SystemTable
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import Farewell, Kind, Message
@@ -73,6 +74,7 @@ class MasterNode(Node):
         super().__init__(config, plugins=plugins)
         self._url = ""
         self._cleanup_folder: str | None = None
+        self._keeper: Keeper | None = None
 
     @property
     def url(self) -> str:
@@ -126,12 +128,25 @@ class MasterNode(Node):
         self._launcher.on_lost = self._launcher_lost
         self._launcher.start()
         if self._keeper is not None:
-            self._keeper.recover(self._table, self._spool, self.loop.now())
+            self._relay.fallback = self._keeper.read_blob
+            self._keeper.recover(self._table, self.loop.now())
+            self._patience = self.loop.after(ADOPT_PATIENCE, self._stop_waiting)
         if config["master.standalone"]:
             self._start_agent()
         self._stop_beating = keep_beating(self.loop, lambda: list(self._peers.values()))
 
+    def _stop_waiting(self) -> None:
+        self._core.begin(self.loop.now())
+        self._table.stop_waiting(self.loop.now())
+
     def _close(self) -> None:
+        try:
+            self._close_all()
+        finally:
+            if self._keeper is not None:
+                self._keeper.close()
+
+    def _close_all(self) -> None:
         fault = self._fault
         reason = "the master was stopped" if fault is None else f"the master failed: {type(fault).__name__}: {fault}"
         self._stop_beating()
@@ -142,8 +157,6 @@ class MasterNode(Node):
             self._agent.stop()
         self._launcher.stop()
         self._hosts.close()
-        if self._keeper is not None:
-            self._keeper.close()
         self.env.stop()
 
     # Peers
@@ -346,6 +359,7 @@ class MasterNode(Node):
                 raise LookupError(message)  # noqa: TRY301 - one way out for every refusal
             if name == "status":
                 facts = {"url": self._url, "pid": os.getpid(), "uptime": now - self._started_at}
+                facts["journal"] = None if self._keeper is None else self._keeper.describe()
                 answer: Any = describe_status(self._core, self._table, self._pids, now, facts)
             elif name == "explain":
                 answer = explain(self._core, self._table, str(arguments[0]), now)

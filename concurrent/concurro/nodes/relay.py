@@ -45,6 +45,9 @@ class BlobRelay:
     Args:
         spool: The master's own store.
         send: Sends to a peer; returns whether that peer is there.
+
+    Attributes:
+        fallback: Returns a blob that is kept elsewhere; None when it is not.
     """
 
     def __init__(self, spool: BlobStore, send: SendTo) -> None:
@@ -55,6 +58,7 @@ class BlobRelay:
         self._wanted: dict[bytes, int] = {}
         self._awaited: dict[tuple[bytes, int], _Awaited] = {}
         self._into_spool = BlobTransfer(spool, self._ask_for_spool)
+        self.fallback: Callable[[bytes], bytes | None] = lambda digest: None  # noqa: ARG005
 
     def offer(self, peer: Hashable, blobs: list[Any], owner: Hashable) -> None:
         """Note that `peer` has blobs that belong to `owner`."""
@@ -116,6 +120,11 @@ class BlobRelay:
         awaited = self._awaited.get((digest, offset))
         if awaited is not None:
             awaited.waiters[peer] = None
+            return
+        content = self.fallback(digest)
+        if content is not None:
+            self._spool.put(content, None, digest)
+            self._get(peer, digest, size, offset, length)
             return
         self._ask(digest, offset, _Awaited(size, length, peer))
 

@@ -38,7 +38,8 @@ def explain_system(core: SchedulerCore, table: SystemTable, life: SystemLife, no
         parts = "waits for its parts to arrive" if life.spooling and not life.accepted else "is starting its host"
         return f"{who} {parts}{leaving}."
     reason = (
-        _why_it_is_held(life, now)
+        _why_it_comes_back(table, life)
+        or _why_it_is_held(life, now)
         or _why_nothing_runs(core, record)
         or _why_some_do_not_run(core, record)
         or _what_it_waits_for(core, table, life, now)
@@ -62,6 +63,18 @@ def _when_it_is_cancelled(table: SystemTable, life: SystemLife, now: float) -> s
         return ""
     left = max(0.0, life.orphan_since + table.grace - now)
     return f"; its application is gone, and it is cancelled in {left:.0f} s unless that comes back"
+
+
+def _why_it_comes_back(table: SystemTable, life: SystemLife) -> str:
+    """Say what the journal has to do with it."""
+    if life.replay is not None:
+        return "is given again what the journal kept of it"
+    if life.orphans is not None:
+        count = _count(len(life.orphans.numbers), "task")
+        return f"waits a moment for the slaves to say what they still run of {count} since the master was restarted"
+    if life.kept and table.journal_is_behind:
+        return "waits: the journal does not write as fast as it goes on; a full disk shows in the log and the status"
+    return ""
 
 
 def _why_it_is_held(life: SystemLife, now: float) -> str:

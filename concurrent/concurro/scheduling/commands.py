@@ -78,12 +78,14 @@ class Record:
         rows: What to write.
         blobs: Digests of what must be kept with them; the spool has their bytes.
         system: Whose rows they are.
+        size: Bytes of the rows, about, without the blobs [B].
     """
 
     token: int
     rows: list[Row]
     blobs: list[bytes]
     system: int
+    size: int = 0
 
 
 def acknowledgements(leases: list[tuple[str, int]]) -> list[Acknowledge]:

@@ -240,13 +240,17 @@ class SchedulerCore:
             self._close_task(task, outcome)
         return task is not None
 
-    def queue_open(self, system: SystemRecord, crashes: dict[int, int]) -> None:
-        """Queue what a replay left open; `crashes` by task number."""
-        tasks = list(system.open.values())
-        for task in tasks:
-            task.crashes = crashes.get(task.number, 0)
-        if tasks:
-            self.scheduler.push_tasks(tasks)
+    def adopt(self, task: TaskRecord, slave_id: str, lease: int, attempt: int) -> None:
+        """Let a slave keep an open task that a master before leased to it."""
+        slave = self.slaves[slave_id]
+        task.lease, task.attempt, task.slave_id, task.leased_at = lease, attempt, slave_id, self._now
+        task.system.leased += 1
+        slave.leases[lease] = task
+        self._known_classes[slave_id].add((task.system.number, task.task_class.number))
+        self.touched.add(task.system.number)
+        if task.requires:
+            take(slave.free, task.requires)
+        self.scheduler.slave_joined(slave)
 
     def cancel_tasks(self, system: SystemRecord, numbers: Iterable[int]) -> None:
         """Cancel open tasks: queued ones are forgotten, running ones killed."""

@@ -15,7 +15,7 @@ from concurro.scheduling.news import News
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from concurro.scheduling.replay import Replay
+    from concurro.scheduling.replay import Orphans, Replay
 
 DEFAULT_TTL = 86_400.0
 """How long the result of a detached system is kept [s]."""
@@ -41,6 +41,7 @@ class SystemLife:
         answer: What its host answered so far to the oldest of them.
         unsettled: Leases to acknowledge once its end is kept.
         replay: How far it is on its way back; None when it runs.
+        orphans: Its open tasks of which a slave may still tell; None when none will.
         shortest: Duration of its shortest task class when that was looked for [s].
         shortest_at: When that was [s].
     """
@@ -79,6 +80,7 @@ class SystemLife:
     answer: AnswerDigest = field(default_factory=AnswerDigest)
     unsettled: list[tuple[str, int]] = field(default_factory=list)
     replay: Replay | None = None
+    orphans: Orphans | None = None
     shortest: float | None = None
     shortest_at: float = -inf
 
@@ -129,7 +131,7 @@ def next_deadline(life: SystemLife, grace: float) -> float | None:
     if life.record.state.ended:
         return kept_until(life, grace)
     if life.cancel_by is not None:
-        return life.cancel_by
+        return life.cancel_by  # a replay puts it off with each step
     return None if life.orphan_since is None else life.orphan_since + grace
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from concurro.scheduling.commands import DropBlobs, Send, Spool
@@ -33,6 +34,9 @@ NEWS_BYTES = 64 * 1024 * 1024
 
 MOST_DELIVERIES = 256
 """Deliveries of one system on their way to its followers."""
+
+GENERATION_SHIFT = 40
+"""Above it, the number of a publication has the generation: each run of a system numbers its own."""
 
 JOINED_BYTES = 1024 * 1024
 """Small partial results that travel together [B]."""
@@ -79,6 +83,8 @@ class News:
         unanswered: Per follower the numbers of the EVENTs that it has not taken.
         behind: Followers that were not told the latest counts.
         missed: Publications that nobody was there to take.
+        held: Whether they wait for followers, who could not come while there was no master.
+        generation: Which run of the system they are of.
     """
 
     waiting: deque[Delivery] = field(default_factory=deque)
@@ -90,6 +96,8 @@ class News:
     unanswered: dict[Hashable, deque[int]] = field(default_factory=dict)
     behind: set[Hashable] = field(default_factory=set)
     missed: int = 0
+    held: bool = False
+    generation: int = 1
 
 
 class NewsDesk:
@@ -99,14 +107,20 @@ class NewsDesk:
         command: Takes what is to be done.
         finish: Called with a system whose end is due, behind everything it published.
         counts: Returns the tasks of a system by state.
+        taken: Called with a system and how many of its publications every follower has.
     """
 
     def __init__(
-        self, command: Callable[[Any], None], finish: Finish, counts: Callable[[SystemLife], dict[str, int]]
+        self,
+        command: Callable[[Any], None],
+        finish: Finish,
+        counts: Callable[[SystemLife], dict[str, int]],
+        taken: Callable[[SystemLife, int], None],
     ) -> None:
         self._command = command
         self._finish = finish
         self._counts = counts
+        self._taken = taken
 
     def publish(self, life: SystemLife, publications: list[list[Any]], now: float) -> None:
         """Queue partial results."""
@@ -122,6 +136,28 @@ class NewsDesk:
             last.size += size
             last.last = news.published
         self._move(life, now)
+
+    def skip(self, life: SystemLife, publications: list[list[Any]]) -> None:
+        """Count partial results that were told before the master was restarted."""
+        life.news.published += len(publications)
+        if any(blobs for _, blobs in publications):
+            self._command(Send(life.host, Kind.PUBLISHED, [life.record.number, life.news.published]))
+
+    def stop_holding(self, life: SystemLife, now: float) -> None:
+        """Tell what was kept back for followers, whether there are any or not."""
+        life.news.held = False
+        self._move(life, now)
+
+    def begin_again(self, life: SystemLife) -> None:
+        """Forget what was published: the system runs again from its start."""
+        number, unanswered, held, generation = (
+            life.news.number,
+            life.news.unanswered,
+            life.news.held,
+            life.news.generation,
+        )
+        self.drop(life)
+        life.news = News(number=number, unanswered=unanswered, held=held, generation=generation + 1)
 
     def announce_end(
         self, life: SystemLife, state: SystemState, result: list[Any], now: float, *, blobs: list[Any]
@@ -170,6 +206,9 @@ class NewsDesk:
         for delivery in news.sent:
             if delivery.number <= number:
                 delivery.waiting_for.discard(peer)
+        done = list(takewhile(lambda delivery: not delivery.waiting_for, news.sent))
+        if done and done[-1].last:
+            self._taken(life, done[-1].last)
         if peer in news.behind and len(unanswered) < MOST_UNANSWERED:
             news.behind.discard(peer)
             self._send(life, [], {peer}, now)
@@ -221,7 +260,11 @@ class NewsDesk:
     def _start(self, life: SystemLife) -> None:
         """Fetch what there is room for."""
         news = life.news
+        if news.held and life.followers:
+            news.held = False
         while news.waiting and self._has_room(news, news.waiting[0]):
+            if news.held and news.waiting[0].end is None:
+                return
             delivery = news.waiting.popleft()
             news.under_way.append(delivery)
             news.size += delivery.size
@@ -245,7 +288,8 @@ class NewsDesk:
         if delivery.blobs:
             self._command(Send(life.host, Kind.PUBLISHED, [life.record.number, delivery.last]))
         if delivery.publications or life.notices:
-            self._send(life, delivery.publications, set(life.followers), now)
+            first = delivery.last - len(delivery.publications)
+            self._send(life, delivery.publications, set(life.followers), now, first)
             delivery.number = life.news.number
         if delivery.publications:
             delivery.waiting_for = set(life.followers)
@@ -265,7 +309,9 @@ class NewsDesk:
         if delivery.blobs and delivery.end is None:
             self._command(DropBlobs(owner_of(life.record.number, delivery)))
 
-    def _send(self, life: SystemLife, publications: list[Any], peers: set[Hashable], now: float) -> None:
+    def _send(
+        self, life: SystemLife, publications: list[Any], peers: set[Hashable], now: float, first: int = 0
+    ) -> None:
         if not peers:
             return
         news = life.news
@@ -274,6 +320,8 @@ class NewsDesk:
         notices, life.notices = life.notices, []
         elapsed = now - life.submitted_at
         body = [life.record.number, publications, life.progress, counts, elapsed, notices, news.number]
+        if publications:
+            body.append(news.generation << GENERATION_SHIFT | first)
         for peer in peers:
             self._command(Send(peer, Kind.EVENT, body))
             news.unanswered.setdefault(peer, deque()).append(news.number)

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import ProtocolError
 from concurro.scheduling.answer import AnswerDigest, digests
 from concurro.scheduling.commands import Record
-from concurro.scheduling.rows import GenerationBegun, InputApplied, SystemAccepted, SystemEnded, SystemForgotten
+from concurro.scheduling.rows import (
+    CancelAsked,
+    GenerationBegun,
+    InputApplied,
+    PublicationsTaken,
+    SystemAccepted,
+    SystemEnded,
+    SystemForgotten,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +32,14 @@ if TYPE_CHECKING:
 
     Then = Callable[[float], None]
 
+ENTRY_BYTES = 30
+"""Of a finished task without its result, about [B]."""
 
 BACKLOG = 256
 """So many records may wait for the journal."""
+
+BACKLOG_BYTES = 64 * 1024 * 1024
+"""So much may wait for the journal [B]."""
 
 
 class Recorder:
@@ -35,13 +48,17 @@ class Recorder:
     Args:
         command: Takes what is to be done.
         journalled: Whether there is a journal; without one nothing waits.
+
+    Attributes:
+        size: Bytes that wait for the journal, large parts not counted [B].
     """
 
     def __init__(self, command: Callable[[Any], None], *, journalled: bool) -> None:
         self.journalled = journalled
         self._command = command
         self._token = 0
-        self._waiting: dict[int, Then] = {}
+        self._waiting: dict[int, tuple[Then, int]] = {}
+        self.size = 0
 
     def keeps(self, life: SystemLife) -> bool:
         """Say whether a system is kept.
@@ -94,11 +111,17 @@ class Recorder:
         if body is None:
             text = f"the host of system {life.record.system_id} answers input {n}, which it was not sent"
             raise ProtocolError(text)
-        entries = body[3] if n else ()
-        blobs = [digest for entry in entries if entry[1] == 0 for digest in digests(entry[3])]
+        blobs: list[bytes] = []
+        size = 0
+        for entry in body[3] if n else ():
+            size += ENTRY_BYTES
+            if entry[1] == 0:
+                size += len(entry[2])
+                if entry[3]:
+                    blobs += digests(entry[3])
         row = InputApplied(life.record.number, n, body, life.answer.note())
         life.answer = AnswerDigest()
-        self._record([row], blobs, life.record.number, then)
+        self._record([row], blobs, life.record.number, then, size)
 
     def begun(self, life: SystemLife) -> None:
         """Record that a system is run again from its submission."""
@@ -115,6 +138,16 @@ class Recorder:
         row = SystemEnded(life.record.number, life.record.state.value, result, wall)
         self._record([row], digests(result[2] if result else None), life.record.number, then)
 
+    def cancelled(self, life: SystemLife, reason: str) -> None:
+        """Record that a system was cancelled."""
+        if life.kept:
+            self._record([CancelAsked(life.record.number, reason)], [], life.record.number, _nothing)
+
+    def taken(self, life: SystemLife, count: int) -> None:
+        """Record how many partial results of a system its followers have."""
+        if life.kept:
+            self._record([PublicationsTaken(life.record.number, count)], [], life.record.number, _nothing)
+
     def forgotten(self, life: SystemLife) -> None:
         """Record that nobody wants a system's result any more."""
         if life.kept:
@@ -123,18 +156,21 @@ class Recorder:
     @property
     def full(self) -> bool:
         """Whether so much waits for the journal that hosts must wait too."""
-        return len(self._waiting) >= BACKLOG
+        return len(self._waiting) >= BACKLOG or self.size >= BACKLOG_BYTES
 
     def recorded(self, token: int, now: float) -> bool:
         """Go on after rows were written; return whether hosts may go on too."""
         was_full = self.full
-        self._waiting.pop(token)(now)
+        then, size = self._waiting.pop(token)
+        self.size -= size
+        then(now)
         return was_full and not self.full
 
-    def _record(self, rows: list[Row], blobs: list[bytes], system: int, then: Then) -> None:
+    def _record(self, rows: list[Row], blobs: list[bytes], system: int, then: Then, size: int = 0) -> None:
         self._token += 1
-        self._waiting[self._token] = then
-        self._command(Record(self._token, rows, blobs, system))
+        self._waiting[self._token] = then, size
+        self.size += size
+        self._command(Record(self._token, rows, blobs, system, size))
 
 
 def _nothing(now: float) -> None:

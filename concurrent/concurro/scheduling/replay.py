@@ -13,6 +13,7 @@ the system is run again from its submission, as a new generation.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from concurro.ids import Failure, Outcome, SystemRecord, SystemState
@@ -23,6 +24,22 @@ from concurro.scheduling.life import DEFAULT_TTL, SystemLife
 if TYPE_CHECKING:
     from concurro.scheduling.core import SchedulerCore
     from concurro.scheduling.rows import InputApplied, KeptSystem
+
+
+@dataclass(slots=True)
+class Orphans:
+    """Open tasks after a replay that nobody is known to hold.
+
+    Attributes:
+        numbers: Which.
+        intents: Those that may run at most once, and may have run, with their attempts.
+        crashes: How often each took its worker with it.
+    """
+
+    numbers: set[int]
+    intents: dict[int, int]
+    crashes: dict[int, int]
+
 
 DIFFERS = (
     "system {} emitted other tasks when it was replayed than before the master was restarted: "
@@ -44,6 +61,7 @@ class Replay:
         number: The input that it works on.
         intents: Tasks that may run at most once, and may have run.
         crashes: Tasks that took workers with them, and how many.
+        taken: So many partial results its followers have.
     """
 
     def __init__(self, kept: KeptSystem) -> None:
@@ -54,6 +72,7 @@ class Replay:
         self._cancelled: set[int] = set()
         self.intents = kept.intents
         self.crashes = kept.crashes
+        self.taken = kept.taken
 
     @property
     def start_facts(self) -> dict[str, Any] | None:
@@ -78,7 +97,8 @@ class Replay:
         if facts.get("more"):
             return None
         row = self._rows.popleft()
-        self.differs = self._answer.note() != row.note
+        ended_early = body[8] is not None and bool(self._rows)  # it answered more, so it had not ended there
+        self.differs = ended_early or self._answer.note() != row.note
         self._answer = AnswerDigest()
         if self.differs or not self._rows:
             return None
@@ -104,8 +124,11 @@ class Replay:
         return [life.record.number, *row.body[1:]]
 
 
-def make_kept_life(kept: KeptSystem, now: float, wall: float) -> SystemLife:
-    """Return a kept system: ended as it was, or about to be replayed."""
+def make_kept_life(kept: KeptSystem, now: float, wall: float, grace: float) -> SystemLife:
+    """Return a kept system: ended as it was, or about to be replayed.
+
+    A result is there for `grace` at least: who wants it could not come while there was no master.
+    """
     accepted = kept.accepted
     options = accepted.options
     record = SystemRecord(
@@ -126,8 +149,8 @@ def make_kept_life(kept: KeptSystem, now: float, wall: float) -> SystemLife:
     if kept.ended is not None:
         record.state = SystemState(kept.ended.state)
         life.result = kept.ended.result
-        age = min(max(0.0, wall - kept.ended.ended_at), float(options.get("ttl", DEFAULT_TTL)))
-        life.ended_at = now - age
+        latest = float(options.get("ttl", DEFAULT_TTL)) - grace if options.get("detach") else 0.0
+        life.ended_at = now - min(max(0.0, wall - kept.ended.ended_at), max(0.0, latest))
     elif kept.inputs:
         life.replay = Replay(kept)
     return life
@@ -137,14 +160,11 @@ def finish_replay(core: SchedulerCore, life: SystemLife, replay: Replay) -> None
     """Go on with a system that is where its journal ends."""
     life.replay = None
     life.flow.number = replay.number
-    entries = replay.unreported()
-    for number, attempt in sorted(replay.intents.items()):
-        task = life.record.open.get(number)
-        if task is not None:
-            core.settle(life.record, number, Outcome.SLAVE_LOST)
-            entries.append([number, int(Outcome.SLAVE_LOST), list(UNKNOWN), None, None, attempt, 0])
-    life.flow.add(entries, [])
-    core.queue_open(life.record, replay.crashes)
+    life.flow.add(replay.unreported(), [])
+    if life.cancel_by is not None:
+        core.cancel_tasks(life.record, list(life.record.open))
+    elif life.record.open:
+        life.orphans = Orphans(set(life.record.open), replay.intents, replay.crashes)
 
 
 def begin_again(life: SystemLife) -> SystemLife:

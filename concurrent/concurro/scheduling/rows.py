@@ -132,6 +132,45 @@ class AttemptCrashed:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Somebody cancelled a system.
+
+    Attributes:
+        system: Which.
+        reason: Why, for people.
+    """
+
+    system: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationsTaken:
+    """Every follower of a system has its first partial results.
+
+    Attributes:
+        system: Which.
+        count: So many of them, since the generation began.
+    """
+
+    system: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlaveSeen:
+    """A slave joined, or left.
+
+    Attributes:
+        slave_id: Which.
+        here: Whether it is there now.
+    """
+
+    slave_id: str
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SystemEnded:
     """A system is over; committed before anybody is told.
 
@@ -177,6 +216,9 @@ Row = (
     | GenerationBegun
     | AttemptIntended
     | AttemptCrashed
+    | CancelAsked
+    | PublicationsTaken
+    | SlaveSeen
     | SystemEnded
     | SystemForgotten
     | BlobKept
@@ -194,6 +236,8 @@ class KeptSystem:
         inputs: The inputs after the snapshot, in order.
         intents: Task number to the attempt that may have run.
         crashes: Task number to how often it took its worker with it.
+        cancel: Why it was cancelled; None when nobody did.
+        taken: How many of its partial results its followers have.
         ended: How it ended; None while it runs.
         blobs: Digests of the blobs that are kept for it.
     """
@@ -204,5 +248,7 @@ class KeptSystem:
     inputs: list[InputApplied] = field(default_factory=list)
     intents: dict[int, int] = field(default_factory=dict)
     crashes: dict[int, int] = field(default_factory=dict)
+    cancel: str | None = None
+    taken: int = 0
     ended: SystemEnded | None = None
     blobs: set[bytes] = field(default_factory=set)

@@ -34,14 +34,13 @@ from concurro.scheduling.life import (
 )
 from concurro.scheduling.news import NewsDesk, owner_of
 from concurro.scheduling.recording import Recorder
-from concurro.scheduling.replay import DIFFERS, begin_again, finish_replay, make_kept_life
+from concurro.scheduling.recovery import Recovery
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
     from concurro.scheduling.core import SchedulerCore
-    from concurro.scheduling.replay import Replay
     from concurro.scheduling.rows import KeptSystem
 
 CANCEL_PATIENCE = 5.0
@@ -68,8 +67,10 @@ class SystemTable:
         self._past: OrderedDict[str, int] = OrderedDict()  # tasks of systems that were forgotten
         self._counter = first - 1
         self._commands: list[Any] = []
-        self._news = NewsDesk(self._command, self._finish_end, lambda life: count_tasks(life.record))
         self._recorder = Recorder(self._command, journalled=journalled)
+        counts, taken = lambda life: count_tasks(life.record), self._recorder.taken
+        self._news = NewsDesk(self._command, self._finish_end, counts, taken)
+        self.recovery = Recovery(core, self._recorder, self._news, self._command, self._end_by_host, self.notice)
         self._feeder = Feeder(core, self._command, self._recorder)
         self._agenda = Agenda()
         self._counts_changed: set[int] = set()
@@ -114,6 +115,11 @@ class SystemTable:
         """
         life = self._by_id.get(system_id)
         return self._past.get(system_id) if life is None else count_emitted(life.record)
+
+    @property
+    def journal_is_behind(self) -> bool:
+        """Whether so much waits for the journal that hosts wait too."""
+        return self._recorder.full
 
     def take_commands(self) -> list[Any]:
         """Return what follows from everything since the last call."""
@@ -217,8 +223,10 @@ class SystemTable:
         elif life.cancel_by is None:
             life.flow.cancel = reason
             life.cancel_by = now + CANCEL_PATIENCE
+            self._recorder.cancelled(life, reason)
             self._touch(life)
-            self._core.cancel_tasks(life.record, list(life.record.open))
+            if life.replay is None:
+                self._core.cancel_tasks(life.record, list(life.record.open))
         return True
 
     def peer_joined(self, peer: Hashable, client: str, inside: SystemRecord | None = None) -> None:
@@ -301,12 +309,18 @@ class SystemTable:
 
     def recover(self, kept: KeptSystem, now: float, wall: float) -> None:
         """Take a system that the journal kept; its blobs are in the spool."""
-        life = make_kept_life(kept, now, wall)
+        life = self.recovery.take(kept, now, wall, self.grace)
         self._by_number[life.record.number] = life
         self._by_id[life.record.system_id] = life
         self._touch(life)
-        if life.ended_at is None:
-            self._commands.append(StartHost(life.record.number))
+
+    def stop_waiting(self, now: float) -> None:
+        """Wait no longer for who was there before the master was restarted."""
+        self.recovery.settle()
+        for life in list(self._by_number.values()):
+            self._touch(life)
+            if life.news.held:
+                self._news.stop_holding(life, now)
 
     def recorded(self, token: int, now: float) -> None:
         """Go on after rows were written to the journal."""
@@ -332,7 +346,7 @@ class SystemTable:
         if tasks:
             self._offer(life, [blob for entry in tasks if len(entry) > 2 for blob in entry[2] or ()])  # noqa: PLR2004
         if life.replay is not None:
-            self._replayed(life, life.replay, body, now)
+            self.recovery.step(life, life.replay, body, now)
             return
         if tasks and life.cancel_by is None:
             self._core.emit(record, first, tasks)
@@ -349,20 +363,6 @@ class SystemTable:
         else:
             self._recorder.answered(life, n, now, kept)
         self._end_by_host(life, end, now)
-
-    def _replayed(self, life: SystemLife, replay: Replay, body: list[Any], now: float) -> None:
-        """Take a step of a replay."""
-        following = replay.answered(self._core, life, body)
-        if replay.differs:
-            self._core.end_system(life.record, SystemState.STARTING)
-            self._recorder.begun(begin_again(life))
-            self.notice(life.record.number, DIFFERS.format(life.record.system_id), now)
-            self._commands += [StopHost(life.record.number), StartHost(life.record.number)]
-        elif following is not None:
-            self._commands.append(Send(life.host, Kind.IN, following))
-        elif replay.done and not body[9].get("more"):
-            finish_replay(self._core, life, replay)
-            self._end_by_host(life, body[8], now)
 
     def _end_by_host(self, life: SystemLife, end: list[Any] | None, now: float) -> None:
         if end is not None:
@@ -459,6 +459,7 @@ class SystemTable:
         if life.record.state.ended:
             return
         self._hosted.discard(life.record.number)
+        self.recovery.forget(life)
         self._touch(life)
         self._core.end_system(life.record, state)
         life.unsettled = life.flow.rest()

@@ -105,7 +105,8 @@ class Kind(IntEnum):
     ATTACH = 58  # [token, system id]
     SUBMITTED = 59  # [token, system, system id, error text or None, error code or None]
     CANCEL_SYSTEM = 60  # [system id]
-    EVENT = 61  # [system, publications, progress or None, counts {} or None, elapsed s, notices, number]
+    EVENT = 61  # [system, publications, progress or None, counts {} or None, elapsed s, notices, number,
+    #             number of the first publication]
     ENDED = 62  # [system, state, result]
     RELEASE = 63  # [system id]: the result arrived; it may go
     REQUEST = 64  # [token, name, arguments []]

@@ -307,6 +307,7 @@ SCHEMA: dict[int, Rule] = {
             ("elapsed", amount),
             ("notices", NOTICES),
             ("number", count),
+            ("first", count),
             needed=5,
         ),
     ),

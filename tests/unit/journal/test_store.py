@@ -18,9 +18,12 @@ from concurro.scheduling.rows import (
     AttemptCrashed,
     AttemptIntended,
     BlobKept,
+    CancelAsked,
     GenerationBegun,
     InputApplied,
     Note,
+    PublicationsTaken,
+    SlaveSeen,
     SnapshotTaken,
     SystemAccepted,
     SystemEnded,
@@ -294,3 +297,34 @@ def test_compacting_gives_back_space_and_loses_no_row(folder):
 def test_only_one_of_two_in_a_process_holds_a_folder(folder):
     with pytest.raises(JournalInUseError):
         JournalFolder(folder.path)
+
+
+def test_what_was_counted_by_task_numbers_ends_with_its_generation(folder):
+    first = [accepted(), applied(0), AttemptIntended(1, 7, 1), AttemptCrashed(1, 8, 2), PublicationsTaken(1, 5)]
+
+    written(folder, first, [GenerationBegun(1, 2, -1), CancelAsked(1, "enough")], [applied(0), applied(1)])
+
+    kept = loaded(folder)[1]
+    assert (kept.intents, kept.crashes, kept.taken, kept.cancel) == ({}, {}, 0, "enough")
+    assert [row.n for row in kept.inputs] == [0, 1]
+
+
+def test_large_parts_of_inputs_go_with_the_end_and_those_of_the_result_stay(folder):
+    parts = [b"of an input" * 9, b"of the result" * 9]
+    names = [blake2b(part, digest_size=32).digest() for part in parts]
+    rows = [accepted(), *(BlobKept(1, name, memoryview(part)) for name, part in zip(names, parts, strict=True))]
+
+    written(folder, rows, [SystemEnded(1, "complete", [0, b"", [[0, names[1], len(parts[1])]]], 1e9)])
+
+    assert loaded(folder)[1].blobs == {names[1]}
+    assert list(folder.blobs()) == [names[1]]
+
+
+def test_the_slaves_that_were_there_are_told_once(folder):
+    store = JournalStore(folder)
+    store.apply([SlaveSeen("north-1", here=True), SlaveSeen("south-2", here=True), SlaveSeen("north-1", here=False)])
+
+    first, second = store.take_slaves(), store.take_slaves()
+
+    store.close()
+    assert (first, second) == ({"south-2"}, set())
