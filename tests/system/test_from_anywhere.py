@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import concurro
+from concurro.transport.keys_folder import KeyFolder
 from tests.support.nodes import master_process, slave_process
 from tests.support.programs import EXAMPLES, run_program
 from tests.support.waiting import wait_until
@@ -280,7 +281,7 @@ def may_nobody_run(python):
     return run.returncode == 0
 
 
-def test_a_job_runs_on_a_slave_with_another_folder_environment_and_user(tmp_path):
+def test_a_job_runs_on_a_slave_with_another_folder_environment_and_user(tmp_path, monkeypatch):
     if os.getuid() != 0:
         pytest.skip("only root can start a slave as another user")
     private = tmp_path / "private"
@@ -295,12 +296,19 @@ def test_a_job_runs_on_a_slave_with_another_folder_environment_and_user(tmp_path
             pytest.skip("the interpreter lies where another user cannot read it")
         with contextlib.ExitStack() as stack:
             master = {"listen": "tcp://127.0.0.1:0"}
+            keys = KeyFolder(tmp_path / "keys")
+            keys.create()
+            keys.add("application", "me")
+            key = shutil.move(keys.add("slave", "nobody"), own)
+            os.chown(key, NOBODY, NOBODY)
+            monkeypatch.setenv("CONCURRENT_SECURITY_KEYS", str(keys.path))
             _, url = stack.enter_context(master_process(folder, master=master, cwd="/"))
             environment = {
                 "PATH": os.environ["PATH"],
                 "HOME": str(own),
                 "TMPDIR": str(own),
                 "JOB_FOLDER": str(job.parent),
+                "CONCURRENT_SECURITY_KEYS": key,
             }
             slave = stack.enter_context(
                 slave_process(url, python=[str(python)], cwd=own, user=NOBODY, group=NOBODY, env=environment)
