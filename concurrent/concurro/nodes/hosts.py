@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -65,17 +66,19 @@ class HostProcesses:
         self.on_output: Callable[[int, list[list[Any]]], None] = lambda number, entries: None  # noqa: ARG005
 
     def start(self, number: int) -> None:
-        """Execute the host of a system."""
-        ours, theirs = socket.socketpair()
-        output, output_end = os.pipe2(os.O_CLOEXEC)
-        errors, errors_end = os.pipe2(os.O_CLOEXEC)
+        """Execute the host of a system; if that cannot be, tell of its loss."""
+        try:
+            (ours, theirs), (service, service_end), (output, output_end), (errors, errors_end) = _channels()
+        except OSError as error:
+            self._on_lost(number, f"it could not be started, for want of file descriptors: {error.strerror}")
+            return
         self._outputs[number] = ProcessOutput(self._loop, output, errors, self._look_soon)
         command = python_command("concurro.nodes.host", _CHANNEL)
-        link = self._links[number] = StreamLink(self._loop, ours, "host")
+        link = self._links[number] = StreamLink(self._loop, socket.socket(fileno=ours), "host")
         link.on_message = lambda frames: self._take(number, frames)
-        service, service_end = socket.socketpair()
-        self.on_service(number, StreamLink(self._loop, service, f"the callbacks of system {number}"))
-        fds = [theirs.detach(), output_end, errors_end, service_end.detach()]
+        callbacks = StreamLink(self._loop, socket.socket(fileno=service), f"the callbacks of system {number}")
+        self.on_service(number, callbacks)
+        fds = [theirs, output_end, errors_end, service_end]
         child_id = self._children[number] = next(self._child_ids)
         self._numbers[child_id] = number
         self._launcher.execute_host(child_id, command, fds)
@@ -122,28 +125,28 @@ class HostProcesses:
         if number is None or link is None:
             return
         link.drain()
-        if self._links.pop(number, None) is not None:
-            link.close()
-            self._close_output(number)
-            self._on_lost(number, describe_status(status))
+        self._lose(number, describe_status(status))
 
     def failed(self, child_id: int, text: str) -> None:
         """Take the launcher's news: the host could not be executed."""
         number = self._numbers.pop(child_id, None)
-        link = None if number is None else self._links.pop(number, None)
-        if number is not None and link is not None:
-            link.close()
-            self._close_output(number)
-            self._on_lost(number, text)
+        if number is not None:
+            self._lose(number, text)
 
     def launcher_lost(self, reason: str) -> None:
         """Notice that every host died with the launcher."""
         for number, link in list(self._links.items()):
             link.drain()
-            if self._links.pop(number, None) is not None:
-                link.close()
-                self._close_output(number)
-                self._on_lost(number, reason)
+            self._lose(number, reason)
+
+    def _lose(self, number: int, reason: str) -> None:
+        """Let go of a host that is gone, and tell of it, once."""
+        link = self._links.pop(number, None)
+        if link is not None:
+            link.close()
+            self._close_output(number)
+            self._numbers.pop(self._children.pop(number), None)
+            self._on_lost(number, reason)
 
     def _take(self, number: int, frames: list[Any]) -> None:
         """Take a message of a host.
@@ -193,3 +196,28 @@ class HostProcesses:
         entries = output.flow.settle(number, self._loop.now(), ended=ended)
         if entries:
             self.on_output(number, entries)
+
+
+def _channels() -> list[tuple[int, int]]:
+    """Return the ends of two socket pairs and two pipes: ours, the host's.
+
+    Raises:
+        OSError: There is no room for all of them; none is left open.
+    """
+    with contextlib.ExitStack() as opened:
+        channels: list[tuple[int, int]] = []
+        for pair in (_socket_pair, _socket_pair, _pipe, _pipe):
+            channels.append(pair())
+            for fd in channels[-1]:
+                opened.callback(os.close, fd)
+        opened.pop_all()
+    return channels
+
+
+def _socket_pair() -> tuple[int, int]:
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+def _pipe() -> tuple[int, int]:
+    return os.pipe2(os.O_CLOEXEC)

@@ -11,6 +11,7 @@ It never unpickles anything and runs no user code but the chosen scheduler and s
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -75,6 +76,8 @@ class MasterNode(Node):
         self._url = ""
         self._cleanup_folder: str | None = None
         self._keeper: Keeper | None = None
+        self._ends = contextlib.ExitStack()  # what `_open` started, however far it came
+        self._wake: Timer | None = None
 
     @property
     def url(self) -> str:
@@ -90,11 +93,13 @@ class MasterNode(Node):
     def _open(self) -> None:
         config = self.env.config
         scheduler = self.env.selected(ITaskScheduler, "master.scheduler")
+        self._ends.callback(self.env.stop)
         self.env.start()
         grace = float(config["master.grace"])
         epoch, journal = int(time.time()) & EPOCH_MASK, str(config["master.journal"] or "")
         self._keeper = Keeper(journal, epoch, self.loop, self.fail) if journal else None
         if self._keeper is not None:
+            self._ends.callback(self._keeper.close)
             epoch = self._keeper.epoch
         self._core = SchedulerCore(scheduler, epoch=epoch, seed=time.time_ns(), journalled=bool(journal))
         first = self._keeper.next_number if self._keeper is not None else 1
@@ -111,7 +116,6 @@ class MasterNode(Node):
         self._tunnels = Tunnels(self._core, self._send_to, self._backlog, door.knock)
         self._pids: dict[str, tuple[int, list[int]]] = {}
         self._started_at = self.loop.now()
-        self._wake: Timer | None = None
         self._agent: SlaveAgent | None = None
         self._agent_inbox: list[tuple[Kind, list[Any], Sequence[Any]]] = []
         self.loop.on_flush(self._settle)
@@ -126,6 +130,8 @@ class MasterNode(Node):
         self._launcher.on_failed = self._hosts.failed
         self._launchers_lost: list[float] = []
         self._launcher.on_lost = self._launcher_lost
+        self._ends.callback(self._hosts.close)
+        self._ends.callback(self._launcher.stop)
         self._launcher.start()
         if self._keeper is not None:
             self._relay.fallback = self._keeper.read_blob
@@ -133,31 +139,20 @@ class MasterNode(Node):
             self._patience = self.loop.after(ADOPT_PATIENCE, self._stop_waiting)
         if config["master.standalone"]:
             self._start_agent()
-        self._stop_beating = keep_beating(self.loop, lambda: list(self._peers.values()))
+        self._ends.callback(keep_beating(self.loop, lambda: list(self._peers.values())))
 
     def _stop_waiting(self) -> None:
         self._core.begin(self.loop.now())
         self._table.stop_waiting(self.loop.now())
 
     def _close(self) -> None:
-        try:
-            self._close_all()
-        finally:
-            if self._keeper is not None:
-                self._keeper.close()
-
-    def _close_all(self) -> None:
         fault = self._fault
         reason = "the master was stopped" if fault is None else f"the master failed: {type(fault).__name__}: {fault}"
-        self._stop_beating()
-        if self._wake is not None:
-            self._wake.cancel()
-        self._door.close(reason, Farewell.STOPPED if fault is None else Farewell.FAILED)
-        if self._agent is not None:
-            self._agent.stop()
-        self._launcher.stop()
-        self._hosts.close()
-        self.env.stop()
+        with self._ends:
+            if self._wake is not None:
+                self._wake.cancel()
+            if self._url:  # whoever waits is told before anything else ends
+                self._door.close(reason, Farewell.STOPPED if fault is None else Farewell.FAILED)
 
     # Peers
 
@@ -304,6 +299,7 @@ class MasterNode(Node):
         self._agent_id = self._door.name_slave(os.uname().nodename)
         send, name = self._from_agent, self._agent_id
         agent = self._agent = make_standalone_agent(self.env, self.loop, send, name, self._launcher)
+        self._ends.callback(agent.stop)
         agent.start()
         resources = self.env.config["slave.resources"]
         facts = {"workers": agent.slots, "resources": resources, "pid": os.getpid()}

@@ -55,9 +55,9 @@ class SlaveNode(Node):
         self._stopping = False
 
     def _open(self) -> None:
+        self._stop_beating = keep_beating(self.loop, lambda: [self._peer] if self._peer is not None else [])
         self.env.start()
         self._agent = make_agent(self.env, self.loop, self._send, self._backlog)
-        self._stop_beating = keep_beating(self.loop, lambda: [self._peer] if self._peer is not None else [])
         self._agent.start()
         self._dial_when_ready(self.loop.now() + WORKER_PATIENCE)
 
