@@ -15,7 +15,7 @@ import psutil
 import pytest
 import zmq
 
-from concurro import ApplicationNode, AuthenticationError, MasterUnreachable, RefusedError
+from concurro import ApplicationNode, AuthenticationError, MasterNode, MasterUnreachable, RefusedError
 from concurro.transport.keys import read_master, read_peer
 from concurro.transport.keys_automatic import AutomaticKeys, find_automatic
 from concurro.transport.keys_folder import KeyFolder
@@ -188,6 +188,18 @@ def test_another_user_of_the_machine_finds_no_key(runtime_folder):
         )
 
     assert run.stdout == "missing\n", run.stderr
+
+
+def test_a_master_that_can_ask_nobody_who_he_is_ends_and_says_so(caplog):
+    master = MasterNode({"master": {"listen": LOOPBACK}})
+    master.start()
+    authenticator = master._door._listener._listener._authenticator
+    master.loop.post(lambda: authenticator._socket.close(0))
+
+    ended = master.wait(10)
+
+    assert ended
+    assert "the authenticator failed (its socket was closed), and nobody can be let in" in caplog.text
 
 
 # Keys that are given

@@ -291,6 +291,7 @@ def test_when_the_authenticator_dies_nobody_gets_in_and_the_listener_says_so(
     listener.on_failed = told.append
     if death == "closed":
         listener._authenticator._socket.close(0)
+        turner.until(lambda: told)  # before anybody else is given its descriptor
     else:
         monkeypatch.setattr(listener._authenticator, "_socket", Broken(listener._authenticator._socket))
 
