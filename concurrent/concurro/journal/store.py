@@ -191,7 +191,7 @@ class JournalStore:
         return bytes(name)
 
     def take_slaves(self) -> set[str]:
-        """Return the slaves that were there when the last master ended, and forget them."""
+        """Return the slaves that the last master had; they are told once."""
         slaves = {slave for (slave,) in self._database.execute("SELECT slave FROM slaves")}
         self._database.execute("DELETE FROM slaves")
         return slaves
