@@ -85,7 +85,19 @@ class Placing:
                 self.parking.drop(queue)
             elif queue.standing is Standing.UNFIT:
                 del self.unfit[queue]
+            queue.tasks.clear()  # an entry that is out of date may hold the queue for long
         self.queue.drop_system(record.number)
+
+    def drop_cancelled(self) -> None:
+        """Forget what waits aside and was cancelled: nobody picks it."""
+        for queue in [queue for queue in self.unfit if queue.head() is None]:
+            del self.unfit[queue]
+            queue.owner.drained(queue)
+        for queue in self.parking.parked():
+            if queue.standing is Standing.PARKED and queue.head() is None:
+                self.parking.drop(queue)
+                queue.owner.drained(queue)
+                self._release(queue)
 
     # Placing
 

@@ -61,6 +61,7 @@ class RatedScheduler(Component):
         self._recalling: dict[str, set[int]] = {}
         self._heard: dict[str, float] = {}
         self._surveyed_at = 0.0
+        self._cancelled = False
         self.wake_at: float | None = None
 
     # What happened
@@ -125,6 +126,7 @@ class RatedScheduler(Component):
 
     def cancel(self, task_id: str) -> None:
         """Leave the task where it is queued: a cancelled one is passed over."""
+        self._cancelled = True
 
     def leases_settled(self, slave_id: str, leases: Collection[int]) -> None:
         """Notice which leases of a take-back came back or had started."""
@@ -184,6 +186,9 @@ class RatedScheduler(Component):
         self.rate_slaves()
         self._survey(now)
         self._queue.settle()
+        if self._cancelled:
+            self._cancelled = False
+            self._placing.drop_cancelled()
         self._placing.place(changed)
         self.wake_at = getattr(self.strategy, "wake_at", None)  # it may let a task wait, for a while
         if self._room.stocked and self._room.idle:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concurro.ids import Outcome
+from concurro.ids import Outcome, TaskRecord
 from concurro.scheduling.parking import RESERVE_AFTER
 from concurro.scheduling.resources import covers, give, take
 from tests.unit.scheduling.cluster import Cluster, task_class
@@ -213,3 +215,16 @@ def test_many_different_needs_are_all_served(data):
             cluster.end(min(leases, key=lambda task: task.lease), Outcome.DONE, 0.3)
 
     assert not system.open
+
+
+def test_tasks_that_waited_for_a_resource_are_let_go_with_their_system(cluster):
+    cluster.join("north", resources={"gpu": 1.0})
+    system = cluster.system(4711, classes=[task_class(requires={"gpu": 1.0})])
+    cluster.emit(system, 10)
+    cluster.step()
+
+    cluster.end_system(system)
+    cluster.step()
+
+    gc.collect()
+    assert [one for one in gc.get_objects() if isinstance(one, TaskRecord) and one.system is system] == []

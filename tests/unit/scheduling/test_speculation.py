@@ -270,3 +270,25 @@ def test_a_task_is_copied_once_only():
 
     assert task.copy is None
     assert task.lease
+
+
+@pytest.mark.parametrize("amount", [1.0, 9.0], ids=["taken", "offered by nobody"])
+def test_tasks_that_waited_aside_and_were_cancelled_keep_no_straggler_from_its_copy(amount):
+    cluster = Cluster()
+    cluster.join("north", resources={"gpu": 1.0})
+    classes = [task_class(0), task_class(1, requires={"gpu": 1.0}), task_class(2, requires={"gpu": amount})]
+    system = cluster.system(classes=classes, speculate=True)
+    cluster.emit(system, 1, 1)
+    cluster.step()
+    cluster.join("south", "west")
+    measured(cluster, system)
+    (waits,) = cluster.emit(system, 1, 2)
+    (runs,) = cluster.emit(system)
+    cluster.step()
+    assert runs.lease
+    assert not waits.lease
+
+    cluster.core.cancel_tasks(system, [waits.number])
+    cluster.step(SPECULATE_AFTER + 0.1)
+
+    assert runs.copy is not None

@@ -76,3 +76,15 @@ def test_nothing_is_said_of_a_system_that_ended(cluster):
     cluster.step(WARN_AFTER)
 
     assert cluster.warnings == []
+
+
+def test_it_is_said_of_a_task_that_came_after_others_of_its_class_were_cancelled(cluster):
+    system = waiting(cluster)
+    cluster.core.cancel_tasks(system, [0])
+    cluster.step(WARN_AFTER)
+    cluster.emit(system)
+    cluster.step()
+
+    cluster.step(WARN_AFTER)
+
+    assert [text.partition(" (")[0] for _, text in cluster.warnings] == ["task system-1:1"]
