@@ -20,6 +20,7 @@ RESOURCE = "gpu"
 """The resource whose amounts are devices."""
 
 _WHOLE = 1_000_000
+_NOISE = 1e-3  # 0.29 is not quite 290 000 millionths
 
 
 class Share(NamedTuple):
@@ -140,5 +141,8 @@ def device_names(amount: float, visible: str | None) -> list[str]:
 
 
 def _split(amount: float) -> tuple[int, int]:
-    """Return how many whole devices, and millionths of another."""
-    return divmod(max(1, round(amount * _WHOLE)), _WHOLE)
+    """Return how many whole devices, and millionths of another.
+
+    Rounded down: what adds up to one for the master must fit on one here.
+    """
+    return divmod(max(1, math.floor(amount * _WHOLE + _NOISE)), _WHOLE)

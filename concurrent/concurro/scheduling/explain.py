@@ -137,6 +137,8 @@ def _explain_refusal(task: TaskRecord, queue: ClassQueue, usable: list[SlaveReco
         return "the strategy would rather wait than place the tasks of its class now"
     if task.requires:
         fitting = [slave for slave in usable if slave.id in placing.room.idle and covers(slave.free, task.requires)]
+        if not fitting and placing.room.idle:
+            return f"every worker is busy where {format_amounts(task.requires)}, which it requires, is free"
         kept = [slave for slave in fitting if not placing.parking.may_use(slave, queue)]
         other = placing.parking.reserved[kept[0].id].head() if kept and len(kept) == len(fitting) else None
         if other is not None:

@@ -43,6 +43,16 @@ def test_parts_share_the_device_that_is_busiest_and_has_room():
     assert fourth is None
 
 
+@pytest.mark.parametrize("count", [3, 6, 7, 15, 17])
+def test_equal_parts_that_add_up_to_a_device_fit_on_it(count):
+    devices = Devices("0")
+
+    shares = [devices.take(1 / count) for _ in range(count)]
+
+    assert None not in shares
+    assert devices.take(1 / count) is None
+
+
 def test_ten_tenths_fill_a_device_exactly():
     devices = Devices("0")
 

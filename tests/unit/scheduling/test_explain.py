@@ -67,6 +67,19 @@ def test_says_that_resources_are_taken(cluster):
     assert explain(cluster, 1) == "Task system-1:1 waits: other tasks have taken the gpu=1 that it requires."
 
 
+def test_says_that_the_workers_are_busy_where_the_resource_is_free(cluster):
+    cluster.join("north", resources={"gpu": 1.0})
+    cluster.emit(cluster.system(1))
+    cluster.step()
+    cluster.join("south")
+    cluster.emit(cluster.system(2, classes=[task_class(requires={"gpu": 1.0})]))
+    cluster.step()
+
+    said = cluster.core.scheduler.explain("system-2:0")
+
+    assert said == "Task system-2:0 waits: every worker is busy where gpu=1, which it requires, is free."
+
+
 def test_says_that_every_slave_is_sick_and_why(cluster):
     cluster.join("north")
     cluster.core.slave_changed("north", 1, "its workers die at once", {})
