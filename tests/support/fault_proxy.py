@@ -81,9 +81,14 @@ class FaultProxy:
         return self
 
     def __exit__(self, *fault: object) -> None:
-        """End every connection and listen no more."""
-        self._order(self._stop)
-        self._thread.join(10)
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """End every connection and listen no more. Idempotent."""
+        if self._thread.is_alive():
+            self._order(self._stop)
+            self._thread.join(10)
 
     # Faults
 

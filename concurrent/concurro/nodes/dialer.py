@@ -104,7 +104,7 @@ class Dialer:
         self._last = ""
         self._told = False
         self.gave_up = False
-        self._data = DataDialer(lambda: connect(loop, url, keys, role), loop)
+        self._data = DataDialer(lambda: connect(loop, url, keys, role, probe=False), loop)
         self._watch = StallWatch(loop.now())
         self._looking: Timer | None = None
 
@@ -112,7 +112,8 @@ class Dialer:
         """Try now."""
         self._attempts += 1
         try:
-            link = connect(self._loop, self._url, self._keys, self._role)
+            # Who is busy with a session's tasks does not wait here.
+            link = connect(self._loop, self._url, self._keys, self._role, probe=self._session is None)
         except ConfigError as error:
             self._fail(error)
             return

@@ -62,6 +62,8 @@ class Door:
         on_joined: Called with a new peer, its role, host name and facts; it takes the peer's messages.
         on_away: Called with a peer that lost its connection, and why.
         on_back: Called with one that has another.
+        on_full: Called with a peer when so much waits for its acknowledgement that nothing should be added, or
+            no longer: True or False.
         on_left: Called once with a peer whose session has ended, why, and since when it was gone [s].
         on_late: Called with what a slave says that was given up.
         peers: Every peer by its id.
@@ -71,6 +73,7 @@ class Door:
         self.on_joined: Callable[[Peer, Role, str, dict[str, Any]], None] = _nothing
         self.on_away: Callable[[Peer, str], None] = _nothing
         self.on_back: Callable[[Peer], None] = _nothing
+        self.on_full: Callable[[Peer, bool], None] = _nothing
         self.on_left: Callable[[Peer, str, float], None] = _nothing
         self.on_late: Callable[[Peer, Message], None] = _nothing
         self.peers: dict[Hashable, Peer] = {}
@@ -83,6 +86,7 @@ class Door:
         self._sessions: dict[bytes, Peer] = {}
         self._tokens: dict[bytes, Peer] = {}
         self._processes: dict[Peer, tuple[str, int]] = {}
+        self._full: set[Peer] = set()
         self._late: dict[Link, float] = {}
         self._counter = 0
         self._watch = StallWatch(loop.now())
@@ -222,6 +226,7 @@ class Door:
         if self.peers.pop(peer.id, None) is None:
             return
         del self._processes[peer]
+        self._full.discard(peer)
         self._sessions = {session: other for session, other in self._sessions.items() if other is not peer}
         self._tokens = {token: other for token, other in self._tokens.items() if other is not peer}
         peer.close(reason)
@@ -240,6 +245,9 @@ class Door:
                 self._judge_slave(peer, now)
             elif peer.away_since is not None and now - peer.away_since > self._grace:
                 self._gone(peer, "it did not come back")
+            if peer.may_send() == (peer in self._full):
+                self._full ^= {peer}
+                self.on_full(peer, peer in self._full)
             if peer.data_silent(now, DATA_SILENCE):
                 peer.unbind_data("silent for too long")
         for stranger in [peer for peer, since in self._strangers.items() if now - since > STRANGER_PATIENCE]:

@@ -109,9 +109,10 @@ class MasterNode(Node):
         self._arrivals = ResultArrivals(self._relay, self._results_arrived)
         door = self._door = Door(self.loop, self._core.epoch, grace, self.fail)
         door.on_joined, door.on_left = self._peer_joined, self._peer_left
-        door.on_away, door.on_back, door.on_late = self._peer_away, self._peer_back, self._peer_late
+        door.on_away, door.on_back = self._peer_away, self._peer_back
+        door.on_full, door.on_late = self._peer_full, self._peer_late
         self._peers = door.peers
-        self._away: dict[str, str] = {}
+        self._aside: dict[str, str] = {}
         self._printed = Printed(self._core, self._table, self._peers)
         self._tunnels = Tunnels(self._core, self._send_to, self._backlog, door.knock)
         self._pids: dict[str, tuple[int, list[int]]] = {}
@@ -185,25 +186,30 @@ class MasterNode(Node):
 
     def _peer_away(self, peer: Peer, reason: str) -> None:
         """Lease nothing more to a slave without a connection."""
-        if peer.id[0] != "slave":
-            return
-        log.warning("the connection of slave %s was lost (%s); waiting for it to come back", peer.id[1], reason)
-        slave = self._core.slaves.get(peer.id[1])
-        if slave is not None:
-            self._away[slave.id] = slave.sick
-            self._set_sick(slave, f"its connection was lost ({reason}); waiting for it to come back")
+        if peer.id[0] == "slave":
+            log.warning("the connection of slave %s was lost (%s); waiting for it to come back", peer.id[1], reason)
+            self._set_aside(peer.id[1], f"its connection was lost ({reason}); waiting for it to come back")
 
     def _peer_back(self, peer: Peer) -> None:
-        if peer.id[0] != "slave":
-            return
-        log.info("slave %s is connected again", peer.id[1])
-        slave = self._core.slaves.get(peer.id[1])
-        if slave is not None:
-            self._set_sick(slave, self._away.pop(slave.id, slave.sick))
+        if peer.id[0] == "slave":
+            log.info("slave %s is connected again", peer.id[1])
+            self._set_aside(peer.id[1], "")
 
-    def _set_sick(self, slave: SlaveRecord, sick: str) -> None:
+    def _peer_full(self, peer: Peer, full: bool) -> None:  # noqa: FBT001 - the signature of a callback
+        """Lease nothing more to a slave that does not take what it was sent."""
+        if peer.id[0] == "slave" and peer.away_since is None:
+            self._set_aside(peer.id[1], "it does not take what it was sent; waiting for it" if full else "")
+
+    def _set_aside(self, slave_id: str, reason: str) -> None:
+        """Let a slave that is well otherwise get nothing for a while, or again."""
+        slave = self._core.slaves.get(slave_id)
+        if slave is None:
+            return
+        own = self._aside.pop(slave_id, slave.sick)
+        if reason:
+            self._aside[slave_id] = own
         self._core.begin(self.loop.now())
-        self._core.slave_changed(slave.id, slave.workers, sick, slave.resources, draining=slave.draining)
+        self._core.slave_changed(slave_id, slave.workers, reason or own, slave.resources, draining=slave.draining)
         self._table.cluster_changed(self.loop.now())
 
     def _peer_late(self, peer: Peer, message: Message) -> None:
@@ -245,7 +251,7 @@ class MasterNode(Node):
 
     def _slave_left(self, slave_id: str, reason: str) -> None:
         log.info("slave %s left: %s", slave_id, reason)
-        self._away.pop(slave_id, None)
+        self._aside.pop(slave_id, None)
         self._pids.pop(slave_id, None)
         self._core.begin(self.loop.now())
         self._tunnels.slave_left(slave_id, reason)
@@ -285,6 +291,8 @@ class MasterNode(Node):
             return
         if sick and sick != known.sick:
             log.warning("slave %s is sick: %s", slave_id, sick)
+        if slave_id in self._aside:
+            self._aside[slave_id], sick = sick, known.sick
         known.lent = lent
         self._pids[slave_id] = (self._pids.get(slave_id, (0, []))[0], list(pids))
         if (workers, sick, resources, draining) != (known.workers, known.sick, known.resources, known.draining):

@@ -100,7 +100,9 @@ class Listener:
             self._keyring.closed()
 
 
-def connect(loop: Loop, url: str, keys: Path | None = None, role: Role = Role.APPLICATION) -> Link:
+def connect(
+    loop: Loop, url: str, keys: Path | None = None, role: Role = Role.APPLICATION, *, probe: bool = True
+) -> Link:
     """Return a link to the master at `url`.
 
     Args:
@@ -108,6 +110,7 @@ def connect(loop: Loop, url: str, keys: Path | None = None, role: Role = Role.AP
         url: The address.
         keys: A key file, or a folder with one; None for what a master of our user left for us.
         role: What we are going to be: which key of a folder is taken.
+        probe: Whether to wait up to a second for who listens: the reason is a better one then.
 
     Raises:
         AddressError: The address is malformed.
@@ -118,8 +121,8 @@ def connect(loop: Loop, url: str, keys: Path | None = None, role: Role = Role.AP
     address = parse_address(url)
     if address.scheme == "ipc":
         return connect_stream(loop, address.path)
-    # A closed port answers at once here; zmq would keep silent about it.
-    socket.create_connection((address.host, address.port), timeout=_PROBE_SECONDS).close()
+    if probe:  # a closed port answers at once here; zmq would keep silent about it
+        socket.create_connection((address.host, address.port), timeout=_PROBE_SECONDS).close()
     from concurro.transport.tcp import TcpLink  # noqa: PLC0415 - zmq costs 30 ms and ipc needs none of it
 
     key = _automatic_key(address) if keys is None else key_in(keys, role)

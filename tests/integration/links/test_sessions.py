@@ -161,7 +161,6 @@ def test_what_is_said_before_while_and_after_a_cut_arrives_once_and_in_order(tur
 
     assert guest.heard == started(range(300))
     assert caller.heard == recalled(range(300))
-    assert guest.events[:1] == ["away"]
     assert "back" in guest.events
     assert len(house.guests) == len(caller.joined) == 1
     assert caller.ended == []
@@ -291,9 +290,10 @@ def test_an_application_that_is_silent_is_not_lost(turner, house, dial):
     assert house.left == []
 
 
-def test_f70_nobody_is_blamed_for_a_stall_of_our_own(turner, house, dial, monkeypatch):
-    _, guest = dial(house, house.url)
+def test_f70_nobody_is_blamed_for_a_stall_of_our_own(turner, house, net, dial, monkeypatch):
+    _, guest = dial(house, net.url)
     real = time.monotonic
+    net.hold()
     turner.settle()
 
     monkeypatch.setattr(turner.loop, "now", lambda: real() + 60)
@@ -474,3 +474,33 @@ def test_who_says_nothing_is_not_waited_for_for_ever(turner, house, keys, monkey
 
     assert answers == ["hello"]
     silent.close()
+
+
+def test_who_does_not_take_what_it_is_sent_is_told_apart_until_it_does(turner, house, net, dial, monkeypatch):
+    caller, guest = dial(house, net.url)
+    full = []
+    house.door.on_full = lambda peer, is_full: full.append(is_full)
+    guest.peer.session._kept_limit = 10_000
+    net.hold()
+
+    for _ in range(100):
+        guest.peer.send(Kind.RECALL, [list(range(100))])
+    turner.until(lambda: full)
+    net.release()
+    turner.until(lambda: len(full) == 2)
+
+    assert full == [True, False]
+    assert len(caller.heard) == 100
+
+
+def test_a_master_that_is_not_there_is_noticed_without_waiting_in_the_loop(turner, house, net, dial):
+    caller, _ = dial(house, net.url)
+    began = time.monotonic()
+
+    net.close()
+    turner.until(lambda: caller.dialer._attempts > 3)
+
+    assert caller.dialer._last == "nobody listens there"
+    assert caller.ended == []
+    assert time.monotonic() - began < 5
+    caller.dialer.stop()
