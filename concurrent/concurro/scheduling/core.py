@@ -100,7 +100,7 @@ class SchedulerCore:
         self._now = 0.0
         self._counter = 0
         self._commands = Commands()
-        self._known_classes: dict[str, set[tuple[int, int]]] = {}
+        self._known_classes: dict[str, dict[int, set[int]]] = {}  # slave id to system number to classes
         self._holders = BlobHolders()
         self.holders = self._holders.by_digest
         self._settle_hook = getattr(scheduler, "leases_settled", None)
@@ -141,9 +141,9 @@ class SchedulerCore:
         if task_class.requires:
             take(slave.free, task_class.requires)
         orders = self._orders(slave_id)
-        key = (system.number, task_class.number)
-        if key not in self._known_classes[slave_id]:
-            self._known_classes[slave_id].add(key)
+        known = self._known_classes[slave_id].setdefault(system.number, set())
+        if task_class.number not in known:
+            known.add(task_class.number)
             orders.classes.append(_class_entry(system, task_class))
             if task_class.code[1]:
                 self._holders.note(slave, task_class.code[1])
@@ -246,7 +246,7 @@ class SchedulerCore:
         task.lease, task.attempt, task.slave_id, task.leased_at = lease, attempt, slave_id, self._now
         task.system.leased += 1
         slave.leases[lease] = task
-        self._known_classes[slave_id].add((task.system.number, task.task_class.number))
+        self._known_classes[slave_id].setdefault(task.system.number, set()).add(task.task_class.number)
         self.touched.add(task.system.number)
         if task.requires:
             take(slave.free, task.requires)
@@ -282,9 +282,7 @@ class SchedulerCore:
         for slave_id, lease in self._commands.leases_of.pop(system.number, ()):
             self._commands.settled.setdefault(slave_id, []).append(lease)
         for slave_id, known in self._known_classes.items():
-            mine = {key for key in known if key[0] == system.number}
-            if mine:
-                known.difference_update(mine)
+            if known.pop(system.number, None):
                 orders = self._orders(slave_id)
                 # What was not sent yet must not follow FORGET.
                 orders.classes = [entry for entry in orders.classes if entry[0] != system.number]
@@ -297,7 +295,7 @@ class SchedulerCore:
     def slave_joined(self, slave: SlaveRecord) -> None:
         """Take a new slave."""
         self.slaves[slave.id] = slave
-        self._known_classes[slave.id] = set()
+        self._known_classes[slave.id] = {}
         self.scheduler.slave_joined(slave)
 
     def slave_changed(

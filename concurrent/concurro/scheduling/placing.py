@@ -94,10 +94,11 @@ class Placing:
             del self.unfit[queue]
             queue.owner.drained(queue)
         for queue in self.parking.parked():
-            if queue.standing is Standing.PARKED and queue.head() is None:
+            if queue.head() is None:
                 self.parking.drop(queue)
                 queue.owner.drained(queue)
-                self._release(queue)
+        for queue in [queue for queue in self.parking.reserved.values() if queue.head() is None]:
+            self._release(queue)
 
     # Placing
 
@@ -108,8 +109,6 @@ class Placing:
             changed: Slaves that may have room where they had none.
         """
         self._retry_declined()
-        if self.parking.reserved:
-            self._check_reserved()
         if self.parking:
             for slave in changed:
                 self._wake(slave)
@@ -236,15 +235,6 @@ class Placing:
         queue.waits_since = self._host.now()
         self.unfit[queue] = None
         self.watch.note(queue)
-
-    def _check_reserved(self) -> None:
-        """Let go of what is reserved for queues whose tasks were cancelled."""
-        for queue in list(self.parking.reserved.values()):
-            if queue.head() is None:
-                if queue.standing is Standing.PARKED:
-                    self.parking.drop(queue)
-                    queue.owner.drained(queue)
-                self._release(queue)
 
     def _retry_declined(self) -> None:
         if self._declined:

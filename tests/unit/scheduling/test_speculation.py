@@ -292,3 +292,34 @@ def test_tasks_that_waited_aside_and_were_cancelled_keep_no_straggler_from_its_c
     cluster.step(SPECULATE_AFTER + 0.1)
 
     assert runs.copy is not None
+
+
+def test_no_straggler_is_copied_while_tasks_of_its_system_are_queued():
+    cluster = Cluster()
+    cluster.join("north", "south")
+    system = cluster.system(classes=[task_class(0), task_class(1, requires={"gpu": 1.0})], speculate=True)
+    measured(cluster, system)
+    (runs,) = cluster.emit(system)
+    cluster.emit(system, 1, 1)
+    cluster.step()
+
+    cluster.step(SPECULATE_AFTER + 0.1)
+
+    assert runs.copy is None
+
+
+def test_a_task_that_waits_for_others_is_no_straggler():
+    cluster = Cluster()
+    cluster.join("north", "south")
+    system = cluster.system(speculate=True)
+    measured(cluster, system)
+    (runs,) = cluster.emit(system)
+    cluster.step()
+    cluster.core.waits(runs.slave_id, runs.lease, "task system-2:0")
+
+    cluster.step(SPECULATE_AFTER + 0.1)
+
+    assert runs.copy is None
+    cluster.core.waits(runs.slave_id, runs.lease, "")
+    cluster.step(0.1)
+    assert runs.copy is not None
