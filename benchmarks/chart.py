@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -24,8 +24,7 @@ ROW = 4
 def draw(figures: Figures, columns: tuple[tuple[str, str, str], ...], path: Path, origin: str) -> None:
     """Draw a panel per column: a bar per strategy, and a line for what is possible."""
     names = [name for name in next(iter(figures.values())) if name != BOUND]
-    settings: dict[str, Any] = {"svg.hashsalt": "comparison", "svg.fonttype": "none", "font.size": 8}
-    with mpl.rc_context(settings):
+    with mpl.rc_context({"svg.hashsalt": "comparison", "svg.fonttype": "none", "font.size": 8}):
         figure = Figure(figsize=(9.6, 5.0), layout="constrained")
         panels = figure.subplots(-(-len(columns) // ROW), ROW).flat
         for panel, (load, key, title) in zip(panels, columns, strict=False):
