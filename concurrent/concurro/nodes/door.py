@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
@@ -131,7 +132,8 @@ class Door:
         """
         peer = Peer(self._loop, link)
         peer.outer = outer
-        self._strangers[peer] = self._loop.now()
+        # Who is inside a job speaks when its code first asks for us, however late; it ends with the job.
+        self._strangers[peer] = self._loop.now() if outer is None else inf
         peer.on_message = lambda message: self._heard(peer, message)
         peer.on_closed = lambda reason: self._forget(peer)  # noqa: ARG005 - nobody knew it
 
