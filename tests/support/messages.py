@@ -54,6 +54,7 @@ SAMPLES = [
     Sample(Kind.RETURNED, Sender.SLAVE, [[LEASE, LEASE + 1], "recalled"]),
     Sample(Kind.STARTED, Sender.SLAVE, [[LEASE]]),
     Sample(Kind.OUTPUT, Sender.SLAVE, [[LEASE, "task", 1, "text\n", 0]]),
+    Sample(Kind.INVENTORY, Sender.SLAVE, [[LEASE, 1, 1, 0, 1, b"stamp"]]),
     Sample(Kind.WAITS, Sender.SLAVE, [LEASE, "system abc (Job)"]),
     Sample(Kind.TUNNEL_OPEN, Sender.SLAVE, [1, LEASE]),
     Sample(Kind.TUNNEL, Sender.SLAVE, [1], (b"frame 0", b"chunk")),

@@ -103,13 +103,30 @@ def test_f58_a_killed_master_goes_on_and_runs_no_finished_task_again(tmp_path):
     assert {number: runs[number] for number in range(FREE)} == dict.fromkeys(range(FREE), 1)
 
 
-def test_f58_a_task_that_may_run_once_runs_once_although_the_master_is_killed(tmp_path):
-    with journalled(tmp_path) as (master, url), slave_process(url, workers=2), application(url) as node:
-        handle = run_until_the_gate(node, Steps(60, tmp_path, once=True))
+@pytest.mark.parametrize("once", [False, True])
+def test_f58_what_slaves_run_when_the_master_is_killed_goes_on_and_is_run_once(tmp_path, once):
+    with journalled(tmp_path) as (master, url), slave_process(url, workers=3), application(url) as node:
+        handle = run_until_the_gate(node, Steps(FREE + 3, tmp_path, once=once))
+        wait_until(lambda: len(executions(tmp_path)) == FREE + 3, 20, "every task begun")
 
         kill(master)
-        open_gate(tmp_path)
         with journalled(tmp_path):
+            open_gate(tmp_path)
+            seen, lost = handle.result(60)
+
+    assert (seen, lost) == (list(range(FREE + 3)), [])
+    assert executions(tmp_path) == dict.fromkeys(range(FREE + 3), 1)
+
+
+@pytest.mark.slow  # the master waits a while for the slave that it had
+def test_f58_a_task_that_may_run_once_and_has_no_holder_is_lost_and_says_so(tmp_path):
+    with journalled(tmp_path) as (master, url), application(url) as node:
+        with slave_process(url, workers=2) as slave:
+            handle = run_until_the_gate(node, Steps(60, tmp_path, once=True))
+            kill(master)
+            kill(slave)
+        open_gate(tmp_path)
+        with journalled(tmp_path), slave_process(url, workers=2):
             seen, lost = handle.result(60)
 
     runs = executions(tmp_path)

@@ -200,6 +200,27 @@ class SlaveAgent:
         """Ask again for the blobs under way: what was sent may have been lost."""
         self._transfer.restart()
 
+    def keep(self, *, keeps: bool) -> None:
+        """Learn whether a restarted master will want to know what is held."""
+        self.core.keep(keeps=keeps)
+
+    def hold(self) -> None:
+        """Go on with what runs: the master is gone, and may come back for it.
+
+        A task that speaks to the master cannot: it is run again.
+        """
+        leases = self._services.leases()
+        self._services.abandon()
+        core = self._learning()
+        core.kill(leases, self._loop.now())
+        core.hold()
+        self._transfer.fail_all("the master is gone")
+        self._loop.wake()
+
+    def holdings(self) -> list[list[Any]]:
+        """Return what is held, as INVENTORY has it; its results are told again."""
+        return self._learning().holdings()
+
     def abandon(self) -> None:
         """Drop every lease and result: the master that gave them is gone."""
         self._services.abandon()

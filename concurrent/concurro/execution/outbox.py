@@ -12,7 +12,7 @@ from concurro.ids import Outcome
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 _ERRORS = {
     Outcome.TIMEOUT: "TaskTimeout",
@@ -26,6 +26,8 @@ class Outbox:
 
     Attributes:
         kept: Results that were told and not acknowledged, by lease.
+        keeps: Whether leases behind results are noted: the master has a journal.
+        ended: Leases behind the results, until these are acknowledged; empty unless they are noted.
         results: Results that are untold.
         returned: Leases that go back, untold.
         started: Leases that were to go back but had started, untold.
@@ -33,6 +35,8 @@ class Outbox:
 
     def __init__(self) -> None:
         self.kept: dict[int, Entry] = {}
+        self.keeps = False
+        self.ended: dict[int, Entry] = {}
         self.results: list[Entry] = []
         self.returned: list[int] = []
         self.started: list[int] = []
@@ -47,6 +51,7 @@ class Outbox:
         released: list[Command] = []
         for lease in leases:
             result = self.kept.pop(lease, None)
+            self.ended.pop(lease, None)
             if result is not None and result[3]:
                 released.append(Release(("result", lease)))
         return released
@@ -54,7 +59,18 @@ class Outbox:
     def clear(self) -> list[Command]:
         """Forget everything; return what is to be released."""
         self.results, self.returned, self.started = [], [], []
+        self.ended.clear()
         return self.forget(list(self.kept))
+
+    def note(self, entries: list[Entry], killed: Collection[int] = ()) -> list[Entry]:
+        """Notice which leases have a result; return them."""
+        if self.keeps:
+            self.ended.update((entry[0], entry) for entry in entries if entry[0] not in killed)
+        return entries
+
+    def tell_again(self) -> None:
+        """Tell every result once more that was not acknowledged."""
+        self.results = [*self.kept.values(), *self.results]
 
     def take(self, reason: str) -> list[Command]:
         """Return what is to be told now; `reason` is why leases go back."""

@@ -161,6 +161,10 @@ class ServiceDesk:
         if tunnel is not None:
             self._end(tunnel, "its worker ended")
 
+    def leases(self) -> set[int]:
+        """Return the attempts that speak to the master."""
+        return {tunnel.lease for tunnel in self._tunnels.values()}
+
     def abandon(self) -> None:
         """End every tunnel: the master is gone."""
         for tunnel in list(self._tunnels.values()):

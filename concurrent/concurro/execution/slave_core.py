@@ -24,9 +24,13 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import ProtocolError
 from concurro.execution.crew import Crew
 from concurro.execution.devices import Devices, choose_worker
+from concurro.execution.holdings import describe_held
 from concurro.execution.outbox import Outbox
 from concurro.execution.ready_queue import ReadyQueue
 from concurro.execution.slave_records import (
+    ENDING_LIMIT,
+    KILL_GRACE,
+    LOADING_LIMIT,
     Chunk,
     Command,
     Drained,
@@ -49,15 +53,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
     from concurro.execution.devices import Share
-
-KILL_GRACE = 0.02
-"""Seconds that a chunk of short tasks gets to end by itself when one of it is killed [s]."""
-
-LOADING_LIMIT = 300.0
-"""Seconds that loading may take before a task whose own time is limited begins [s]."""
-
-ENDING_LIMIT = 2.0
-"""Seconds that a worker may take to end by itself [s]."""
 
 
 class SlaveCore:
@@ -94,6 +89,8 @@ class SlaveCore:
 
     def classes(self, announcements: Iterable[list[Any]]) -> None:
         """Take CLASSES."""
+        announcements = list(announcements)
+        self._crew.forget_classes(self._supplies.differing(announcements))
         self._commands += self._supplies.announce(announcements, with_devices=bool(self._devices))
 
     def leases(self, entries: Iterable[Entry]) -> None:
@@ -136,7 +133,7 @@ class SlaveCore:
         wanted = set(leases)
         self._remove_queued(wanted)
         outbox = self._outbox
-        self._commands += outbox.forget(wanted & outbox.kept.keys())
+        self._commands += outbox.forget(wanted)
         outbox.results = [result for result in outbox.results if not self._is_unwanted(result, wanted)]
         for worker in self._crew.holders(wanted):
             worker.killed |= wanted & {entry[0] for entry in worker.outstanding()}
@@ -178,6 +175,20 @@ class SlaveCore:
         for system in {key[0] for key in self._supplies.codes}:
             self.forget(system)
 
+    def hold(self) -> None:
+        """Go on with what can run: the master is gone, and may come back for it."""
+        self._remove_queued(set(self._supplies.waiting))
+        self._supplies.drop_missing()
+
+    def holdings(self) -> list[list[Any]]:
+        """Return the entries of INVENTORY; every result is told again."""
+        self._outbox.tell_again()
+        return describe_held(self._outbox.ended, self._crew, self._ready, self._supplies.codes)
+
+    def keep(self, *, keeps: bool) -> None:
+        """Learn whether it may have to say what it holds."""
+        self._outbox.keeps = keeps
+
     def inventory(self) -> list[int]:
         """Return every lease that is held and has no result."""
         queued = [entry[0] for entry in self._ready]
@@ -209,8 +220,7 @@ class SlaveCore:
         worker.nudged = False
         if results:
             entries = chunk.entries
-            for _ in results:
-                entry = entries.popleft()
+            for entry in self._outbox.note([entries.popleft() for _ in results], worker.killed):
                 if entry[6]:
                     self._commands.append(Release(("lease", entry[0])))
             chunk.code.measure([result[4] for result in results])
@@ -557,10 +567,12 @@ class SlaveCore:
         self._release(entry)
         if entry[0] in worker.killed:
             return
+        self._outbox.note([entry])
         self._outbox.fail(entry[0], outcome, message, trace)
 
     def _fail(self, entry: Entry, message: str) -> None:
         self._release(entry)
+        self._outbox.note([entry])
         self._outbox.fail(entry[0], Outcome.NOT_LOADED, message)
 
     def _release(self, entry: Entry) -> None:

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 Entry = list[Any]
 
+KILL_GRACE = 0.02
+"""Seconds that a chunk of short tasks gets to end by itself when one of it is killed [s]."""
+
+LOADING_LIMIT = 300.0
+"""Seconds that loading may take before a task whose own time is limited begins [s]."""
+
+ENDING_LIMIT = 2.0
+"""Seconds that a worker may take to end by itself [s]."""
+
 CHUNK_DURATION = 1_000_000
 """What a chunk lasts at most, by measurement [ns]."""
 
@@ -135,13 +144,14 @@ class TaskCode:
         name: For people.
         timeout: Seconds an attempt may take [s]; None for no limit.
         devices: How many devices an attempt needs, in parts too; 0 for none.
+        generation: Which run of the system it belongs to.
         announcement: `[system, class, name, code payload, blobs, system id]`, what a worker gets.
         duration: Decaying maximum of the measured durations [ns]; None before the first.
         here: Whether its blobs are here.
         fault: Why it can never be loaded; empty when it may.
     """
 
-    __slots__ = ("announcement", "devices", "duration", "fault", "here", "key", "name", "timeout")
+    __slots__ = ("announcement", "devices", "duration", "fault", "generation", "here", "key", "name", "timeout")
 
     def __init__(self, announcement: list[Any]) -> None:
         system, number, name, timeout, requires, payload, blobs = announcement[:7]
@@ -151,6 +161,7 @@ class TaskCode:
         self.devices = float(requires.get(RESOURCE, 0))
         system_id = announcement[7] if len(announcement) > 7 else ""  # noqa: PLR2004 - a later field
         self.announcement = [system, number, name, payload, blobs, system_id]
+        self.generation = int(announcement[8]) if len(announcement) > 8 else 0  # noqa: PLR2004 - a later field
         self.duration: float | None = None
         self.here = not blobs
         self.fault = ""

@@ -35,7 +35,9 @@ class Supplies:
         needed: list[Command] = []
         for announcement in announcements:
             code = TaskCode(announcement)
-            if code.key in self.codes:
+            known = self.codes.get(code.key)
+            if known is not None and known.announcement == code.announcement:
+                known.generation = code.generation
                 continue
             if not with_devices:
                 code.devices = 0.0
@@ -76,6 +78,19 @@ class Supplies:
                 del self.waiting[lease]
                 ended.append(entry)
         return ended
+
+    def differing(self, announcements: Iterable[list[Any]]) -> set[tuple[int, int]]:
+        """Return the keys of classes that were another class before."""
+        codes = [TaskCode(announcement) for announcement in announcements]
+        return {
+            code.key
+            for code in codes
+            if code.key in self.codes and self.codes[code.key].announcement != code.announcement
+        }
+
+    def drop_missing(self) -> None:
+        """Forget the classes whose bytes are not here."""
+        self.codes = {key: code for key, code in self.codes.items() if code.here}
 
     def of_system(self, system: int) -> set[int]:
         """Return the waiting leases of a system."""

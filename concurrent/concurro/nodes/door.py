@@ -68,6 +68,7 @@ class Door:
         on_left: Called once with a peer whose session has ended, why, and since when it was gone [s].
         on_late: Called with what a slave says that was given up.
         peers: Every peer by its id.
+        journal: Name of the master's journal, told to everybody; empty without one.
     """
 
     def __init__(self, loop: Loop, epoch: int, grace: float, on_failed: Callable[[str], None]) -> None:
@@ -78,6 +79,7 @@ class Door:
         self.on_left: Callable[[Peer, str, float], None] = _nothing
         self.on_late: Callable[[Peer, Message], None] = _nothing
         self.peers: dict[Hashable, Peer] = {}
+        self.journal = b""
         self._loop = loop
         self._epoch = epoch
         self._grace = grace
@@ -200,6 +202,8 @@ class Door:
             token = os.urandom(TOKEN_SIZE)
             self._tokens[token] = peer
             facts = {"data": token, "resumed": resumed}
+        if self.journal:
+            facts["journal"] = self.journal
         return [self._epoch, shown, peer.session.received, TASK_CREDIT, BYTE_CREDIT, facts]
 
     def _bind(self, stranger: Peer, token: bytes) -> None:

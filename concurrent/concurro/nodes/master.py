@@ -31,10 +31,11 @@ from concurro.nodes.node import Node
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.printed import Printed
 from concurro.nodes.relay import BlobRelay
+from concurro.nodes.returning import Returning
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
 from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Record, Send, Spool, StartHost, StopHost
 from concurro.scheduling.core import SchedulerCore, SlaveOrders
-from concurro.scheduling.recovery import ADOPT_PATIENCE
+from concurro.scheduling.recovery import ADOPT_PATIENCE, REPLAY_PATIENCE
 from concurro.scheduling.systems import SystemTable
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import Farewell, Kind, Message
@@ -134,16 +135,26 @@ class MasterNode(Node):
         self._ends.callback(self._hosts.close)
         self._ends.callback(self._launcher.stop)
         self._launcher.start()
-        if self._keeper is not None:
-            self._relay.fallback = self._keeper.read_blob
-            self._keeper.recover(self._table, self.loop.now())
-            self._patience = self.loop.after(ADOPT_PATIENCE, self._stop_waiting)
+        self._recover()
         if config["master.standalone"]:
             self._start_agent()
         self._ends.callback(keep_beating(self.loop, lambda: list(self._peers.values())))
 
+    def _recover(self) -> None:
+        """Bring back what the journal has."""
+        missed = self._keeper.missed if self._keeper is not None else set()
+        recovery = self._table.recovery
+        self._returning = Returning(recovery, missed, self._admit_slave, self._slave_message, self._kill_leases)
+        if self._keeper is not None:
+            self._door.journal = self._keeper.name
+            self._relay.fallback = self._keeper.read_blob
+            self._keeper.recover(self._table, self.loop.now())
+            self.loop.after(ADOPT_PATIENCE, self._stop_waiting)
+            self.loop.after(REPLAY_PATIENCE, self._returning.give_up)
+
     def _stop_waiting(self) -> None:
         self._core.begin(self.loop.now())
+        self._returning.miss_no_longer()
         self._table.stop_waiting(self.loop.now())
 
     def _close(self) -> None:
@@ -168,8 +179,11 @@ class MasterNode(Node):
         peer.on_chunks_lost = lambda: self._relay.chunks_lost(peer.id)
         if role is Role.SLAVE:
             slave_id = peer.id[1]
-            peer.on_message = lambda message: self._slave_message(slave_id, message)
-            self._slave_joined(slave_id, name, facts)
+            peer.on_message = lambda message: self._returning.take(slave_id, message)
+            if "was" in facts:
+                self._returning.joined(slave_id, name, facts)
+            else:
+                self._admit_slave(slave_id, name, facts)
         else:
             peer.on_message = lambda message: self._application_message(peer, message)
             self._printed.joined(peer.id, facts)
@@ -249,7 +263,18 @@ class MasterNode(Node):
         self._table.cluster_changed(self.loop.now())
         log.info("slave %s joined: workers=%d", slave_id, slave.workers)
 
+    def _admit_slave(self, slave_id: str, host: str, facts: dict[str, Any]) -> None:
+        if self._keeper is not None:
+            self._keeper.slave_seen(slave_id, here=True)
+        self._slave_joined(slave_id, host, facts)
+
+    def _kill_leases(self, slave_id: str, leases: list[int]) -> None:
+        self._send_to(("slave", slave_id), Kind.KILL, [leases])
+
     def _slave_left(self, slave_id: str, reason: str) -> None:
+        self._returning.left(slave_id)
+        if self._keeper is not None:
+            self._keeper.slave_seen(slave_id, here=False)
         log.info("slave %s left: %s", slave_id, reason)
         self._aside.pop(slave_id, None)
         self._pids.pop(slave_id, None)
@@ -424,6 +449,7 @@ class MasterNode(Node):
         """Let the cores decide for everything that arrived, and send what follows."""
         now, wall = self.loop.now(), time.time()
         self._core.begin(now)
+        self._returning.look()
         for _ in range(SETTLE_ROUNDS):
             if self._agent is not None:
                 self._agent.flush()

@@ -4,7 +4,8 @@
 
 A lost connection costs nothing when another one is there in time. When the master has given
 us up, or is silent for too long, its leases mean nothing any more: they are dropped, and the
-slave joins again as a new one as soon as a master answers.
+slave joins again as a new one as soon as a master answers. A master with a journal may come
+back for them: what runs goes on, and the restarted master is told what there is.
 """
 
 from __future__ import annotations
@@ -12,27 +13,40 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from concurro.ids import Role
 from concurro.nodes.agents import make_agent
 from concurro.nodes.dialer import Dialer
 from concurro.nodes.node import Node
 from concurro.nodes.peer import keep_beating
-from concurro.wire.messages import Farewell
+from concurro.wire.messages import Farewell, Kind
 from concurro.wire.session import SILENCE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from concurro.nodes.peer import Peer
-    from concurro.wire.messages import Kind, Message
+    from concurro.wire.messages import Message
 
 log = logging.getLogger("concurro.slave")
 
 WORKER_PATIENCE = 5.0
+_GIVEN_UP = (Farewell.SILENT, Farewell.PROTOCOL)
 MASTER_SILENCE = 3 * SILENCE_LIMIT
 """After so long without the master its leases are dropped; it has given them to others long before [s]."""
+
+
+HOLD_LIMIT = 600.0
+"""After so long nobody comes back for what is held [s]."""
+
+
+class _Held(NamedTuple):
+    """Whose leases are held: epoch and journal of the master, our name there."""
+
+    epoch: int
+    journal: bytes
+    was: str
 
 
 class SlaveNode(Node):
@@ -53,6 +67,9 @@ class SlaveNode(Node):
         self._peer: Peer | None = None
         self._dialer: Dialer | None = None
         self._stopping = False
+        self._epoch = 0
+        self._journal = b""
+        self._held: _Held | None = None
 
     def _open(self) -> None:
         self._stop_beating = keep_beating(self.loop, lambda: [self._peer] if self._peer is not None else [])
@@ -108,6 +125,8 @@ class SlaveNode(Node):
             "resources": dict(self.env.config["slave.resources"]),
             "worker_pids": self._agent.worker_pids(),
         }
+        if self._held is not None:
+            facts["was"] = self._held.was
         keys = self.env.config["security.keys"]
         dialer = self._dialer = Dialer(
             self.loop,
@@ -133,26 +152,54 @@ class SlaveNode(Node):
         self.slave_id = str(welcome[1])
         log.debug("joined the master at %s as %s", self._master, self.slave_id)
         self._agent.set_slave_id(self.slave_id)
+        self._epoch, self._journal = int(welcome[0]), bytes(welcome[5].get("journal", b""))
+        held, self._held = self._held, None
+        if held is not None:
+            self._come_back(peer, held)
+        if hasattr(self._agent, "keep"):
+            self._agent.keep(keeps=bool(self._journal))
         self._agent.announce()
         self.on_joined(self.slave_id)
+
+    def _come_back(self, peer: Peer, held: _Held) -> None:
+        """Tell a master what is left of the one before on its journal."""
+        holdings: list[list[Any]] = []
+        if held.journal == self._journal and self._epoch > held.epoch:
+            holdings = self._agent.holdings()
+            log.warning("back at the master at %s, with %d leases of the one before", self._master, len(holdings))
+        else:
+            self._agent.abandon()
+        peer.send(Kind.INVENTORY, holdings)
+
+    def _let_go(self, held: _Held) -> None:
+        if self._held is held and self._agent is not None:
+            log.warning("no master came back in %g s: its tasks are dropped", HOLD_LIMIT)
+            self._agent.abandon()
 
     def _take(self, message: Message) -> None:
         if self._agent is not None:
             self._agent.handle(message)
 
     def _lost(self, reason: str) -> None:
+        farewell = "" if self._peer is None else self._peer.farewell
         self._peer = None
         if self._dialer is not None:
             self._dialer.stop()
         if self._stopping:
             self.loop.stop()
             return
+        holds = bool(self._journal) and farewell not in _GIVEN_UP and hasattr(self._agent, "hold")
         log.warning(
-            "the master at %s is gone (%s); its tasks are dropped, and it is tried again until it returns",
+            "the master at %s is gone (%s); its tasks %s, and it is tried again until it returns",
             self._master,
             reason,
+            "go on, since it has a journal" if holds else "are dropped",
         )
-        if self._agent is not None:
+        if holds:
+            held = self._held = _Held(self._epoch, self._journal, self.slave_id)
+            self._agent.hold()
+            self.loop.after(HOLD_LIMIT, lambda: self._let_go(held))
+        elif self._agent is not None:
             self._agent.abandon()
         self._dial(None)
 

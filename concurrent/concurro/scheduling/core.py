@@ -543,6 +543,7 @@ def _class_entry(system: SystemRecord, task_class: TaskClass) -> list[Any]:
         payload,
         blobs,
         system.system_id,
+        system.generation,
     ]
 
 

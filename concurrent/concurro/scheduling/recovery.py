@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 ADOPT_PATIENCE = 10.0
 """How long a restarted master waits for the slaves that it had [s]."""
 
+REPLAY_PATIENCE = 60.0
+"""How long slaves that came back wait for their systems to be replayed [s]."""
+
 STEP_PATIENCE = 5.0
 """How long a step of a replay may take once the system was cancelled [s]."""
 

@@ -315,8 +315,7 @@ class SystemTable:
         self._touch(life)
 
     def stop_waiting(self, now: float) -> None:
-        """Wait no longer for who was there before the master was restarted."""
-        self.recovery.settle()
+        """Wait no longer for applications that were there before."""
         for life in list(self._by_number.values()):
             self._touch(life)
             if life.news.held:

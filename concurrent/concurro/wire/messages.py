@@ -60,7 +60,8 @@ class Kind(IntEnum):
 
     # Every session.
     HELLO = 1  # [protocol, python "3.11", role, session id, known epoch, received seq, name, facts {}]
-    WELCOME = 2  # [epoch, peer id, received seq, task credit, byte credit, facts {"data": token, "resumed": bool}]
+    WELCOME = 2  # [epoch, peer id, received seq, task credit, byte credit, facts
+    #             {"data": token, "resumed": bool, "journal": its name or absent}]
     REFUSED = 3  # [code, text]; code "session": that one has ended, say HELLO with another
     GOODBYE = 4  # [reason, code]; code is a `Farewell`
     HEARTBEAT = 5  # []
@@ -74,10 +75,13 @@ class Kind(IntEnum):
     RETURNED = 18  # [leases, reason]: not started, given back
     STARTED = 19  # [leases]: of a RECALL, those that had started; they stay
     OUTPUT = 20  # [[lease, task name or "", stream 1|2, text, bytes dropped before it], ...], ahead of the results
+    INVENTORY = 22  # [[lease, system, generation, number, attempt, stamp], ...]: what it holds from the master before,
+    #                  first of all when HELLO said `was`; the results of these follow
     WAITS = 21  # [lease, for what]: its task waits and lends its slot; "" when it goes on
 
     # Master to slave.
-    CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs, system id], ...]
+    CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs, system id,
+    #               generation], ...]
     LEASES = 25  # [[lease, system, class, number, attempt, payload, blobs], ...]
     RECALL = 26  # [leases]
     KILL = 27  # [leases]: running or not, no result is wanted

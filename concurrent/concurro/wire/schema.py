@@ -115,6 +115,7 @@ _SLAVE_FACTS: dict[str, Shape] = {
     "workers": _WORKERS,
     "resources": AMOUNTS,
     "worker_pids": _PIDS,
+    "was": text,
 }
 _PEER_FACTS = facts(pid=count, machine=text, client_id=text, output=flag)
 _HELLO = record(
@@ -174,7 +175,16 @@ _CLASS = record(
     ("payload", octets),
     ("blobs", BLOBS),
     ("system_id", text),
+    ("generation", count),
     needed=7,
+)
+_HELD = record(
+    ("lease", whole),
+    ("system", whole),
+    ("generation", count),
+    ("number", whole),
+    ("attempt", whole),
+    ("stamp", octets),
 )
 _LOST = within(LAST_NUMBER)  # they are added up, and the sum is sent on
 _OUTPUT = record(
@@ -218,7 +228,7 @@ SCHEMA: dict[int, Rule] = {
             ("received", count),
             ("tasks", count),
             ("bytes", count),
-            ("facts", facts(data=octets, resumed=flag)),
+            ("facts", facts(data=octets, resumed=flag, journal=octets)),
         ),
     ),
     Kind.REFUSED: Rule(_MASTER, record(("code", text), ("text", text))),
@@ -243,6 +253,7 @@ SCHEMA: dict[int, Rule] = {
     Kind.RETURNED: Rule(_SLAVE, record(_LEASE_LIST, ("reason", text))),
     Kind.STARTED: Rule(_SLAVE, record(_LEASE_LIST)),
     Kind.OUTPUT: Rule(_SLAVE, sequence(_OUTPUT)),
+    Kind.INVENTORY: Rule(_SLAVE, sequence(_HELD)),
     Kind.WAITS: Rule(_SLAVE, record(("lease", whole), ("text", text))),
     Kind.TUNNEL_OPEN: Rule(_SLAVE, record(_TUNNEL, ("lease", whole))),
     Kind.TUNNEL: Rule(_SLAVE | _MASTER, record(_TUNNEL)),

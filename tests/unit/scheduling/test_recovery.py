@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from concurro.ids import SystemState
+from concurro.ids import Outcome, SystemState
 from concurro.scheduling.commands import StartHost, StopHost
 from concurro.scheduling.rows import CancelAsked, GenerationBegun, PublicationsTaken, SystemEnded
 from concurro.wire.messages import Kind
-from tests.unit.scheduling.journal_driver import SQUARE, KeptMaster, answers, finish, replayed, running
+from concurro.wire.stamps import stamp_of
+from tests.unit.scheduling.journal_driver import ONCE, SQUARE, KeptMaster, answers, finish, replayed, running
 from tests.unit.scheduling.system_driver import ALICE, DONE
 
 PARTS = [[b"part-%d" % number, None] for number in range(3)]
@@ -168,3 +169,91 @@ def test_hosts_wait_when_too_many_bytes_wait_for_the_disk(monkeypatch):
 
     assert before == []
     assert [entry[0] for body in master.inputs() for entry in body[3]] == [1]
+
+
+OLD_LEASE = 1
+
+
+def held(number, payload=b"", lease=OLD_LEASE, generation=1, code=b"code"):
+    """Return what a slave says of a lease that it holds."""
+    return [lease, 1, generation, number, 2, stamp_of("Square", (code, []), payload or b"%d" % number, None)]
+
+
+def missing(before, task_class=SQUARE):
+    """Return a master that has replayed its system and misses a slave of before."""
+    master = KeptMaster([before.kept()], first=2)
+    master.core.epoch = 5
+    master.table.recovery.settled = False
+    master.join(workers=8)
+    replayed(master, answers(task_class=task_class))
+    master.pass_time()
+    return master
+
+
+def leases(master):
+    return {lease: task.number for lease, task in master.core.slaves["north"].leases.items()}
+
+
+def test_what_a_slave_holds_goes_on_under_its_lease_and_the_rest_is_queued_after_it():
+    master = missing(running())
+    before = leases(master)
+
+    unwanted = master.table.recovery.adopt("north", [held(1)])
+    adopted = leases(master)
+    master.table.recovery.settle()
+    master.pass_time()
+
+    assert (before, unwanted, adopted) == ({}, [], {OLD_LEASE: 1})
+    assert sorted(leases(master).values()) == [0, 1, 2]
+    master.core.results("north", [[OLD_LEASE, 0, b"result", None, 1000]])
+    master.pass_time()
+    life = master.table.find("job")
+    assert (life.record.done, sorted(life.record.open), life.record.leased) == (1, [0, 2], 2)
+
+
+def test_what_is_not_equal_is_not_adopted():
+    master = missing(running())
+    other_system = [OLD_LEASE, 7, *held(0)[2:]]
+    of_this_epoch = held(0, lease=5 << 40 | 1)
+    different = [held(0, payload=b"x"), held(0, code=b"y"), held(9), held(0, generation=2), other_system, of_this_epoch]
+
+    unwanted = master.table.recovery.adopt("north", different)
+
+    assert unwanted == [entry[0] for entry in different]
+    assert leases(master) == {}
+
+
+def test_a_task_is_adopted_from_one_slave_only():
+    master = missing(running())
+
+    unwanted = master.table.recovery.adopt("north", [held(1, lease=7), held(1, lease=8)])
+
+    assert (unwanted, leases(master)) == ([8], {7: 1})
+
+
+def test_a_task_that_may_run_once_goes_on_where_it_runs_and_is_lost_elsewhere():
+    before = running(ONCE)
+    kept = before.kept()
+    kept.intents.update({0: 1, 1: 1})
+    before.kept = lambda: kept
+    master = missing(before, ONCE)
+
+    unwanted = master.table.recovery.adopt("north", [held(1)])
+    master.table.recovery.settle()
+    master.pass_time()
+
+    entries = [entry for body in master.inputs() for entry in body[3]]
+    assert (unwanted, [(entry[0], entry[1]) for entry in entries]) == ([], [(0, int(Outcome.SLAVE_LOST))])
+    assert sorted(leases(master).values()) == [1, 2]
+
+
+def test_a_slave_that_is_lost_after_it_came_back_gives_its_tasks_to_others():
+    master = missing(running())
+    master.table.recovery.adopt("north", [held(1)])
+    master.table.recovery.settle()
+    master.join("south", workers=8)
+
+    master.core.slave_left("north", "its power failed")
+    master.pass_time()
+
+    assert sorted(task.number for task in master.core.slaves["south"].leases.values()) == [0, 1, 2]

@@ -15,7 +15,7 @@ from concurro.wire.schema import SCHEMA, Sender, check_message
 from tests.support.messages import BLOBS, DIGEST, LEASE, SAMPLES, hello_body, mutated
 from tests.unit.scheduling.system_driver import ALICE, HOST, Master
 
-LISTS = {Kind.RESULTS, Kind.OUTPUT, Kind.CLASSES, Kind.LEASES, Kind.PRINTED}
+LISTS = {Kind.INVENTORY, Kind.RESULTS, Kind.OUTPUT, Kind.CLASSES, Kind.LEASES, Kind.PRINTED}
 
 by_name = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: f"{sample.kind.name}-{sample.sender.value}")
 
