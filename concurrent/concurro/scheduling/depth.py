@@ -13,7 +13,7 @@ PREFETCH_LIMIT = 1024
 """Most tasks sent ahead per worker."""
 
 BURST_SECONDS = 0.001
-"""Work leased by one decision of the strategy [s]."""
+"""Work per worker leased by one decision of the strategy [s]."""
 
 BURST_LIMIT = 256
 """Most tasks leased by one decision of the strategy."""
@@ -35,11 +35,16 @@ def lease_depth(workers: int, duration: float | None) -> int:
     return workers * (1 + ahead)
 
 
-def burst_size(duration: float | None) -> int:
-    """Return how many tasks one decision may lease to the chosen slave."""
+def burst_size(duration: float | None, workers: int) -> int:
+    """Return how many tasks one decision may lease to the chosen slave.
+
+    Args:
+        duration: Measured duration of the task class [s]; None before the first.
+        workers: Slots of the slave.
+    """
     if duration is None:
         return 1
-    return max(1, BURST_LIMIT if duration <= 0 else min(BURST_LIMIT, int(BURST_SECONDS / duration)))
+    return max(1, BURST_LIMIT if duration <= 0 else min(BURST_LIMIT, int(BURST_SECONDS * workers / duration)))
 
 
 def decayed_duration(previous: float | None, measured: float) -> float:

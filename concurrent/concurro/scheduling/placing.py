@@ -290,7 +290,7 @@ class Placing:
         """Lease as many tasks of one class as one decision may."""
         task_class = queue.task_class
         held = len(slave.leases)
-        burst = burst_size(task_class.duration)
+        burst = burst_size(task_class.duration, slave.workers)
         if queue.need:
             count = min(slave.workers - held, burst)
         elif held < slave.workers:

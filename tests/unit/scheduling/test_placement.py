@@ -235,9 +235,9 @@ def test_the_depth_follows_the_duration(workers, duration, depth):
     assert lease_depth(workers, duration) == depth
 
 
-@pytest.mark.parametrize(("duration", "size"), [(None, 1), (0.0, 256), (1e-3, 1), (5.0, 1), (1e-5, 100)])
-def test_a_burst_is_about_a_millisecond_of_work(duration, size):
-    assert burst_size(duration) == pytest.approx(size, abs=1)
+@pytest.mark.parametrize(("duration", "size"), [(None, 1), (0.0, 256), (1e-3, 2), (5.0, 1), (2e-5, 100)])
+def test_a_burst_is_about_a_millisecond_of_work_for_each_worker(duration, size):
+    assert burst_size(duration, workers=2) == pytest.approx(size, abs=1)
 
 
 def test_an_estimate_rises_at_once_and_falls_slowly():
