@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.ids import SlaveRecord, SystemRecord, SystemState
 from concurro.interfaces import ITaskScheduler
 from concurro.kernel import Environment
+from concurro.nodes.master import collect_less_often
 from concurro.scheduling.core import Commands, SchedulerCore
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ def measure(case: Case) -> dict[str, float]:
     bench = Bench(case)
     gc.collect()
     gc.freeze()  # as a master does once it is up
+    collect_less_often()
     bench.run()
     clock = bench.clock
     microseconds = 1e6 / case.tasks

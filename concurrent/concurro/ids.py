@@ -154,6 +154,7 @@ class TaskClass:
         duration: Measured duration of an attempt, decaying maximum [s]; None before the first.
         mean: Measured duration of an attempt, decaying mean [s]; None before the first.
         measured: How many attempts were measured.
+        told: Ids of the slaves that were sent it.
     """
 
     __slots__ = (
@@ -167,6 +168,7 @@ class TaskClass:
         "priority",
         "requires",
         "timeout",
+        "told",
     )
 
     def __init__(  # noqa: PLR0913 - a record
@@ -190,6 +192,7 @@ class TaskClass:
         self.duration: float | None = None
         self.mean: float | None = None
         self.measured = 0
+        self.told: set[str] = set()
 
 
 class CopyLease:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from concurro import ConfigError, LocalCluster, Task, TaskCancelled, TaskError, WorkerLost
+from concurro.nodes.master import COLLECT_AFTER
 from tests.support.jobs import SHIPPED, Mixture, Square, Traced, Waiting, open_gate, read_trace
 from tests.support.programs import ROOT
 from tests.support.waiting import has_ended, wait_until
@@ -248,3 +250,16 @@ def test_a_task_that_is_lost_and_one_that_waits_share_a_cluster(shared_cluster, 
     open_gate(tmp_path)
 
     assert isinstance(waiting.result(10), int)
+
+
+class AskCollector(Task):
+    def __call__(self):
+        return gc.get_threshold()
+
+
+def test_the_garbage_collector_is_tuned_neither_here_nor_where_tasks_run(shared_cluster):
+    here = gc.get_threshold()
+
+    there = shared_cluster.push_task(AskCollector("ask")).result(30)
+
+    assert here == there != COLLECT_AFTER

@@ -39,11 +39,12 @@ def master_command(listen: str | None, keys: str | None, config: str | None, plu
     """Run a master until SIGINT or SIGTERM."""
     _log_to_stderr()
     with reported_errors():
-        from concurro.nodes.master import MasterNode  # noqa: PLC0415 - not for --help
+        from concurro.nodes.master import MasterNode, collect_less_often  # noqa: PLC0415 - not for --help
 
         overrides = {"master.listen": listen, "security.keys": keys}
         node = MasterNode(Config.load(config, overrides=overrides), plugins=plugins)
         node.on_ready = lambda: _say_how_to_join(node.url, node.env.config["security.keys"])
+        collect_less_often()
         node.run()
 
 

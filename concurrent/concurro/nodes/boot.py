@@ -47,8 +47,9 @@ def main() -> None:
 
 def _make(role: str, config: Any, plugins: list[str], folder: str, channel: Channel) -> Any:
     if role == "master":
-        from concurro.nodes.master import MasterNode  # noqa: PLC0415 - a slave needs none of it
+        from concurro.nodes.master import MasterNode, collect_less_often  # noqa: PLC0415 - a slave needs none of it
 
+        collect_less_often()
         master = MasterNode(config, plugins=plugins)
         master.clean_up_folder(folder)
         master.on_ready = lambda: _report(channel, "ready", master.url)

@@ -98,9 +98,8 @@ class SchedulerCore:
         self.touched: set[int] = set()
         self.stale_results = 0
         self._now = 0.0
-        self._counter = 0
+        self._latest_lease = make_lease(epoch, 0)
         self._commands = Commands()
-        self._known_classes: dict[str, dict[int, set[int]]] = {}  # slave id to system number to classes
         self._holders = BlobHolders()
         self.holders = self._holders.by_digest
         self._settle_hook = getattr(scheduler, "leases_settled", None)
@@ -133,17 +132,15 @@ class SchedulerCore:
 
     def _hand_out(self, task: TaskRecord, slave_id: str, attempt: int) -> int:
         slave = self.slaves[slave_id]
-        self._counter += 1
-        lease = make_lease(self.epoch, self._counter)
+        lease = self._latest_lease = self._latest_lease + 1
         system, task_class = task.system, task.task_class
         slave.leases[lease] = task
         self.touched.add(system.number)
         if task_class.requires:
             take(slave.free, task_class.requires)
-        orders = self._orders(slave_id)
-        known = self._known_classes[slave_id].setdefault(system.number, set())
-        if task_class.number not in known:
-            known.add(task_class.number)
+        orders = self._commands.orders.get(slave_id) or self._orders(slave_id)
+        if slave_id not in task_class.told:
+            task_class.told.add(slave_id)
             orders.classes.append(_class_entry(system, task_class))
             if task_class.code[1]:
                 self._holders.note(slave, task_class.code[1])
@@ -246,7 +243,7 @@ class SchedulerCore:
         task.lease, task.attempt, task.slave_id, task.leased_at = lease, attempt, slave_id, self._now
         task.system.leased += 1
         slave.leases[lease] = task
-        self._known_classes[slave_id].setdefault(task.system.number, set()).add(task.task_class.number)
+        task.task_class.told.add(slave_id)
         self.touched.add(task.system.number)
         if task.requires:
             take(slave.free, task.requires)
@@ -281,21 +278,19 @@ class SchedulerCore:
         self._commands.finished.pop(system.number, None)
         for slave_id, lease in self._commands.leases_of.pop(system.number, ()):
             self._commands.settled.setdefault(slave_id, []).append(lease)
-        for slave_id, known in self._known_classes.items():
-            if known.pop(system.number, None):
-                orders = self._orders(slave_id)
-                # What was not sent yet must not follow FORGET.
-                orders.classes = [entry for entry in orders.classes if entry[0] != system.number]
-                orders.leases = [entry for entry in orders.leases if entry[1] != system.number]
-                orders.held = [held for held in orders.held if held[0][1] != system.number]
-                orders.forgets.append(system.number)
+        for slave_id in _slaves_told(system):
+            orders = self._orders(slave_id)
+            # What was not sent yet must not follow FORGET.
+            orders.classes = [entry for entry in orders.classes if entry[0] != system.number]
+            orders.leases = [entry for entry in orders.leases if entry[1] != system.number]
+            orders.held = [held for held in orders.held if held[0][1] != system.number]
+            orders.forgets.append(system.number)
 
     # Slaves
 
     def slave_joined(self, slave: SlaveRecord) -> None:
         """Take a new slave."""
         self.slaves[slave.id] = slave
-        self._known_classes[slave.id] = {}
         self.scheduler.slave_joined(slave)
 
     def slave_changed(
@@ -321,7 +316,9 @@ class SchedulerCore:
         slave = self.slaves.pop(slave_id, None)
         if slave is None:
             return
-        self._known_classes.pop(slave_id, None)
+        for system in self.systems.values():
+            for task_class in system.classes.values():
+                task_class.told.discard(slave_id)
         self._holders.forget(slave_id)
         self._commands.orders.pop(slave_id, None)
         self._commands.settled.pop(slave_id, None)
@@ -476,7 +473,7 @@ class SchedulerCore:
         system = task.system
         del system.open[task.number]
         system.open_bytes -= task.size
-        if outcome == Outcome.DONE:
+        if outcome == 0:  # not by its name: this runs for every task
             system.done += 1
         elif outcome == Outcome.CANCELLED:
             system.cancelled += 1
@@ -530,6 +527,15 @@ class SchedulerCore:
 
 def _by_task(held: tuple[int, TaskRecord]) -> tuple[int, int]:
     return held[1].number, held[0]
+
+
+def _slaves_told(system: SystemRecord) -> list[str]:
+    """Return who was sent classes of a system; none from now on."""
+    told: set[str] = set()
+    for task_class in system.classes.values():
+        told |= task_class.told
+        task_class.told.clear()
+    return sorted(told)
 
 
 def _class_entry(system: SystemRecord, task_class: TaskClass) -> list[Any]:

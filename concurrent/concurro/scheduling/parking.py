@@ -103,6 +103,7 @@ class Parking:
 
     Attributes:
         reserved: Slave id to the queue for which it is kept.
+        size: How many are parked.
     """
 
     def __init__(self, queue: FairQueue) -> None:
@@ -110,12 +111,9 @@ class Parking:
         self._by_name: dict[str, dict[int, Bucket]] = {}
         self._all = Bucket()
         self._waiting: dict[Hashable, int] = {}
-        self._size = 0
+        self.size = 0
         self._check_at = -inf
         self.reserved: dict[str, ClassQueue] = {}
-
-    def __len__(self) -> int:
-        return self._size
 
     def waits(self, signature: Hashable) -> bool:
         """Say whether a queue of the same need is parked, as it fits nowhere."""
@@ -126,7 +124,7 @@ class Parking:
         self._queue.set_aside(queue, Standing.PARKED)
         if queue.waits_since is None:
             queue.waits_since = now
-        self._size += 1
+        self.size += 1
         self._waiting[queue.signature] = self._waiting.get(queue.signature, 0) + 1
         self._all = self._file(self._all, queue)
         for name, amount in queue.need.items():
@@ -176,7 +174,7 @@ class Parking:
 
         Return whether it was, so that `queue` must not be placed there.
         """
-        if not self._size or now < self._check_at:
+        if not self.size or now < self._check_at:
             return False
         self._check_at = now + CHECK_PERIOD
         order = self._queue.order_of(queue)
@@ -208,7 +206,7 @@ class Parking:
         return slave_id
 
     def _forget(self, queue: ClassQueue) -> None:
-        self._size -= 1
+        self.size -= 1
         count = self._waiting[queue.signature] - 1
         if count:
             self._waiting[queue.signature] = count
@@ -221,7 +219,7 @@ class Parking:
         A new one, when most entries were out of date.
         """
         bucket.file(queue)
-        if bucket.size <= 64 + 4 * self._size:
+        if bucket.size <= 64 + 4 * self.size:
             return bucket
         fresh = Bucket()
         for entry in bucket.standing():

@@ -58,7 +58,7 @@ class Placing:
     def rate(self, slave: SlaveRecord) -> None:
         """Rate one slave and note how much room it has."""
         slave.rating = self._strategy.rate(slave)
-        self.room.update(slave, held_back=self._is_held_back(slave))
+        self.room.update(slave, held_back=self.parking.size > 0 and self._is_held_back(slave))
 
     def connect(self, slave: SlaveRecord) -> None:
         """Look at what a slave offers; with another offer, something else may fit."""
@@ -109,7 +109,7 @@ class Placing:
             changed: Slaves that may have room where they had none.
         """
         self._retry_declined()
-        if self.parking:
+        if self.parking.size:
             for slave in changed:
                 self._wake(slave)
         pick, room, idle = self.queue.pick, self.room, self.room.idle
@@ -152,10 +152,10 @@ class Placing:
             self._lease_burst(queue, slave)
             if queue.standing is Standing.READY and not self._fits(slave, queue) and self._find(queue) is None:
                 self._park(queue, now)
-            if slave is not witness and self.parking:
+            if slave is not witness and self.parking.size:
                 self._wake(slave)
             break
-        if witness is not None and self.parking:
+        if witness is not None and self.parking.size:
             self._wake(witness)
 
     def _fits(self, slave: SlaveRecord, queue: ClassQueue) -> bool:
@@ -208,12 +208,7 @@ class Placing:
 
     def _is_held_back(self, slave: SlaveRecord) -> bool:
         """Say whether a parked task waits for nothing but a worker of this slave."""
-        return bool(
-            self.parking
-            and slave.resources
-            and len(slave.leases) >= slave.workers
-            and self.parking.best_for(slave) is not None
-        )
+        return bool(slave.resources and len(slave.leases) >= slave.workers and self.parking.best_for(slave) is not None)
 
     def _retry_unfit(self) -> None:
         for queue in list(self.unfit):

@@ -341,7 +341,8 @@ class FairQueue:
         application = system.application
         self._virtual_time = max(self._virtual_time, application.virtual_time)
         application.clock = max(application.clock, system.virtual_time)
-        self.charge(system, seconds)
+        system.virtual_time += seconds / system.record.weight
+        application.virtual_time += seconds / application.weight
 
     def charge(self, system: SystemQueue, seconds: float) -> None:
         """Advance the virtual times of a system and its application."""

@@ -36,7 +36,7 @@ class RankedStrategy(Component):
         """Learn whose slaves are rated."""
         self._master = master
         self._heap: list[tuple[float, int, str]] = []
-        self._latest: dict[str, tuple[float, int]] = {}
+        self._latest: dict[str, tuple[float, int, str]] = {}
         self._order = itertools.count()
 
     def rating(self, slave: SlaveRecord) -> float:
@@ -56,6 +56,12 @@ class RankedStrategy(Component):
 
     def get_next_slave(self, task: TaskRecord | None = None, slaves: Collection[str] | None = None) -> str | None:  # noqa: ARG002
         """Return the best slave that may be chosen."""
+        if self._heap:
+            first = self._heap[0]
+            slave_id = first[2]
+            allowed = slaves is None or slave_id in slaves
+            if allowed and self._latest.get(slave_id) is first and slave_id in self._master.slaves:
+                return slave_id
         chosen, _ = self.best(slaves)
         return chosen[0] if chosen else None
 
@@ -76,8 +82,8 @@ class RankedStrategy(Component):
         others: Iterator[str] | None = None
         seen: list[str] = []
         while heap and len(chosen) < count:
-            rating, entry, slave_id = heap[0]
-            if latest.get(slave_id) != (rating, entry):
+            slave_id = heap[0][2]
+            if latest.get(slave_id) is not heap[0]:
                 heapq.heappop(heap)
                 continue
             if slave_id not in known:
@@ -103,10 +109,13 @@ class RankedStrategy(Component):
         return chosen, passed
 
     def _enter(self, slave_id: str, rating: float) -> None:
-        entry = next(self._order)
-        self._latest[slave_id] = (rating, entry)
-        heapq.heappush(self._heap, (rating, entry, slave_id))
-        if len(self._heap) > 64 + 4 * len(self._master.slaves):
+        heap, outdated = self._heap, self._latest.get(slave_id)
+        entry = self._latest[slave_id] = (rating, next(self._order), slave_id)
+        if heap and heap[0] is outdated:
+            heapq.heapreplace(heap, entry)
+            return
+        heapq.heappush(heap, entry)
+        if len(heap) > 64 + 4 * len(self._master.slaves):
             self._compact()
 
     def _drop(self, slave_id: str) -> None:
@@ -117,5 +126,5 @@ class RankedStrategy(Component):
         known = self._master.slaves
         for slave_id in [slave_id for slave_id in self._latest if slave_id not in known]:
             self._drop(slave_id)
-        self._heap = [(*latest, slave_id) for slave_id, latest in self._latest.items()]
+        self._heap = list(self._latest.values())
         heapq.heapify(self._heap)

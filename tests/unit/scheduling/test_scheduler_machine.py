@@ -180,7 +180,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         core = self.cluster.core
         assert core.systems.keys() == self.live.keys()
         assert not self.ended & core._commands.finished.keys()
-        assert not self.ended & {system for known in core._known_classes.values() for system in known}
+        for system in core.systems.values():
+            assert all(one.told <= core.slaves.keys() for one in system.classes.values())
 
     def teardown(self):
         """Let everything that is left end, beside a healthy slave."""
