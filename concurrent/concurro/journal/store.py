@@ -97,16 +97,26 @@ class JournalStore:
         check_log(self._place.with_name(self._place.name + "-wal"))
         try:
             self._database = sqlite3.connect(self._place, isolation_level=None, check_same_thread=False)
-            self._place.chmod(0o600)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.execute("PRAGMA cell_size_check = ON")
-            if is_new:
-                self._make()
-            else:
-                self._check_format()
         except sqlite3.DatabaseError as error:
             raise self._fault(error) from error
+        try:
+            self._open(is_new=is_new)
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise self._fault(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, *, is_new: bool) -> None:
+        self._place.chmod(0o600)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.execute("PRAGMA cell_size_check = ON")
+        if is_new:
+            self._make()
+        else:
+            self._check_format()
 
     def close(self) -> None:
         """Close; what was applied is in the database. Idempotent."""
