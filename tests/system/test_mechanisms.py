@@ -1,0 +1,53 @@
+"""Every mechanism matters: with it switched off, the test of its failure fails, and for that reason.
+
+A mechanism is a file of `tests/support/switches`, which takes it out of every process of a run.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.switched_off import run_without
+
+LATE_RESULTS = "test_f38_a_stopped_slave_is_lost_and_joins_again_its_late_results_dropped_and_counted"
+
+FAILURE_TESTS = [
+    (
+        "lease_fencing",
+        f"tests/system/test_failures_frozen.py::{LATE_RESULTS}",
+        "assert set(report.slaves.values()) == {second}",
+    ),
+    (
+        "resend",
+        "tests/system/test_failures_network.py::test_f54_what_was_swallowed_before_a_cut_is_said_again",
+        "report = handle.result(30)",
+    ),
+    (
+        "closed_keys",
+        "tests/integration/links/test_strangers.py::test_without_an_authenticator_nobody_gets_in",
+        "assert not came",
+    ),
+    (
+        "group_kill",
+        "tests/system/test_failures_limits.py::test_f15_the_children_of_an_attempt_that_times_out_end_with_it",
+        "the end of the child",
+    ),
+]
+"""Mechanism, the test of its failure, and the words in which that must fail."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mechanism", "test", "words"), FAILURE_TESTS, ids=[entry[0] for entry in FAILURE_TESTS])
+def test_without_a_mechanism_the_test_of_its_failure_fails(tmp_path, mechanism, test, words):
+    outcome = run_without(mechanism, test, tmp_path)
+
+    assert outcome.verdict == "failed"
+    failing = [line for line in outcome.traceback.splitlines() if line.startswith((">", "E"))]
+    assert any(words in line for line in failing), outcome.traceback
+
+
+@pytest.mark.slow
+def test_a_run_with_nothing_switched_off_passes(tmp_path):
+    outcome = run_without("nothing", FAILURE_TESTS[2][1], tmp_path)
+
+    assert outcome.verdict == "passed"
