@@ -23,6 +23,10 @@ import concurro
 from concurro import Environment
 from concurro.config.core_options import CORE_TABLE_CLASSES, CORE_TABLES
 from concurro.config.listing import to_toml
+from concurro.config.options import Option
+from concurro.ids import ProgressRecord, SlaveRecord, SlaveView, SystemRecord, TaskClass, TaskRecord
+from concurro.nodes.cluster import LocalSlave
+from concurro.nodes.futures import TaskFuture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +34,64 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 PROGRAMS = ("concurrent", "concurrent-master", "concurrent-slave")
+
+NAMES = {
+    "Write jobs": ("Task", "TaskSystem", "ITaskSystem", "IMaster"),
+    "Run jobs": ("LocalCluster", "ApplicationNode", "ClusterExecutor", "SystemHandle", "current_application"),
+    "Run nodes": ("MasterNode", "SlaveNode"),
+    "Write components": (
+        "Component",
+        "Selected",
+        "ExtensionPoint",
+        "implementer",
+        "Interface",
+        "Attribute",
+        "Environment",
+        "Config",
+        "BoolOption",
+        "IntOption",
+        "FloatOption",
+        "StrOption",
+        "ListOption",
+        "PathOption",
+        "AddressOption",
+        "DurationOption",
+        "SizeOption",
+    ),
+    "Interfaces of components": (
+        "ITaskScheduleStrategy",
+        "ITaskScheduler",
+        "ISchedulerHost",
+        "ITaskManager",
+        "ILifecycle",
+        "IMasterService",
+        "IWorkerService",
+        "ICommandGroup",
+    ),
+}
+"""Every public name that is no error, under what it is for."""
+
+GIVEN = (TaskFuture, ProgressRecord, SlaveView, LocalSlave, SlaveRecord, TaskRecord, TaskClass, SystemRecord)
+
+INTERNAL = {
+    "ApplicationNode": ("code", "refuse_to_wait", "request", "cancel_system"),
+    "LocalCluster": ("application",),
+    "ClusterExecutor": ("sharing",),
+    "SystemHandle": (
+        "describe",
+        "wait_accepted",
+        "acknowledge",
+        "take_progress",
+        "take_published",
+        "take_end",
+        "end_failed",
+        "end_cancelled",
+    ),
+    "TaskFuture": ("describe",),
+    "MasterNode": ("clean_up_folder", "fail", "wait"),
+    "SlaveNode": ("fail", "wait"),
+}
+"""What only other modules of ours call: no promise to users, and not in the reference."""
 
 
 def option_lines() -> Iterator[str]:
@@ -71,13 +133,43 @@ def command_lines() -> Iterator[str]:
 
 
 def name_lines() -> Iterator[str]:
-    """Yield every public name with its signature and its documentation."""
-    for name in sorted(concurro.__all__, key=str.lower):
+    """Yield every public name with its signature, its documentation and its methods, by what it is for."""
+    for group, names in NAMES.items():
+        yield from _heading(group, "-")
+        for name in names:
+            value = getattr(concurro, name)
+            yield from _entry(name, value)
+    yield from _heading("What you are given", "-")
+    yield from _prose("Nobody makes these, and nobody needs to import them: calls and callbacks hand them out.")
+    for value in GIVEN:
+        yield from _entry(value.__name__, value)
+    yield from _heading("Errors", "-")
+    yield from _prose("All of them are `ConcurroError`, and also the errors in brackets that a caller would catch.")
+    for name in error_names():
         value = getattr(concurro, name)
-        yield from _heading(name, "-")
-        yield from _literal(f"{name}{_signature(value)}\n\n{inspect.getdoc(value) or ''}".strip())
-        for method, text in _interface_methods(value):
-            yield from _literal(f"{method}\n{textwrap.indent(text, '    ')}")
+        bases = ", ".join(base.__name__ for base in value.__bases__)
+        yield from _heading(name, "~")
+        yield from _literal(f"{name}({bases})\n\n{inspect.getdoc(value)}")
+
+
+def error_names() -> list[str]:
+    """Return the names of all public errors."""
+    values = {name: getattr(concurro, name) for name in concurro.__all__}
+    return sorted(name for name, value in values.items() if inspect.isclass(value) and issubclass(value, BaseException))
+
+
+def public_members(cls: type) -> dict[str, object]:
+    """Return what users may call or read of a class: its methods and properties, and those of our bases."""
+    found: dict[str, object] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.partition(".")[0] != "concurro":
+            continue
+        for name, value in vars(base).items():
+            is_public = not name.startswith("_") or name == "__call__"
+            if is_public and (isinstance(value, property | classmethod) or inspect.isfunction(value)):
+                found.pop(name, None)  # an override stands where it is written
+                found[name] = value
+    return {name: value for name, value in found.items() if name not in INTERNAL.get(cls.__name__, ())}
 
 
 def _click_commands() -> dict[str, click.Command]:
@@ -98,20 +190,63 @@ def _command(command: click.Command, context: click.Context, underline: str) -> 
                 yield from _command(child, click.Context(child, info_name=name, parent=context), "~")
 
 
+def _entry(name: str, value: object) -> Iterator[str]:
+    """Yield a name, what it says of itself, and what can be called on it."""
+    yield from _heading(name, "~")
+    made = "" if value in GIVEN or value is concurro.SystemHandle else _signature(value)
+    yield from _literal(f"{name}{made}\n\n{inspect.getdoc(value) or ''}".strip())
+    members = _interface_members(value) if isinstance(value, type(concurro.Interface)) else _class_members(value)
+    for member, text in members:
+        yield from _literal(f"{member}\n{textwrap.indent(text, '    ')}")
+
+
+def _class_members(value: object) -> Iterator[tuple[str, str]]:
+    if not inspect.isclass(value) or issubclass(value, Option):
+        return
+    for name, member in public_members(value).items():
+        text = inspect.getdoc(getattr(value, name)) or ""
+        if isinstance(member, property):
+            yield f"{name}: {_annotation(member.fget)}", text
+        else:
+            yield f"{name}{_signature(getattr(value, name))}", text
+
+
+class _Bare(str):
+    """An annotation that is shown as it is written, without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _annotation(function: object) -> str:
+    return str(inspect.get_annotations(function).get("return", ""))
+
+
 def _signature(value: object) -> str:
-    if isinstance(value, type) and issubclass(value, BaseException):
+    """Return a signature as it is written, without `self`; empty where there is none."""
+    if not callable(value) or isinstance(value, type(concurro.Interface)):
         return ""
     try:
-        return str(inspect.signature(value)) if callable(value) else ""
+        signature = inspect.signature(value)
     except (TypeError, ValueError):
         return ""
+    parameters = [
+        one.replace(annotation=_Bare(one.annotation)) if isinstance(one.annotation, str) else one
+        for one in signature.parameters.values()
+        if one.name != "self"
+    ]
+    returned = signature.return_annotation
+    if isinstance(returned, str):
+        returned = _Bare(returned)
+    if inspect.isclass(value):
+        returned = signature.empty
+    return str(signature.replace(parameters=parameters, return_annotation=returned))
 
 
-def _interface_methods(value: object) -> Iterator[tuple[str, str]]:
-    names = getattr(value, "names", None)
-    if not isinstance(value, type(concurro.Interface)) or names is None:
-        return
-    for name in sorted(names()):
+def _interface_members(value: object) -> Iterator[tuple[str, str]]:
+    for name in value.names():
         description = value[name]
         signature = getattr(description, "getSignatureString", str)
         yield f"{name}{signature() if signature is not str else ''}", inspect.cleandoc(description.__doc__ or "")

@@ -94,27 +94,51 @@ class IMaster(Interface):
     """
 
     system_id = Attribute("Id of the system (str).")
-    log = Attribute("A `logging.Logger` for the system.")
-    num_workers = Attribute("Workers of all slaves (int).")
-    slaves = Attribute("Tuple of `SlaveView` records.")
+    log = Attribute("A `logging.Logger` for the system; from INFO on it is shown at the application.")
+    num_workers = Attribute("Workers of all slaves (int), as of some recent input.")
+    slaves = Attribute("Tuple of `SlaveView` records, as of some recent input.")
 
     def push_task(task: Task) -> str:
-        """Emit one more task; return its task id."""
+        """Emit one more task; return its task id.
+
+        Raises:
+            InvalidTaskError: It is no usable task.
+            NotPicklableError: It cannot travel; names the culprit.
+        """
 
     def push_tasks(tasks: Iterable[Task]) -> list[str]:
-        """Emit more tasks; return the list of their ids."""
+        """Emit more tasks; return the list of their ids.
+
+        Raises as `push_task` does.
+        """
 
     def cancel_task(task_id: str) -> None:
-        """Cancel a task.
+        """Cancel a task; one that runs is killed.
 
-        It then reaches `task_finished` with a `TaskCancelled` error.
+        It then reaches `task_finished` with a `TaskCancelled` error. One that is final already
+        is left alone.
+
+        Raises:
+            ValueError: The id is none, or of another system's task.
         """
 
     def report_progress(done: int, total: int | None = None, message: str = "") -> None:
-        """Tell the application how far the system is."""
+        """Tell the application how far the system is.
+
+        Whole numbers in any unit; the last ones count.
+
+        Raises:
+            ValueError: A number of more than 64 bits, or a message that is no valid text.
+        """
 
     def publish(value: Any) -> None:
-        """Stream a partial result to the application."""
+        """Stream a partial result to the application.
+
+        It comes out of `SystemHandle.partial_results`.
+
+        Raises:
+            NotPicklableError: It cannot travel; names the culprit.
+        """
 
     def now() -> float:
         """Return the time of the current input, seconds since the epoch [s]."""

@@ -32,15 +32,16 @@ class Task:
         name: What people see of it.
         system_id: The system that it belongs to; filled in when it is emitted.
         client_id: The application that pushed it; filled in when it is pushed.
-        priority: Higher runs earlier.
-        timeout: Seconds that an attempt may take [s].
-        max_retries: How often a failed attempt is tried again. None: a raised exception, a
-            timeout or a memory kill is final, a lost worker is tried again. 0: at most once.
-        requires: Resource name to amount, e.g. `{"gpu": 1}`.
+        priority: Higher runs earlier, among the tasks of its own system (int).
+        timeout: How long an attempt may take, above 0, `clean_up` included [s]; None for no limit.
+        max_retries: How often a failed attempt is tried again (int, 0 or more). None: a raised
+            exception, a timeout or a memory kill is final, a lost worker is tried again. 0: at
+            most once.
+        requires: Resource name to amount above 0, e.g. `{"gpu": 0.5}`; see `[slave] resources`.
 
     Attributes:
         task_id: `<system_id>:<number>`; None before the task is emitted or pushed.
-        slave_id: The slave that ran it.
+        slave_id: The slave of the last attempt; None before the first.
         attempt: Number of the attempt, from 1; 0 before the first.
         duration: What the last attempt took [s].
     """
@@ -86,6 +87,8 @@ class Task:
     def __call__(self) -> Any:
         """Do the work, on a worker.
 
+        An exception is the task's failure; so are `SystemExit` and `KeyboardInterrupt`.
+
         Returns:
             The result; it must pickle.
         """
@@ -93,10 +96,17 @@ class Task:
         raise NotImplementedError(message)
 
     def clean_up(self) -> None:
-        """Tidy up on the worker after `__call__`, also after a failure."""
+        """Tidy up on the worker after `__call__`, also after a failure.
+
+        Not called when the attempt was killed. An exception here is the task's failure.
+        """
 
     def finished(self, result: Any, error: TaskError | None) -> None:
-        """Take the result beside the system, before its `task_finished`."""
+        """Take the result where the task was made.
+
+        Called before `task_finished` of its system. `error` is None, or a `TaskError` and `result` None. Called once, on the object that was
+        emitted or pushed, with `slave_id`, `attempt` and `duration` filled in.
+        """
 
     def __repr__(self) -> str:
         which = f" {self.task_id}" if self.task_id else ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from typing import TYPE_CHECKING
 
 import pytest
 
+import concurro
 from concurro.config.core_options import CORE_TABLES
 from tests.support.programs import ROOT
 
@@ -57,6 +59,9 @@ def test_every_built_in_component_is_listed(generate: ModuleType, name: str):
         "concurrent keys add",
         "concurrent keys list",
         "concurrent keys revoke",
+        "concurrent journal check",
+        "concurrent journal show",
+        "concurrent journal compact",
         "concurrent-master",
         "concurrent-slave",
     ],
@@ -68,5 +73,34 @@ def test_every_command_is_listed(generate: ModuleType, path: str):
 def test_every_public_name_is_listed_with_its_contract(generate: ModuleType):
     text = "\n".join(generate.name_lines())
 
-    assert "LocalCluster" in text
+    missing = [name for name in concurro.__all__ if f"{name}\n~" not in text]
+
+    assert missing == []
     assert "get_next_slave(task=None, slaves=None)" in text
+    assert "partial_results() -> Iterator[Any]" in text
+
+
+def test_every_public_name_is_listed_once(generate: ModuleType):
+    listed = [name for names in generate.NAMES.values() for name in names] + generate.error_names()
+
+    assert sorted(listed) == sorted(concurro.__all__)
+
+
+def test_what_is_left_out_of_a_class_exists(generate: ModuleType):
+    unknown = [
+        f"{name}.{member}"
+        for name, members in generate.INTERNAL.items()
+        for member in members
+        if not hasattr(getattr(concurro, name, generate.TaskFuture), member)
+    ]
+
+    assert unknown == []
+
+
+@pytest.mark.parametrize(
+    "name", ["ApplicationNode", "ClusterExecutor", "LocalCluster", "MasterNode", "SlaveNode", "SystemHandle", "Task"]
+)
+def test_every_method_that_users_call_is_documented(generate: ModuleType, name: str):
+    members = generate.public_members(getattr(concurro, name))
+
+    assert [member for member, value in members.items() if not inspect.getdoc(value)] == []

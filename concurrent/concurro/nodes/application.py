@@ -181,9 +181,11 @@ class ApplicationNode(Control):
 
         Args:
             system: The system; submitting it twice is one system.
-            detach: Whether it goes on when this application leaves.
-            ttl: How long the result of a detached system is kept [s].
-            weight: Its share against other systems.
+            detach: Whether it goes on when this application leaves. Otherwise it is cancelled
+                `[master] grace` after the application is gone.
+            ttl: How long the result of a detached system is kept after its end, 0 or more [s].
+            weight: Its share of the workers against other systems, above 0: with 2 it gets twice
+                the time of one with 1, while both have tasks to run.
             restarts: How often its host may be started again after it died; 0 only, as yet.
 
         Raises:
@@ -219,6 +221,8 @@ class ApplicationNode(Control):
     def attach(self, system_id: str) -> SystemHandle:
         """Return a handle on a system that runs, or whose result is kept.
 
+        Its id, or a beginning of at least four characters that no other has, is enough.
+
         Raises:
             UnknownSystemError: The master does not know it.
             WaitInCallbackError: Called in a callback of this application.
@@ -240,7 +244,7 @@ class ApplicationNode(Control):
 
         Args:
             system: The system.
-            timeout: Cancels the system and raises after so long [s].
+            timeout: Cancels the system and raises after so long [s]; None waits for ever.
             progress: False, True (a live bar, or lines), or a callable that takes a progress record.
 
         Raises:
@@ -272,7 +276,7 @@ class ApplicationNode(Control):
         return self._push(task)
 
     def push_tasks(self, tasks: Iterable[Task]) -> list[TaskFuture]:
-        """Push tasks; return their futures in order."""
+        """Push tasks; return their futures in order. Raises as `push_task` does."""
         self.connect()
         return [self._push(task) for task in tasks]
 
@@ -300,7 +304,14 @@ class ApplicationNode(Control):
         return future
 
     def status(self) -> dict[str, Any]:
-        """Return the state of the master: its slaves and systems."""
+        """Return the state of the master as `concurrent status --json` prints it.
+
+        `slaves` and `systems` are lists of dicts, `url` and `pid` are the master's, `uptime` [s].
+
+        Raises:
+            TimeoutError: It did not answer within 30 s.
+            WaitInCallbackError: Called in a callback of this application.
+        """
         self.refuse_to_wait("status()")
         answer: dict[str, Any] = self.request("status", []).result(REQUEST_LIMIT)
         return answer

@@ -200,7 +200,7 @@ class LocalCluster:
         return self._application.executor()
 
     def status(self) -> dict[str, Any]:
-        """Return the state of the master: its slaves and systems."""
+        """Return the state of the master; see `ApplicationNode.status`."""
         return self._application.status()
 
     def _real(self) -> EmbeddedCluster:

@@ -77,6 +77,7 @@ class MasterNode(Node):
 
     Args:
         config: What `Config.load` takes.
+        plugins: Files and folders with components.
 
     `start` listens and returns, `run` blocks until a signal or `stop`, both once. As a
     context manager it starts and stops. Thread-safe: `start`, `stop`, `url`.

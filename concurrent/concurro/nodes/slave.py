@@ -54,6 +54,7 @@ class SlaveNode(Node):
 
     Args:
         config: What `Config.load` takes.
+        plugins: Files and folders with components.
     """
 
     kind = "slave"
