@@ -104,8 +104,9 @@ class Task:
     def finished(self, result: Any, error: TaskError | None) -> None:
         """Take the result where the task was made.
 
-        Called before `task_finished` of its system. `error` is None, or a `TaskError` and `result` None. Called once, on the object that was
-        emitted or pushed, with `slave_id`, `attempt` and `duration` filled in.
+        Called once, before `task_finished` of its system, on the object that was emitted or
+        pushed, with `slave_id`, `attempt` and `duration` filled in. `error` is None, or a
+        `TaskError` and `result` None.
         """
 
     def __repr__(self) -> str:
