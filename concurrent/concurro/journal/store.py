@@ -312,7 +312,7 @@ class JournalStore:
         self._database.execute(verb, (row.slave_id,))
 
     def _write_end(self, row: SystemEnded) -> None:
-        self._put("ends", (row.system,), [row.state, row.result, row.ended_at])
+        self._put("ends", (row.system,), [row.state, row.result, row.ended_at, list(row.tasks)])
         self._database.execute("DELETE FROM inputs WHERE system = ?", (row.system,))
         self._database.execute("DELETE FROM snapshots WHERE system = ?", (row.system,))
         self._database.execute("DELETE FROM attempts WHERE system = ?", (row.system,))

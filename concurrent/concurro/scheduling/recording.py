@@ -135,8 +135,10 @@ class Recorder:
             then(now)
             return
         result = life.result or []
-        row = SystemEnded(life.record.number, life.record.state.value, result, wall)
-        self._record([row], digests(result[2] if result else None), life.record.number, then)
+        record = life.record
+        tasks = [record.done, record.failed, record.cancelled]
+        row = SystemEnded(record.number, record.state.value, result, wall, tasks)
+        self._record([row], digests(result[2] if result else None), record.number, then)
 
     def cancelled(self, life: SystemLife, reason: str) -> None:
         """Record that a system was cancelled."""

@@ -151,6 +151,8 @@ def make_kept_life(kept: KeptSystem, now: float, wall: float, grace: float) -> S
         life.result = kept.ended.result
         latest = float(options.get("ttl", DEFAULT_TTL)) - grace if options.get("detach") else 0.0
         life.ended_at = now - min(max(0.0, wall - kept.ended.ended_at), max(0.0, latest))
+        life.submitted_at = life.ended_at - max(0.0, kept.ended.ended_at - accepted.submitted_at)
+        record.done, record.failed, record.cancelled = kept.ended.tasks
     elif kept.inputs:
         life.replay = Replay(kept)
     return life

@@ -8,7 +8,10 @@ opaque bytes here as everywhere in the master.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Note(NamedTuple):
@@ -179,12 +182,14 @@ class SystemEnded:
         state: Value of its `SystemState`.
         result: As ENDED carries it.
         ended_at: Wall clock [s].
+        tasks: How many of its tasks were done, failed, cancelled.
     """
 
     system: int
     state: str
     result: list[Any]
     ended_at: float
+    tasks: Sequence[int] = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def test_a_new_generation_drops_the_inputs_that_are_run_again(folder):
 
 
 def test_an_ended_system_keeps_its_result_and_nothing_else(folder):
-    end = SystemEnded(1, "complete", [0, b"result", None], 2000.0)
+    end = SystemEnded(1, "complete", [0, b"result", None], 2000.0, [5, 1, 2])
 
     written(folder, [accepted(), applied(0), AttemptIntended(1, 4, 1)], [end])
 

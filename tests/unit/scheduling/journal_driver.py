@@ -32,6 +32,7 @@ class KeptMaster(Master):
         self.table = SystemTable(self.core, journalled=True, first=first)
         self.rows = []
         self.records = []
+        self.table.advance(self.now, 1e9 + self.now)
         for one in kept:
             self.table.recover(one, self.now, 1e9 + self.now)
 

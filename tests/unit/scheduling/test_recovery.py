@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from concurro.ids import Outcome, SystemState
+from concurro.nodes.answers import describe_system, explain
 from concurro.scheduling.commands import StartHost, StopHost
 from concurro.scheduling.rows import CancelAsked, GenerationBegun, PublicationsTaken, SystemEnded
 from concurro.wire.messages import Kind
@@ -102,6 +105,22 @@ def test_a_result_is_there_for_a_while_after_the_restart_however_old_it_is():
     master.table.attach(ALICE, 9, "job", master.now)
 
     assert [send.body[1:3] for send in master.take(Kind.ENDED)] == [["complete", DONE]]
+
+
+def test_an_ended_system_still_says_after_the_restart_how_many_tasks_it_had_and_how_long_it_took():
+    before = running(tasks=3)
+    before.pass_time(5)
+    finish(before, 0)
+    before.out(before.inputs()[-1][1], end=["complete", DONE])
+    before.commit()
+    told = describe_system(before.table.find("job"), before.now)
+    master = KeptMaster([before.kept()], first=2)
+
+    later = describe_system(master.table.find("job"), master.now)
+
+    assert {key: later[key] for key in ("done", "failed", "cancelled")} == {"done": 1, "failed": 0, "cancelled": 2}
+    assert later["elapsed"] == pytest.approx(told["elapsed"]) == pytest.approx(5)
+    assert "1 task done, 0 failed" in explain(master.core, master.table, "job", master.now)
 
 
 def test_partial_results_that_nobody_took_are_told_after_the_restart():
