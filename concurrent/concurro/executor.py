@@ -16,6 +16,7 @@ from functools import partial
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
+from concurro.execution.inside import this_process
 from concurro.task import Task
 
 if TYPE_CHECKING:
@@ -286,6 +287,8 @@ def _prepare(preparation: Preparation) -> None:
             message = f"the initializer of the executor failed: {type(error).__name__}: {error}"
             raise BrokenExecutor(message) from error
         _prepared[key] = (namespace, "")
+        if this_process.on_prepared is not None:
+            this_process.on_prepared()
     failure = _prepared[key][1]
     if failure:
         message = f"the initializer of the executor failed in this worker before: {failure}"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import NoApplicationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from concurro.transport.loop import Loop
     from concurro.wire.payload import Packer
@@ -91,9 +91,11 @@ class ThisProcess:
 
     Attributes:
         door: The door of a worker or a host; None in every other process.
+        on_prepared: Called in a task after what belongs to the process, not to the task.
     """
 
     door: Door | None = None
+    on_prepared: Callable[[], None] | None = None
 
 
 this_process = ThisProcess()

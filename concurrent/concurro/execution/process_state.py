@@ -52,6 +52,13 @@ class ProcessState:
         """Return the state of this process."""
         return cls(_folder(), _environment(), _umask(), _signals(), _blocked())
 
+    def prepared(self) -> ProcessState:
+        """Return the state as it is now, with the environment of this one.
+
+        In the middle of a task the environment may show devices.
+        """
+        return replace(self.now(), environment=self.environment)
+
     def after_import(self) -> ProcessState:
         """Return the state with the environment as imports have left it."""
         return replace(self, environment=_environment())

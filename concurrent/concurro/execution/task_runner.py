@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from concurro.errors import NotPicklableError
 from concurro.ids import Failure, Outcome, format_task_id
@@ -12,6 +12,9 @@ from concurro.wire.failures import describe, explain_import
 from concurro.wire.importing import importing
 from concurro.wire.payload import Packer
 from concurro.wire.travelling import Travelling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _no_clean_up = Task.clean_up
 _DONE = int(Outcome.DONE)
@@ -28,6 +31,7 @@ class TaskRunner:
         loaded: How many classes were loaded so far.
         packer: Loads tasks and dumps results.
         task: What runs, or ran last.
+        on_loaded: Called after a class was loaded, before its first task runs.
     """
 
     def __init__(self, slave_id: str = "", blobs: BlobStore | None = None) -> None:
@@ -36,6 +40,7 @@ class TaskRunner:
         self.loaded = 0
         self.packer = Packer(self.blobs, Travelling())
         self.task: Task | None = None
+        self.on_loaded: Callable[[], None] = lambda: None
         self._announced: dict[tuple[int, int], list[Any]] = {}
         self._classes: dict[tuple[int, int], tuple[type[Task], str]] = {}
 
@@ -115,6 +120,7 @@ class TaskRunner:
         with importing("the code of a task"):
             task_class = self.packer.load_task_class(announcement[3], announcement[4])
         self.loaded += 1
+        self.on_loaded()
         known = (task_class, announcement[5] or str(system))
         self._classes[system, number] = known
         return known

@@ -32,7 +32,9 @@ from concurro.execution.inside import this_process
 from concurro.execution.memory import resident_size
 from concurro.execution.native_trace import keep_trace
 from concurro.execution.process_state import ProcessState, taker_of_signal
+from concurro.execution.root_logging import RootLogging
 from concurro.execution.service import WorkerDoor
+from concurro.execution.standard_streams import StandardStreams, flush_prints
 from concurro.execution.task_runner import TaskRunner
 from concurro.execution.voice import Voice, text_stream
 from concurro.ids import format_task_id
@@ -111,6 +113,9 @@ class Worker:
         os.register_at_fork(after_in_child=self._leave_to_parent)
         signal.signal(NUDGE_SIGNAL, self._report_held_back)
         self._state = ProcessState.now()
+        self._streams = StandardStreams()
+        self._logging = RootLogging()
+        self._runner.on_loaded = this_process.on_prepared = self._keep_surroundings
 
     def run(self) -> NoReturn:
         """Serve until the channel ends."""
@@ -227,7 +232,7 @@ class Worker:
 
     def _finish_speaking(self, entry: list[Any], results: list[Any], *, last: bool) -> None:
         """Let the output of a task be read as its own before another task runs."""
-        self._flush_prints()
+        flush_prints()
         if not self._told_speaker:
             self._tell_speaker(entry)
         if not last:  # else its result leaves with the end of the chunk
@@ -248,7 +253,7 @@ class Worker:
             self._later.append(frames)
 
     def _end_chunk(self, results: list[Any], loaded: int) -> None:
-        self._flush_prints()
+        flush_prints()
         self._send([Note.RESULTS, True, results])
         results.clear()
         self._runner.task = None
@@ -258,7 +263,8 @@ class Worker:
         if self._runner.loaded != loaded:
             # What a module's import leaves behind belongs to the worker, not to the task.
             self._state = self._state.after_import()
-        changed = self._tainted or self._state.compare()
+        self._logging.put_back()
+        changed = self._tainted or self._streams.put_back() or self._state.compare()
         if self._memory_limit is not None and not changed and resident_size(self._pid) > self._memory_limit:
             # Before its next task, which would be blamed for it.
             changed = f"its memory, by what it left beyond the limit of {self._memory_limit} B"
@@ -266,6 +272,12 @@ class Worker:
             self._send([Note.RECYCLE, changed])
             _tidy_multiprocessing()
             _end(0)
+
+    def _keep_surroundings(self) -> None:
+        """Let what is now be what a task must leave: it belongs to the worker."""
+        self._state = self._state.prepared()
+        self._streams = StandardStreams()
+        self._logging.take()
 
     def _get_blobs(self, blobs: Sequence[Any]) -> None:
         """Wait for blobs; what else arrives meanwhile is served later."""
@@ -335,14 +347,6 @@ class Worker:
             except OSError:
                 continue
 
-    @staticmethod
-    def _flush_prints() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (OSError, ValueError, AttributeError):
-                continue  # a task closed or replaced it
-
 
 def run_worker(  # noqa: PLR0913 - the descriptors of `WorkerLink.child_fds`, in its order
     stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int, trace_fd: int, service_fd: int
@@ -385,5 +389,5 @@ def _tidy_multiprocessing() -> None:
 
 def _end(code: int) -> NoReturn:
     """End at once: threads that a task left must not keep the process alive."""
-    Worker._flush_prints()  # noqa: SLF001 - of this module
+    flush_prints()
     os._exit(code)
