@@ -22,6 +22,7 @@ from benchmarks.simulated_slave import Run, SimulatedSlave, SlaveModel
 from concurro.ids import SlaveRecord, SystemRecord, SystemState
 from concurro.interfaces import ITaskScheduler
 from concurro.kernel import Environment
+from concurro.scheduling.commands import acknowledgements
 from concurro.scheduling.core import Commands, SchedulerCore, SlaveOrders
 from concurro.wire.messages import Kind
 
@@ -275,8 +276,8 @@ class _Simulation:
         arrival = self._free_at + self._timing.latency
         settled: dict[str, list[int]] = {name: list(leases) for name, leases in commands.settled.items()}
         for entries in commands.leases_of.values():
-            for name, lease in entries:
-                settled.setdefault(name, []).append(lease)
+            for told in acknowledgements(entries):
+                settled.setdefault(told.slave_id, []).extend(told.leases)
         for name in {**commands.orders, **settled}:
             self._send_to(self._slaves[name], arrival, commands.orders.get(name), settled.get(name, []))
 

@@ -312,6 +312,7 @@ class SystemRecord:
         depth: How deep it is nested in tasks and callbacks of others; 0 for one that is not.
         state: Where it stands. Records of ended systems are dropped at the next `tick`.
         generation: Raised when a recovered host emits other tasks than before.
+        kept: Whether the journal has it.
         speculate: Whether straggler copies may run.
         classes: Class number to TaskClass.
         open: Task number to TaskRecord, for every task that is not final.
@@ -328,6 +329,7 @@ class SystemRecord:
         "done",
         "failed",
         "generation",
+        "kept",
         "leased",
         "name",
         "number",
@@ -359,6 +361,7 @@ class SystemRecord:
         self.depth = depth
         self.state = SystemState.STARTING
         self.generation = 1
+        self.kept = False
         self.classes: dict[int, TaskClass] = {}
         self.open: dict[int, TaskRecord] = {}
         self.done = 0

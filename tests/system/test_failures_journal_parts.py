@@ -9,9 +9,9 @@ import numpy as np
 
 from concurro import ITaskSystem
 from tests.support.jobs import Traced, leave_trace, open_gate, read_trace, wait_for_gate
+from tests.support.journalled import application, journalled, kill
 from tests.support.nodes import slave_process
 from tests.support.waiting import wait_until
-from tests.system.test_failures_journal import application, journalled, kill
 
 SMALL, LARGE = 12_000, 160_000
 """Numbers in an array: above what rides in a message, and more than two chunks."""

@@ -200,11 +200,9 @@ class JournalStore:
         (name,) = self._database.execute("SELECT value FROM meta WHERE key = 'name'").fetchone()
         return bytes(name)
 
-    def take_slaves(self) -> set[str]:
-        """Return the slaves that the last master had; they are told once."""
-        slaves = {slave for (slave,) in self._database.execute("SELECT slave FROM slaves")}
-        self._database.execute("DELETE FROM slaves")
-        return slaves
+    def slaves(self) -> set[str]:
+        """Return the slaves that masters before had and that have not come back."""
+        return {slave for (slave,) in self._database.execute("SELECT slave FROM slaves")}
 
     def inputs(self, system: int) -> list[InputApplied]:
         """Return the inputs of one system.

@@ -15,6 +15,8 @@ from concurro.errors import JournalDamagedError
 from concurro.journal.folder import JournalFolder
 from concurro.journal.store import JournalStore
 from concurro.journal.writer import JournalWriter
+from concurro.nodes.returning import unique_name
+from concurro.scheduling.commands import acknowledgements
 from concurro.scheduling.rows import AttemptCrashed, AttemptIntended, BlobKept, SlaveSeen
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Keeper:
             self.next_number = self._store.next_number()
             self.epoch = self._store.begin_epoch(least_epoch)
             self.name = self._store.name()
-            self.missed: set[str] = self._store.take_slaves()
+            self.missed: set[str] = self._store.slaves()
         except BaseException:
             self._folder.close()
             raise
@@ -98,13 +100,23 @@ class Keeper:
             self._kept.discard(digest)
         return None
 
-    def slave_seen(self, slave_id: str, *, here: bool) -> None:
-        """Write down that a slave came or went."""
-        self._writer.write([SlaveSeen(slave_id, here)])
+    def slave_seen(self, slave_id: str, was: str | None) -> None:
+        """Write down that a slave came, or came back under another name."""
+        before = [] if was is None else [SlaveSeen(was, here=False)]
+        self._writer.write([SlaveSeen(unique_name(self.epoch, slave_id), here=True), *before])
 
-    def describe(self) -> dict[str, Any]:
-        """Return how the journal is, for people."""
-        return {"folder": str(self._folder.path), "full": self._writer.full, "waiting": self._writer.waiting()}
+    def slave_left(self, slave_id: str) -> None:
+        """Write down that a slave is gone."""
+        self._writer.write([SlaveSeen(unique_name(self.epoch, slave_id), here=False)])
+
+    def miss_no_longer(self) -> None:
+        """Forget the slaves of masters before that have not come."""
+        self._writer.write([SlaveSeen(name, here=False) for name in sorted(self.missed)])
+
+    def describe(self, counts: dict[str, int]) -> dict[str, Any]:
+        """Return how the journal is, and what became of attempts, for people."""
+        facts = {"folder": str(self._folder.path), "full": self._writer.full, "waiting": self._writer.waiting()}
+        return facts | {"attempts": counts}
 
     def hold(self, entries: list[tuple[list[Any], int]], send: Callable[[], None]) -> None:
         """Write down that tasks may run from now on, then `send` their leases.
@@ -119,6 +131,22 @@ class Keeper:
             row = AttemptCrashed(system, number, crashes) if crashes else AttemptIntended(system, number, attempt)
             rows.append(row)
         self._writer.write(rows, send)
+
+    def crashed(
+        self, attempts: list[tuple[int, int, int, str, int]], acknowledge: Callable[[str, list[int]], None]
+    ) -> None:
+        """Write down that tasks took their workers with them.
+
+        Then the slaves may forget it.
+        """
+        rows = [AttemptCrashed(system, number, crashes) for system, number, crashes, _, _ in attempts]
+        told = acknowledgements((slave_id, lease) for *_, slave_id, lease in attempts)
+
+        def written() -> None:
+            for one in told:
+                acknowledge(one.slave_id, one.leases)
+
+        self._writer.write(rows, written)
 
     def close(self) -> None:
         """Write what waits, and let another master have the journal."""

@@ -157,7 +157,7 @@ class MasterNode(Node):
         """Bring back what the journal has."""
         missed = self._keeper.missed if self._keeper is not None else set()
         recovery = self._table.recovery
-        self._returning = Returning(recovery, missed, self._admit_slave, self._slave_message, self._kill_leases)
+        self._returning = Returning(recovery, missed, self._slave_joined, self._slave_message, self._kill_leases)
         if self._keeper is not None:
             self._door.journal = self._keeper.name
             self._relay.fallback = self._keeper.read_blob
@@ -168,6 +168,8 @@ class MasterNode(Node):
     def _stop_waiting(self) -> None:
         self._core.begin(self.loop.now())
         self._returning.miss_no_longer()
+        if self._keeper is not None:
+            self._keeper.miss_no_longer()
         self._table.stop_waiting(self.loop.now())
 
     def _close(self) -> None:
@@ -193,10 +195,12 @@ class MasterNode(Node):
         if role is Role.SLAVE:
             slave_id = peer.id[1]
             peer.on_message = lambda message: self._returning.take(slave_id, message)
+            if self._keeper is not None:
+                self._keeper.slave_seen(slave_id, facts.get("was"))
             if "was" in facts:
                 self._returning.joined(slave_id, name, facts)
             else:
-                self._admit_slave(slave_id, name, facts)
+                self._slave_joined(slave_id, name, facts)
         else:
             peer.on_message = lambda message: self._application_message(peer, message)
             self._printed.joined(peer.id, facts)
@@ -276,18 +280,13 @@ class MasterNode(Node):
         self._table.cluster_changed(self.loop.now())
         log.info("slave %s joined: workers=%d", slave_id, slave.workers)
 
-    def _admit_slave(self, slave_id: str, host: str, facts: dict[str, Any]) -> None:
-        if self._keeper is not None:
-            self._keeper.slave_seen(slave_id, here=True)
-        self._slave_joined(slave_id, host, facts)
-
     def _kill_leases(self, slave_id: str, leases: list[int]) -> None:
         self._send_to(("slave", slave_id), Kind.KILL, [leases])
 
     def _slave_left(self, slave_id: str, reason: str) -> None:
         self._returning.left(slave_id)
         if self._keeper is not None:
-            self._keeper.slave_seen(slave_id, here=False)
+            self._keeper.slave_left(slave_id)
         log.info("slave %s left: %s", slave_id, reason)
         self._aside.pop(slave_id, None)
         self._pids.pop(slave_id, None)
@@ -401,7 +400,7 @@ class MasterNode(Node):
                 raise LookupError(message)  # noqa: TRY301 - one way out for every refusal
             if name == "status":
                 facts = {"url": self._url, "pid": os.getpid(), "uptime": now - self._started_at}
-                facts["journal"] = None if self._keeper is None else self._keeper.describe()
+                facts["journal"] = None if self._keeper is None else self._keeper.describe(self._table.recovery.counts)
                 answer: Any = describe_status(self._core, self._table, self._pids, now, facts)
             elif name == "explain":
                 answer = explain(self._core, self._table, str(arguments[0]), now)
@@ -490,6 +489,8 @@ class MasterNode(Node):
             self._table.notice(number, text, self.loop.now())
         for slave_id, leases in commands.settled.items():
             self._acknowledge(slave_id, leases)
+        if commands.crashed and self._keeper is not None:
+            self._keeper.crashed(commands.crashed, self._acknowledge)
         for slave_id, orders in commands.orders.items():
             self._send_orders(("slave", slave_id), orders)
 

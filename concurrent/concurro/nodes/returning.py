@@ -123,3 +123,8 @@ class Returning:
     def _settle_if_all(self) -> None:
         if not self._missed:
             self._recovery.settle()
+
+
+def unique_name(epoch: int, slave_id: str) -> str:
+    """Return the name of a slave that no slave of another master has."""
+    return f"{epoch}/{slave_id}"

@@ -20,6 +20,7 @@ from concurro.nodes.agents import make_agent
 from concurro.nodes.dialer import Dialer
 from concurro.nodes.node import Node
 from concurro.nodes.peer import keep_beating
+from concurro.nodes.returning import unique_name
 from concurro.wire.messages import Farewell, Kind
 from concurro.wire.session import SILENCE_LIMIT
 
@@ -42,7 +43,7 @@ HOLD_LIMIT = 600.0
 
 
 class _Held(NamedTuple):
-    """Whose leases are held: epoch and journal of the master, our name there."""
+    """Whose leases are held: epoch and journal of a master, our name there."""
 
     epoch: int
     journal: bytes
@@ -197,7 +198,7 @@ class SlaveNode(Node):
             "go on, since it has a journal" if holds else "are dropped",
         )
         if holds:
-            held = self._held = _Held(self._epoch, self._journal, self.slave_id)
+            held = self._held = _Held(self._epoch, self._journal, unique_name(self._epoch, self.slave_id))
             self._agent.hold()
             self.loop.after(HOLD_LIMIT, lambda: self._let_go(held))
         elif self._agent is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
     from concurro.scheduling.rows import Row
     from concurro.wire.messages import Kind
@@ -88,13 +88,14 @@ class Record:
     size: int = 0
 
 
-def acknowledgements(leases: list[tuple[str, int]]) -> list[Acknowledge]:
+def acknowledgements(leases: Iterable[tuple[str, int] | None]) -> list[Acknowledge]:
     """Return what tells each slave that its results are safe.
 
     Args:
-        leases: Slave id and lease of each result.
+        leases: Slave id and lease of each result; None of what ended without one.
     """
     by_slave: dict[str, list[int]] = {}
-    for slave_id, lease in leases:
-        by_slave.setdefault(slave_id, []).append(lease)
+    for reported in leases:
+        if reported is not None:
+            by_slave.setdefault(reported[0], []).append(reported[1])
     return [Acknowledge(slave_id, mine) for slave_id, mine in by_slave.items()]

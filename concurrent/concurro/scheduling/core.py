@@ -61,22 +61,25 @@ class Commands:
     Attributes:
         orders: Slave id to what it is to be told.
         finished: System number to entries of final tasks, as in an IN message.
-        leases_of: System number to (slave id, lease) of each result among them, to acknowledge.
+        leases_of: System number to the (slave id, lease) that each of them came with, to acknowledge; None where none.
         settled: Slave id to leases whose results nobody wants; acknowledge them at once.
+        crashed: `(system, task, crashes, slave id, lease)` of attempts that took their worker with them and are
+            tried again; acknowledge each once that is in the journal.
         warnings: System number and text for the applications that follow it.
     """
 
-    __slots__ = ("finished", "leases_of", "orders", "settled", "warnings")
+    __slots__ = ("crashed", "finished", "leases_of", "orders", "settled", "warnings")
 
     def __init__(self) -> None:
         self.orders: dict[str, SlaveOrders] = {}
         self.finished: dict[int, list[list[Any]]] = {}
-        self.leases_of: dict[int, list[tuple[str, int]]] = {}
+        self.leases_of: dict[int, list[tuple[str, int] | None]] = {}
+        self.crashed: list[tuple[int, int, int, str, int]] = []
         self.settled: dict[str, list[int]] = {}
         self.warnings: list[tuple[int, str]] = []
 
     def __bool__(self) -> bool:
-        return bool(self.orders or self.finished or self.settled or self.warnings)
+        return bool(self.orders or self.finished or self.settled or self.crashed or self.warnings)
 
 
 @implementer(ISchedulerHost)
@@ -100,6 +103,7 @@ class SchedulerCore:
         self._now = 0.0
         self._latest_lease = make_lease(epoch, 0)
         self._commands = Commands()
+        self._reported: tuple[str, int] | None = None  # what the failed attempt that is decided upon came with
         self._holders = BlobHolders()
         self.holders = self._holders.by_digest
         self._settle_hook = getattr(scheduler, "leases_settled", None)
@@ -147,7 +151,7 @@ class SchedulerCore:
         if task.blobs:
             self._holders.note(slave, task.blobs)
         entry = [lease, system.number, task_class.number, task.number, attempt, task.payload, task.blobs]
-        if self._journalled and (task.crashes or task_class.max_retries == 0):
+        if self._journalled and system.kept and (task.crashes or task_class.max_retries == 0):
             orders.held.append((entry, task.crashes))
         else:
             orders.leases.append(entry)
@@ -168,7 +172,7 @@ class SchedulerCore:
         self._revoke(task)
         failure = error or task.failure or _CANCELLED
         outcome = task.outcome if task.outcome is not None else Outcome.RAISED
-        self._end_task(task, outcome, list(failure), None, 0)
+        self._end_task(task, outcome, list(failure), None, 0, self._take_reported())
         self.scheduler.task_finished(task, None, failure)
 
     def warn(self, system: SystemRecord, text: str) -> None:
@@ -276,8 +280,9 @@ class SchedulerCore:
         if self._end_hook is not None:
             self._end_hook(system)
         self._commands.finished.pop(system.number, None)
-        for slave_id, lease in self._commands.leases_of.pop(system.number, ()):
-            self._commands.settled.setdefault(slave_id, []).append(lease)
+        for reported in self._commands.leases_of.pop(system.number, ()):
+            if reported is not None:
+                self._settle_lease(*reported)
         for slave_id in _slaves_told(system):
             orders = self._orders(slave_id)
             # What was not sent yet must not follow FORGET.
@@ -373,13 +378,11 @@ class SchedulerCore:
                 task_class.mean = duration if mean is None else mean + (duration - mean) * 0.1
                 mean = durations.get(task_class.name)
                 durations[task_class.name] = duration if mean is None else mean + (duration - mean) * 0.1
-                commands.leases_of.setdefault(system.number, []).append((slave_id, lease))
-                self._end_task(task, outcome, value, blobs, nanoseconds)
+                self._end_task(task, outcome, value, blobs, nanoseconds, (slave_id, lease))
                 self.scheduler.task_finished(task, value, None)
             else:
-                commands.settled.setdefault(slave_id, []).append(lease)
                 task.seconds = nanoseconds * NANOSECOND if isinstance(nanoseconds, int) else 0.0
-                self._attempt_failed(task, Outcome(outcome), failure)
+                self._attempt_failed(task, Outcome(outcome), failure, slave_id, lease)
 
     def returned(self, slave_id: str, leases: Iterable[int]) -> None:
         """Take back leases that had not started; nothing is charged."""
@@ -449,7 +452,13 @@ class SchedulerCore:
             orders = self._commands.orders[slave_id] = SlaveOrders()
         return orders
 
-    def _attempt_failed(self, task: TaskRecord, outcome: Outcome, failure: Failure | None) -> None:
+    def _attempt_failed(
+        self, task: TaskRecord, outcome: Outcome, failure: Failure | None, slave_id: str, lease: int
+    ) -> None:
+        """Let the scheduler decide what follows.
+
+        The slave keeps the result until nothing of it can be forgotten here.
+        """
         if outcome is Outcome.LOST:
             task.crashes += 1
         elif outcome is Outcome.SLAVE_LOST:
@@ -457,15 +466,42 @@ class SchedulerCore:
         task.outcome = outcome
         task.failure = failure
         self.touched.add(task.system.number)
+        self._reported = slave_id, lease
         self.scheduler.handle_task(task)
+        if self._take_reported() is None:
+            return  # it is final: acknowledged with the input that tells of it
+        if outcome is Outcome.LOST and self._journalled and task.system.kept:
+            self._commands.crashed.append((task.system.number, task.number, task.crashes, slave_id, lease))
+        else:
+            self._settle_lease(slave_id, lease)
 
-    def _end_task(self, task: TaskRecord, outcome: int, value: Any, blobs: list[Any] | None, nanoseconds: int) -> None:
-        """Take a task out of the open set and report it, in one step."""
+    def _take_reported(self) -> tuple[str, int] | None:
+        reported, self._reported = self._reported, None
+        return reported
+
+    def _settle_lease(self, slave_id: str, lease: int) -> None:
+        self._commands.settled.setdefault(slave_id, []).append(lease)
+
+    def _end_task(  # noqa: PLR0913 - the fields of a result
+        self,
+        task: TaskRecord,
+        outcome: int,
+        value: Any,
+        blobs: list[Any] | None,
+        nanoseconds: int,
+        reported: tuple[str, int] | None = None,
+    ) -> None:
+        """Take a task out of the open set and report it, in one step.
+
+        `reported` is the (slave id, lease) of the result that ends it.
+        """
         system = task.system
         self._close_task(task, outcome)
         finished = self._commands.finished.get(system.number)
         if finished is None:
             finished = self._commands.finished[system.number] = []
+            self._commands.leases_of[system.number] = []
+        self._commands.leases_of[system.number].append(reported)
         finished.append([task.number, int(outcome), value, blobs, task.slave_id, task.attempt, nanoseconds])
 
     @staticmethod

@@ -12,7 +12,10 @@ takes for one: callbacks of a millisecond get few tasks at once, quick ones thou
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INPUTS_UNDER_WAY = 2
 
@@ -31,13 +34,16 @@ class InputFlow:
         self.cancel: str | None = None
         self.exhausted = False
         self.units = FIRST_UNITS
-        self._unacknowledged: deque[tuple[str, int]] = deque()
+        self._unacknowledged: deque[tuple[str, int] | None] = deque()
         self._under_way: deque[_Input] = deque()
 
-    def add(self, entries: list[list[Any]], leases: list[tuple[str, int]]) -> None:
-        """Queue final tasks and the leases to acknowledge once they were consumed."""
+    def add(self, entries: list[list[Any]], leases: Sequence[tuple[str, int] | None] = ()) -> None:
+        """Queue final tasks, with leases to acknowledge once they were consumed.
+
+        One for each, None where no slave told of it; empty: none of them.
+        """
         self.finished.extend(entries)
-        self._unacknowledged.extend(leases)
+        self._unacknowledged.extend(leases or [None] * len(entries))
 
     @property
     def idle(self) -> bool:
@@ -69,32 +75,28 @@ class InputFlow:
         else:
             entries = [self.finished.popleft() for _ in range(self.units)]
         self.number += 1
-        self._under_way.append(_Input(self.number, now, pull, len(entries), self._count_leases(entries)))
+        self._under_way.append(_Input(self.number, now, pull, len(entries)))
         return self.number, entries, pull
 
     def started(self, now: float) -> None:
         """Note that START, the input of number 0, is under way."""
-        self._under_way.append(_Input(0, now, 0, 0, 0))
+        self._under_way.append(_Input(0, now, 0, 0))
 
-    def answered(self, number: int, emitted: int, now: float) -> list[tuple[str, int]]:
+    def answered(self, number: int, emitted: int, now: float) -> list[tuple[str, int] | None]:
         """Note OUT `number`; return the leases to acknowledge."""
-        acknowledged: list[tuple[str, int]] = []
+        acknowledged: list[tuple[str, int] | None] = []
         while self._under_way and self._under_way[0].number <= number:
             sent = self._under_way.popleft()
-            acknowledged.extend(self._unacknowledged.popleft() for _ in range(sent.leases))
+            acknowledged.extend(self._unacknowledged.popleft() for _ in range(sent.entries))
             if sent.number == number:
                 self._adapt(now - sent.sent, sent.entries + emitted)
         return acknowledged
 
-    def rest(self) -> list[tuple[str, int]]:
+    def rest(self) -> list[tuple[str, int] | None]:
         """Return every lease that was not acknowledged: the system ended."""
         left = list(self._unacknowledged)
         self._unacknowledged.clear()
         return left
-
-    def _count_leases(self, entries: list[list[Any]]) -> int:
-        """Count the entries that came with a lease: those that are done."""
-        return sum(1 for entry in entries if entry[1] == 0)
 
     def _adapt(self, took: float, units: int) -> None:
         if took < QUICK and units * 2 >= self.units:
@@ -104,11 +106,10 @@ class InputFlow:
 
 
 class _Input:
-    __slots__ = ("entries", "leases", "number", "pull", "sent")
+    __slots__ = ("entries", "number", "pull", "sent")
 
-    def __init__(self, number: int, sent: float, pull: int, entries: int, leases: int) -> None:
+    def __init__(self, number: int, sent: float, pull: int, entries: int) -> None:
         self.number = number
         self.sent = sent
         self.pull = pull
         self.entries = entries
-        self.leases = leases

@@ -41,6 +41,7 @@ class SystemLife:
         answer: What its host answered so far to the oldest of them.
         unsettled: Leases to acknowledge once its end is kept.
         replay: How far it is on its way back; None when it runs.
+        ending: Whether its host said that it is over: nothing more of it counts.
         orphans: Its open tasks of which a slave may still tell; None when none will.
         shortest: Duration of its shortest task class when that was looked for [s].
         shortest_at: When that was [s].
@@ -78,9 +79,10 @@ class SystemLife:
     kept: bool = False
     inputs: dict[int, list[Any]] = field(default_factory=dict)
     answer: AnswerDigest = field(default_factory=AnswerDigest)
-    unsettled: list[tuple[str, int]] = field(default_factory=list)
+    unsettled: list[tuple[str, int] | None] = field(default_factory=list)
     replay: Replay | None = None
     orphans: Orphans | None = None
+    ending: bool = False
     shortest: float | None = None
     shortest_at: float = -inf
 
@@ -90,6 +92,11 @@ class SystemLife:
         if self.implicit:
             return () if self.owner is None else (self.owner,)
         return tuple(self.followers)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its end is decided, told or not."""
+        return self.ending or self.record.state.ended or self.ended_at is not None
 
     @property
     def host(self) -> Hashable:
@@ -130,6 +137,8 @@ def next_deadline(life: SystemLife, grace: float) -> float | None:
     """
     if life.record.state.ended:
         return kept_until(life, grace)
+    if life.ending:
+        return None  # it waits for the journal only
     if life.cancel_by is not None:
         return life.cancel_by  # a replay puts it off with each step
     return None if life.orphan_since is None else life.orphan_since + grace

@@ -72,7 +72,8 @@ class Recorder:
         if not self.keeps(life):
             then(now)
             return
-        record, life.kept = life.record, True
+        record = life.record
+        life.kept = record.kept = True
         row = SystemAccepted(
             record.number,
             record.system_id,

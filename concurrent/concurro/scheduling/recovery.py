@@ -58,6 +58,7 @@ class Recovery:
 
     Attributes:
         settled: Whether no slave is missed: what a replay leaves open is queued at once.
+        counts: What became of the attempts that were under way before, so far.
     """
 
     def __init__(  # noqa: PLR0913 - what a replay touches
@@ -78,6 +79,7 @@ class Recovery:
         self._coming: dict[int, SystemLife] = {}
         self._orphaned: dict[int, SystemLife] = {}
         self.settled = True
+        self.counts = {"adopted": 0, "dropped": 0, "queued": 0, "lost": 0}
 
     def take(self, kept: KeptSystem, now: float, wall: float, grace: float) -> SystemLife:
         """Take a system that the journal has."""
@@ -153,6 +155,8 @@ class Recovery:
             life.orphans.numbers.discard(number)
             task.crashes = life.orphans.crashes.get(number, 0)
             self._core.adopt(task, slave_id, lease, attempt)
+        self.counts["adopted"] += len(entries) - len(unwanted)
+        self.counts["dropped"] += len(unwanted)
         return unwanted
 
     def settle(self) -> None:
@@ -178,7 +182,9 @@ class Recovery:
                 continue
             self._core.settle(life.record, number, Outcome.SLAVE_LOST)
             lost.append([number, int(Outcome.SLAVE_LOST), list(UNKNOWN), None, None, attempt, 0])
-        life.flow.add(lost, [])
+        life.flow.add(lost)
+        self.counts["lost"] += len(lost)
+        self.counts["queued"] += len(queued)
         if queued:
             self._core.scheduler.push_tasks(queued)
 

@@ -143,7 +143,7 @@ def make_kept_life(kept: KeptSystem, now: float, wall: float, grace: float) -> S
     submitted_at = now - max(0.0, wall - accepted.submitted_at)
     life = SystemLife(record, accepted.payload, accepted.blobs, options, None, submitted_at, accepted.seed)
     life.client = accepted.client
-    life.accepted = life.kept = True
+    life.accepted = life.kept = record.kept = True
     if not options.get("detach"):
         life.orphan_since = now
     if kept.ended is not None:
@@ -162,7 +162,7 @@ def finish_replay(core: SchedulerCore, life: SystemLife, replay: Replay) -> None
     """Go on with a system that is where its journal ends."""
     life.replay = None
     life.flow.number = replay.number
-    life.flow.add(replay.unreported(), [])
+    life.flow.add(replay.unreported())
     if life.cancel_by is not None:
         core.cancel_tasks(life.record, list(life.record.open))
     elif life.record.open:

@@ -13,7 +13,6 @@ puts it on the agenda, and `advance` looks at what is there.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
@@ -24,7 +23,6 @@ from concurro.scheduling.commands import DropBlobs, OfferBlobs, Send, Spool, Sta
 from concurro.scheduling.feeding import Feeder
 from concurro.scheduling.life import (
     SystemLife,
-    count_emitted,
     count_tasks,
     ended_body,
     failure_result,
@@ -35,6 +33,7 @@ from concurro.scheduling.life import (
 from concurro.scheduling.news import NewsDesk, owner_of
 from concurro.scheduling.recording import Recorder
 from concurro.scheduling.recovery import Recovery
+from concurro.scheduling.roster import Roster
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
@@ -52,8 +51,6 @@ IDLE_PATIENCE = 2.0
 EVENT_PERIOD = 0.25
 """How often counts go to applications that follow a system [s]."""
 
-PAST_SYSTEMS = 1000
-
 
 class SystemTable:
     """Every system of a master. Loop thread only."""
@@ -61,11 +58,8 @@ class SystemTable:
     def __init__(self, core: SchedulerCore, *, grace: float = 60.0, journalled: bool = False, first: int = 1) -> None:
         self._core = core
         self.grace = grace
-        self._by_number: dict[int, SystemLife] = {}
-        self._by_id: dict[str, SystemLife] = {}
+        self._roster = Roster(first)
         self._attendance = Attendance()
-        self._past: OrderedDict[str, int] = OrderedDict()  # tasks of systems that were forgotten
-        self._counter = first - 1
         self._commands: list[Any] = []
         self._recorder = Recorder(self._command, journalled=journalled)
         counts, taken = lambda life: count_tasks(life.record), self._recorder.taken
@@ -82,23 +76,19 @@ class SystemTable:
 
     def lives(self) -> Iterable[SystemLife]:
         """Return every system that is known."""
-        return self._by_number.values()
+        return self._roster
 
     def find(self, system_id: str) -> SystemLife | None:
         """Return a system by its id, or by a unique beginning of it."""
-        life = self._by_id.get(system_id)
-        if life is None and len(system_id) >= 4:  # noqa: PLR2004 - shorter ones would match by accident
-            matches = [life for known, life in self._by_id.items() if known.startswith(system_id)]
-            life = matches[0] if len(matches) == 1 else None
-        return life
+        return self._roster.find(system_id)
 
     def life(self, number: int) -> SystemLife | None:
         """Return a system by its number."""
-        return self._by_number.get(number)
+        return self._roster.get(number)
 
     def listeners(self, number: int) -> tuple[Hashable, ...]:
         """Return who is told what a system and its tasks print."""
-        life = self._by_number.get(number)
+        life = self._roster.get(number)
         if life is None:
             return ()
         inside = self._attendance.inside(life.owner)
@@ -113,8 +103,7 @@ class SystemTable:
 
         None when it is not known, or was long ago.
         """
-        life = self._by_id.get(system_id)
-        return self._past.get(system_id) if life is None else count_emitted(life.record)
+        return self._roster.emitted(system_id)
 
     @property
     def journal_is_behind(self) -> bool:
@@ -145,7 +134,7 @@ class SystemTable:
         Raises:
             ProtocolError: The id is that of somebody's plain tasks.
         """
-        life = self._by_id.get(system_id)
+        life = self._roster.of_id(system_id)
         if life is not None and life.implicit:
             message = f"system {system_id} is no submitted system"
             raise ProtocolError(message)
@@ -173,7 +162,7 @@ class SystemTable:
         Raises:
             ProtocolError: There is a system of that id.
         """
-        if system_id in self._by_id:
+        if self._roster.of_id(system_id) is not None:
             message = f"there is a system {system_id} already"
             raise ProtocolError(message)
         life = self._create(peer, system_id, name, b"", None, {}, now, 0)
@@ -196,7 +185,7 @@ class SystemTable:
 
         Forget it unless it is kept on purpose.
         """
-        life = self._by_id.get(system_id)
+        life = self._roster.of_id(system_id)
         if life is None or life.ended_at is None:
             return
         self._unfollow(life, peer, life.ended_at)
@@ -205,7 +194,7 @@ class SystemTable:
 
     def taken(self, peer: Hashable, number: int, event: int, now: float) -> None:
         """Note that an application has taken what it was told up to an EVENT."""
-        life = self._by_number.get(number)
+        life = self._roster.get(number)
         if life is not None:
             self._touch(life)
             self._news.taken(life, peer, event, now)
@@ -216,7 +205,7 @@ class SystemTable:
         Once it is under way, another one changes nothing.
         """
         life = self.find(system_id)
-        if life is None or life.record.state.ended:
+        if life is None or life.is_over:
             return False
         if life.implicit or life.record.state is SystemState.STARTING:
             self._end(life, SystemState.CANCELLED, failure_result("CancelledError", reason), now)
@@ -246,7 +235,7 @@ class SystemTable:
         """
         inside = self._attendance.inside(peer)
         for number in self._attendance.left(peer):
-            life = self._by_number[number]
+            life = self._roster[number]
             life.known_to.discard(peer)
             self._unfollow(life, peer, now)
             if life.owner != peer or life.ended_at is not None:
@@ -267,7 +256,7 @@ class SystemTable:
     def spooled(self, token: Any, error: str | None, now: float) -> None:
         """Go on after blobs arrived in the spool, or did not."""
         purpose, number, rest = token
-        life = self._by_number.get(number)
+        life = self._roster.get(number)
         if life is None:
             self._command(DropBlobs(number if purpose == "submit" else owner_of(number, rest)))  # they came too late
             return
@@ -281,7 +270,7 @@ class SystemTable:
 
     def host_started(self, number: int, pid: int, now: float, wall: float) -> None:
         """Give a new host its system."""
-        life = self._by_number.get(number)
+        life = self._roster.get(number)
         if life is None or life.ended_at is not None:
             self._commands.append(StopHost(number))
             return
@@ -298,8 +287,8 @@ class SystemTable:
 
     def host_lost(self, number: int, reason: str, now: float) -> None:
         """Fail the system of a host that died by itself."""
-        life = self._by_number.get(number)
-        if life is None or life.ended_at is not None or life.record.state.ended:
+        life = self._roster.get(number)
+        if life is None or life.is_over:
             return
         if life.cancel_by is not None:
             self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
@@ -310,13 +299,12 @@ class SystemTable:
     def recover(self, kept: KeptSystem, now: float, wall: float) -> None:
         """Take a system that the journal kept; its blobs are in the spool."""
         life = self.recovery.take(kept, now, wall, self.grace)
-        self._by_number[life.record.number] = life
-        self._by_id[life.record.system_id] = life
+        self._roster.add(life)
         self._touch(life)
 
     def stop_waiting(self, now: float) -> None:
         """Wait no longer for applications that were there before."""
-        for life in list(self._by_number.values()):
+        for life in list(self._roster):
             self._touch(life)
             if life.news.held:
                 self._news.stop_holding(life, now)
@@ -329,8 +317,8 @@ class SystemTable:
     def output(self, peer: Hashable, body: list[Any], now: float) -> None:
         """Apply OUT n."""
         number, n, first, classes, tasks, cancelled, publications, progress, end, facts = body[:10]
-        life = self._by_number.get(number)
-        if life is None or life.host != peer or life.ended_at is not None or life.record.state.ended:
+        life = self._roster.get(number)
+        if life is None or life.host != peer or life.is_over:
             return
         record = life.record
         self._touch(life)
@@ -356,12 +344,13 @@ class SystemTable:
         def kept(later: float) -> None:
             self._commands += acknowledgements(acknowledged)
             self._tell(life, publications, progress, later)
+            self._end_by_host(life, end, later)
 
+        life.ending = end is not None
         if facts.get("more"):
             kept(now)
         else:
             self._recorder.answered(life, n, now, kept)
-        self._end_by_host(life, end, now)
 
     def _end_by_host(self, life: SystemLife, end: list[Any] | None, now: float) -> None:
         if end is not None:
@@ -376,9 +365,9 @@ class SystemTable:
         if life.notices or (progress is not None and not publications):
             self._news.tell(life, now)
 
-    def finished(self, number: int, entries: list[list[Any]], leases: list[tuple[str, int]]) -> None:
+    def finished(self, number: int, entries: list[list[Any]], leases: list[tuple[str, int] | None]) -> None:
         """Queue final tasks for their host."""
-        life = self._by_number.get(number)
+        life = self._roster.get(number)
         if life is None or life.ended_at is not None:
             self._commands += acknowledgements(leases)
             return
@@ -390,7 +379,7 @@ class SystemTable:
 
         Those that follow it later are told as well, as long as nobody was.
         """
-        life = self._by_number.get(number)
+        life = self._roster.get(number)
         if life is not None and not life.record.state.ended and note_notice(life, text):
             self._news.tell(life, now)
 
@@ -399,14 +388,14 @@ class SystemTable:
         self._feeder.cluster_changed(now)
         self._agenda.note_all(self._hosted)
         if not self._core.slaves:
-            self._agenda.note_all(self._by_number)  # their tasks wait from now on
+            self._agenda.note_all(self._roster.numbers())  # their tasks wait from now on
 
     # Time
 
     def advance(self, now: float, wall: float) -> None:
         """Send the inputs that are due, end what waited too long, tell followers."""
         self._wall = wall
-        due = [life for number in self._agenda.take(now) if (life := self._by_number.get(number)) is not None]
+        due = [life for number in self._agenda.take(now) if (life := self._roster.get(number)) is not None]
         for life in due:
             if life.ended_at is None and self._feeder.feed(life, now, wall):
                 self._touch(life)  # there may be more to send than went into one input
@@ -416,7 +405,7 @@ class SystemTable:
             self._next_event = now + EVENT_PERIOD
             changed, self._counts_changed = self._counts_changed | self._core.touched, set()
             self._core.touched.clear()
-            self._news.tell_counts([life for number in sorted(changed) if (life := self._by_number.get(number))], now)
+            self._news.tell_counts([life for number in sorted(changed) if (life := self._roster.get(number))], now)
 
     def _touch(self, life: SystemLife) -> None:
         """Look at a system in the next turn: something happened to it."""
@@ -488,11 +477,7 @@ class SystemTable:
             self._forget(life)
 
     def _forget(self, life: SystemLife) -> None:
-        self._past[life.record.system_id] = count_emitted(life.record)
-        if len(self._past) > PAST_SYSTEMS:
-            self._past.popitem(last=False)
-        self._by_number.pop(life.record.number, None)
-        self._by_id.pop(life.record.system_id, None)
+        self._roster.drop(life)
         self._agenda.drop(life.record.number)
         self._hosted.discard(life.record.number)
         self._attendance.drop(life)
@@ -513,9 +498,8 @@ class SystemTable:
         now: float,
         seed: int,
     ) -> SystemLife:
-        self._counter += 1
         record = SystemRecord(
-            self._counter,
+            self._roster.next_number(),
             system_id,
             name,
             weight=float(options.get("weight", 1.0)),
@@ -526,8 +510,7 @@ class SystemTable:
         life = SystemLife(record, payload, blobs, options, peer, now, seed)
         life.client = self._attendance.client(peer)
         life.nested = self._attendance.inside(peer) is not None
-        self._by_number[record.number] = life
-        self._by_id[system_id] = life
+        self._roster.add(life)
         return life
 
     def _accept(self, life: SystemLife, peer: Hashable, token: int, now: float) -> None:

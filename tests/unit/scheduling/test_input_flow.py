@@ -68,11 +68,13 @@ def test_acknowledges_leases_only_after_the_answer_to_their_input(flow):
     assert flow.answered(2, 0, 0.1) == leases(2, 1)
 
 
-def test_a_failed_task_has_no_lease_to_acknowledge(flow):
-    flow.add([*entries(0, 1), *entries(1, 1, RAISED), *entries(2, 1)], [("north", 10), ("north", 12)])
+def test_a_task_that_no_slave_told_of_has_no_lease_to_acknowledge(flow):
+    flow.add([*entries(0, 1), *entries(1, 1, RAISED)], [("north", 10), None])
+    flow.add(entries(2, 1, RAISED))
+    flow.add(entries(3, 1), [("north", 12)])
     flow.next_input(0.0, 0, must_pull=False)
 
-    assert flow.answered(1, 0, 0.1) == [("north", 10), ("north", 12)]
+    assert flow.answered(1, 0, 0.1) == [("north", 10), None, None, ("north", 12)]
 
 
 def test_an_answer_stands_for_the_inputs_before_it(flow):

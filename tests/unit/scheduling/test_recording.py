@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from concurro.ids import Outcome, SystemState
-from concurro.scheduling.commands import Acknowledge, Record, StartHost, StopHost
+from concurro.scheduling.commands import Acknowledge, Record, Send, Spool, StartHost, StopHost
 from concurro.scheduling.rows import GenerationBegun, InputApplied, SystemEnded, SystemForgotten
 from concurro.wire.messages import Kind
 from tests.unit.scheduling.journal_driver import ONCE, SQUARE, KeptMaster, answers, finish, replayed, running
-from tests.unit.scheduling.system_driver import ALICE, DONE, Master
+from tests.unit.scheduling.system_driver import ALICE, DONE, LARGE, Master
 
 
 def test_a_submission_is_accepted_once_it_is_on_disk():
@@ -64,6 +64,38 @@ def test_an_end_is_told_once_it_is_on_disk():
     assert [send.body[1] for send in master.take(Kind.ENDED)] == ["complete"]
 
 
+def test_an_end_is_told_after_the_partial_results_of_the_same_answer():
+    master = running(tasks=1)
+    finish(master, 0)
+    master.out(master.inputs()[-1][1], publications=[[b"", LARGE]], end=["complete", DONE])
+
+    before = [one for one in master.take() if isinstance(one, Spool)]
+    master.commit()
+    (spool,) = master.take(Spool)
+    master.table.spooled(spool.token, None, master.now)
+    master.commit()
+
+    told = [one for one in master.take() if isinstance(one, Send) and one.kind in (Kind.EVENT, Kind.ENDED)]
+    assert before == []
+    assert [[b"", LARGE]] in [one.body[1] for one in told]
+    assert told[-1].kind == Kind.ENDED
+
+
+def test_a_system_whose_end_waits_for_the_disk_is_not_cancelled_any_more():
+    master = running(tasks=1)
+    finish(master, 0)
+    master.out(master.inputs()[-1][1], end=["complete", DONE])
+    master.table.peer_left(ALICE, master.now)
+
+    accepted = master.table.cancel("job", "enough of it", master.now)
+    master.table.host_lost(1, "killed by SIGKILL", master.now)
+    master.pass_time(1000.0)
+    master.commit()
+
+    assert not accepted
+    assert master.table.find("job").record.state is SystemState.COMPLETE
+
+
 def test_a_system_that_nobody_wants_any_more_leaves_the_journal():
     master = running(tasks=1)
     finish(master, 0)
@@ -111,6 +143,42 @@ def test_a_lease_that_must_not_be_given_twice_waits_for_the_disk(crashed):
 
     assert orders.leases == []
     assert [(entry[3], crashes) for entry, crashes in orders.held] == [(0, int(crashed))]
+
+
+def test_plain_tasks_leave_nothing_in_the_journal():
+    master = KeptMaster()
+    master.join(workers=8)
+    master.table.open(ALICE, 1, "plain", "Plain", master.now)
+    master.out(0, peer=ALICE, classes=[ONCE], tasks=[[0, b"payload"]])
+
+    master.core.tick(master.now)
+
+    orders = master.core.take_commands().orders["north"]
+    assert (len(orders.leases), orders.held) == (1, [])
+
+
+def test_the_slave_of_a_crash_is_told_that_it_is_known_once_it_is_on_disk():
+    master = running(tasks=1)
+    (lease,) = master.core.slaves["north"].leases
+
+    master.core.results("north", [[lease, int(Outcome.LOST), ["WorkerLost", "died"], None, 0]])
+
+    commands = master.core.take_commands()
+    assert (commands.crashed, commands.settled) == ([(1, 0, 1, "north", lease)], {})
+
+
+def test_a_crash_that_is_final_is_acknowledged_with_the_input_that_tells_of_it():
+    master = running(ONCE, tasks=1)
+    (lease,) = master.core.slaves["north"].leases
+    master.core.results("north", [[lease, int(Outcome.LOST), ["WorkerLost", "died"], None, 0]])
+    master.pass_time()
+    master.out(master.inputs()[-1][1])
+
+    before = master.take(Acknowledge)
+    master.commit()
+
+    assert before == []
+    assert master.take(Acknowledge) == [Acknowledge("north", [lease])]
 
 
 def test_a_recovered_system_goes_on_where_its_journal_ends():

@@ -27,8 +27,8 @@ class WalkingTable(SystemTable):
     """Looks at every system in every turn."""
 
     def advance(self, now, wall):
-        self._agenda.note_all(self._by_number)
-        self._counts_changed.update(self._by_number)
+        self._agenda.note_all(self._roster.numbers())
+        self._counts_changed.update(self._roster.numbers())
         super().advance(now, wall)
 
 
