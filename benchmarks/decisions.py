@@ -25,10 +25,11 @@ from concurro.ids import SlaveRecord, SystemRecord, SystemState
 from concurro.interfaces import ITaskScheduler
 from concurro.kernel import Environment
 from concurro.nodes.master import collect_less_often
-from concurro.scheduling.core import Commands, SchedulerCore
+from concurro.scheduling.core import SchedulerCore
 
 if TYPE_CHECKING:
     from benchmarks.workloads import Setting
+    from concurro.scheduling.orders import Commands
 
 WORKERS = 8
 """Workers of each slave."""

@@ -23,11 +23,13 @@ from concurro.ids import SlaveRecord, SystemRecord, SystemState
 from concurro.interfaces import ITaskScheduler
 from concurro.kernel import Environment
 from concurro.scheduling.commands import acknowledgements
-from concurro.scheduling.core import Commands, SchedulerCore, SlaveOrders
+from concurro.scheduling.core import SchedulerCore
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from concurro.scheduling.orders import Commands, SlaveOrders
 
 
 @dataclass(frozen=True, slots=True)

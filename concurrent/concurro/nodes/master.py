@@ -35,7 +35,7 @@ from concurro.nodes.relay import BlobRelay
 from concurro.nodes.returning import Returning
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
 from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Record, Send, Spool, StartHost, StopHost
-from concurro.scheduling.core import SchedulerCore, SlaveOrders
+from concurro.scheduling.core import SchedulerCore
 from concurro.scheduling.recovery import ADOPT_PATIENCE, REPLAY_PATIENCE
 from concurro.scheduling.systems import SystemTable
 from concurro.wire.blobs import BlobStore
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from concurro.execution.agent import SlaveAgent
     from concurro.nodes.peer import Peer
+    from concurro.scheduling.orders import SlaveOrders
     from concurro.transport.loop import Timer
 
 log = logging.getLogger("concurro.master")
