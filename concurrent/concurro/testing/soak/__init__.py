@@ -1,0 +1,1 @@
+"""A cluster under fire: `python -m concurro.testing.soak`."""
