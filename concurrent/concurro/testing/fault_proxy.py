@@ -1,4 +1,4 @@
-"""A bad network: a TCP proxy in a thread of this process, with faults to order.
+"""A bad network: a TCP proxy in a thread, with faults to order.
 
     node --> FaultProxy.url ==> held, delayed, throttled, swallowed, cut ==> the master's port
 
@@ -47,7 +47,9 @@ class _Half:
 
 
 class FaultProxy:
-    """Passes bytes between whoever dials `url` and a port of this machine. Thread-safe.
+    """Passes bytes between who dials `url` and a port of this machine.
+
+    Thread-safe.
 
     Attributes:
         url: Where it listens.
@@ -129,14 +131,22 @@ class FaultProxy:
         self._order(lambda: setattr(self, "_delay", seconds))
 
     def throttle(self, rate: float) -> None:
-        """Pass on so much at most, in each direction, all connections together [B/s]."""
+        """Pass on so much at most [B/s].
+
+        In each direction, all connections together.
+        """
         self._order(lambda: setattr(self, "_rate", rate))
 
     # The thread
 
     def _order(self, order: Callable[[], None]) -> None:
         done = threading.Event()
-        self._orders.append(lambda: (order(), done.set()))
+
+        def obey() -> None:
+            order()
+            done.set()
+
+        self._orders.append(obey)
         os.write(self._wake_write, b"\0")
         if not done.wait(ANSWER_LIMIT):
             message = f"the network between {self.url} and the master does not answer"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Account:
-    """Prints each line, keeps it in a file, and collects what is wrong. Thread-safe.
+    """Prints each line, keeps it, and collects what is wrong. Thread-safe.
 
     Args:
         folder: Where everything that tells of the run is kept.

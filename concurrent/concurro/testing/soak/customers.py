@@ -1,4 +1,4 @@
-"""Applications that submit one system after the other, and check each result."""
+"""Applications that submit system after system, and check each result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ClosedError, ConcurroError, HostLost, MasterUnreachable
 from concurro.nodes.application import ApplicationNode
-from concurro.testing.soak.jobs import Job, Number, Once, fault_of_once, make_job
+from concurro.testing.soak.jobs import Once
+from concurro.testing.soak.menu import fault_of_once, make_job
+from concurro.testing.soak.tasks import Number
 
 if TYPE_CHECKING:
     import random
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from concurro.nodes.handle import SystemHandle
     from concurro.testing.soak.account import Account
     from concurro.testing.soak.faults import Killer
+    from concurro.testing.soak.menu import Job
     from concurro.testing.soak.nodes import Nodes
 
 RESULT_LIMIT = 150.0
@@ -28,7 +31,9 @@ PLAIN_TASKS = 30
 
 
 class Desk:
-    """An application of the soak; another one is made when it had to give up. Thread-safe.
+    """An application of the soak; another one when it had to give up.
+
+    Thread-safe.
 
     Args:
         nodes: The cluster.
@@ -161,7 +166,7 @@ class Customer(threading.Thread):
             except TimeoutError as error:
                 return f"{error or 'no result in time'}"
             except HostLost as error:
-                if not any(at > began - 1 for at in self._killer.hosts_struck):
+                if not self._killer.excuse_lost_host(began):
                     return f"its host was lost although none was killed: {error}"
                 self.lost_hosts += 1
                 return ""
@@ -183,7 +188,7 @@ class Customer(threading.Thread):
     # Plain tasks
 
     def _push_plain_tasks(self) -> None:
-        """Push tasks without a system: those that a connection took with it are told so."""
+        """Push tasks without a system: a lost connection takes them with it."""
         began = time.monotonic()
         self.system_id = ""
         self.busy = "plain tasks", began

@@ -1,4 +1,4 @@
-"""What a soak does to a cluster: one fault after the other, each undone in time."""
+"""What a soak does to a cluster: fault after fault, each undone in time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import heapq
 import itertools
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from contextlib import suppress
@@ -30,6 +31,10 @@ SHORT, LONG = (0.1, 2.5), (10.5, 13.0)
 SHARE_LONG = 0.08
 LAUNCHERS_PER_MINUTE = 3
 """A node that loses more of them in a minute gives up, and says so."""
+
+
+STARTING = 8
+"""As many hosts may be ordered of a launcher, and not be there yet."""
 
 
 class Fault(NamedTuple):
@@ -57,13 +62,13 @@ class Killer:
 
     Attributes:
         counts: How often, by the name of the fault.
-        hosts_struck: When hosts of systems were killed, monotonic [s].
         master_struck: When the master was killed or ended, monotonic [s].
     """
 
     def __init__(self, nodes: Nodes, groups: tuple[str, ...], chance: random.Random, account: Account) -> None:
         self.counts: Counter[str] = Counter()
-        self.hosts_struck: list[float] = []
+        self._hosts_struck: list[float] = []  # when, for each host that was killed, monotonic [s]
+        self._lock = threading.Lock()
         self.master_struck: list[float] = []
         self._nodes = nodes
         self._chance = chance
@@ -123,7 +128,20 @@ class Killer:
     def _a_while(self) -> float:
         return self._chance.uniform(*(LONG if self._chance.random() < SHARE_LONG else SHORT))
 
+    def excuse_lost_host(self, began: float) -> bool:
+        """Say whether a host was killed since then that nobody missed yet."""
+        with self._lock:
+            for at in self._hosts_struck:
+                if at >= began:
+                    self._hosts_struck.remove(at)
+                    return True
+        return False
+
     # Processes
+
+    def _note_hosts(self, count: int) -> None:
+        with self._lock:
+            self._hosts_struck += [time.monotonic()] * count
 
     def _slave(self) -> NodeProcess | None:
         there = [slave for slave in self._nodes.slaves if slave.may_be_touched]
@@ -155,7 +173,7 @@ class Killer:
         if not hosts:
             return ""
         if number == signal.SIGKILL:
-            self.hosts_struck.append(time.monotonic())
+            self._note_hosts(1)
         return self._signal(self._chance.choice(hosts), number, "host")
 
     def _kill_launcher(self, node: NodeProcess | None) -> str:
@@ -168,7 +186,7 @@ class Killer:
             return ""
         self._launchers.append((node.pid, now))
         if node is self._nodes.master:
-            self.hosts_struck.append(now)
+            self._note_hosts(max(STARTING, len(_children(launchers[0]))))
         return self._signal(launchers[0], signal.SIGKILL, f"launcher of {node.name}")
 
     def _signal(self, pid: int, number: int, who: str) -> str:

@@ -1,4 +1,4 @@
-"""Task systems of every awkward kind, each with the one result that is right.
+"""Task systems of every awkward kind, each with its right result.
 
 A task that a fault took too often is pushed again, so that a sum is exact however many
 workers died. Only tasks that may run once are given up, and then the system says so.
@@ -6,23 +6,20 @@ workers died. Only tasks that may run once are given up, and then the system say
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import os
 import random
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from concurro.nodes.nested import current_application
 from concurro.system import TaskSystem
-from concurro.task import Task
+from concurro.testing.soak.tasks import Exits, Number, Prints, Refuses, Reverses, Sleeper, Traced, again
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from concurro.errors import TaskError
     from concurro.interfaces import IMaster
+    from concurro.task import Task
 
 LOST = "WorkerLost"
 """What a task is told that was running when a fault struck."""
@@ -35,86 +32,6 @@ LONG = 5.0
 
 SLEEPERS = 2
 """So many of them has a system."""
-
-MEBIBYTE = 1024 * 1024
-
-
-def leave_trace(path: str, *words: object) -> None:
-    """Append one line to a file, whole even when several processes write."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(fd, (" ".join(str(word) for word in words) + "\n").encode())
-    os.close(fd)
-
-
-class Number(Task):
-    """Takes a moment, and gives its number."""
-
-    def __init__(self, number: int, seconds: float = 0.0, **fields: Any) -> None:
-        super().__init__(f"number-{number}", **fields)
-        self.number = number
-        self.seconds = seconds
-
-    def __call__(self) -> Any:
-        time.sleep(self.seconds)
-        return self.number
-
-
-class Traced(Number):
-    """Leaves a line in a file, before everything else."""
-
-    def __init__(self, number: int, seconds: float, path: str, **fields: Any) -> None:
-        super().__init__(number, seconds, **fields)
-        self.path = path
-
-    def __call__(self) -> Any:
-        leave_trace(self.path, self.number, os.getpid(), self.attempt, self.slave_id)
-        return super().__call__()
-
-
-class Reverses(Task):
-    """Gives many bytes back in reverse."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(f"reverses-{len(content)}")
-        self.content = content
-
-    def __call__(self) -> bytes:
-        return self.content[::-1]
-
-
-class Refuses(Number):
-    """Raises."""
-
-    def __call__(self) -> Any:
-        message = f"number {self.number} is refused"
-        raise ValueError(message)
-
-
-class Sleeper(Number):
-    """Takes long, and nobody cares."""
-
-
-class Exits(Number):
-    """Takes its worker with it."""
-
-    def __call__(self) -> Any:
-        os._exit(3)
-
-
-class Prints(Number):
-    """Says much."""
-
-    def __call__(self) -> Any:
-        for line in range(50):
-            print(f"{self.name} line {line}")  # noqa: T201 - a task that prints is what is tried
-        return self.number
-
-
-class Asks(Number):
-    """Runs a system of its own and waits for it."""
-
-    def __call__(self) -> Any:
-        return current_application().run(Squares(self.number), timeout=ENDLESS)
 
 
 class SoakSystem(TaskSystem):
@@ -173,14 +90,6 @@ class SoakSystem(TaskSystem):
         return self.total, None
 
 
-def again(task: Any) -> Any:
-    """Return the task as if it had never run."""
-    fresh = copy.copy(task)
-    for name in ("task_id", "system_id", "client_id", "slave_id", "attempt", "duration"):
-        fresh.__dict__.pop(name, None)
-    return fresh
-
-
 class Squares(SoakSystem):
     """Publishes the number of each task as it ends."""
 
@@ -215,7 +124,7 @@ class Tree(SoakSystem):
 
 
 class Rounds(SoakSystem):
-    """Generates a few tasks at a time; each round starts from the sum of the last."""
+    """Generates a few tasks at a time, which depend on the last ones."""
 
     def __init__(self, count: int) -> None:
         super().__init__(count)
@@ -273,7 +182,7 @@ class Draws(SoakSystem):
 
 
 class Strings(SoakSystem):
-    """Keeps its tasks in a set of strings, whose order is another one in each process."""
+    """Keeps its tasks in a set of strings: each process has its order."""
 
     def generate_tasks(self, master: IMaster) -> Iterable[Task]:  # noqa: ARG002
         """Yield the numbers in the order of the set."""
@@ -360,7 +269,7 @@ class Once(SoakSystem):
 
 
 class Picky(SoakSystem):
-    """Has tasks of several priorities, some of which only a slave with a tool can run."""
+    """Has tasks of several priorities, some of which need a tool."""
 
     def generate_tasks(self, master: IMaster) -> Iterable[Task]:  # noqa: ARG002
         """Yield the tasks."""
@@ -515,6 +424,14 @@ class Printing(SoakSystem):
         return map(Prints, range(self.count))
 
 
+class Asks(Number):
+    """Runs a system of its own and waits for it."""
+
+    def __call__(self) -> Any:
+        """Run a system."""
+        return current_application().run(Squares(self.number), timeout=ENDLESS)
+
+
 class Asking(SoakSystem):
     """Has tasks that run systems."""
 
@@ -538,79 +455,3 @@ class Speculating(SoakSystem):
         """Yield tasks, a long one at the end."""
         for number in range(self.count):
             yield Number(number, 1.0 if number == self.count - 1 else 0.01)
-
-
-@dataclass(slots=True)
-class Job:
-    """A system and how it is to be run.
-
-    Attributes:
-        system: It.
-        published: What it must publish, each once; None when nobody looks.
-        detached: Whether another application takes the result.
-        cancel_after: When it is cancelled from outside; None never [s].
-        path: Where its tasks leave lines; empty for nowhere.
-    """
-
-    system: SoakSystem
-    published: list[Any] | None = None
-    detached: bool = False
-    cancel_after: float | None = None
-    path: str = ""
-
-    @property
-    def name(self) -> str:
-        """Name what it is."""
-        kind = type(self.system).__name__
-        more = " detached" if self.detached else "" if self.cancel_after is None else " cancelled"
-        return f"{kind}({self.system.count}){more}"
-
-
-def make_job(chance: random.Random, folder: str, number: int) -> Job:
-    """Return the next job.
-
-    Args:
-        chance: Decides.
-        folder: Where tasks leave lines.
-        number: Of the job; names its file.
-    """
-    kind = chance.choice(_KINDS)
-    if kind is Once:
-        path = f"{folder}/once-{number}"
-        return Job(Once(chance.randint(20, 60), path), path=path)
-    if kind is Large:
-        most = chance.choice([MEBIBYTE // 8, MEBIBYTE, 6 * MEBIBYTE])
-        return Job(Large(chance.randint(3, 12), chance.getrandbits(32), most))
-    system = kind(chance.randint(*_SIZES.get(kind, (10, 80))))
-    if kind is Squares and chance.random() < _SHARE_CANCELLED:
-        return Job(Squares(10_000), cancel_after=chance.uniform(0, 2))
-    if kind is Squares:
-        return Job(system, published=list(range(system.count)))
-    return Job(system, detached=chance.random() < _SHARE_DETACHED)
-
-
-_SHARE_CANCELLED = 0.3
-_SHARE_DETACHED = 0.2
-_KINDS: list[Any] = [
-    *(Squares, Squares, Tree, Rounds, Draws, Strings, Large, Large, Once, Once, Picky),
-    *(Cancelling, Leaving, Refusing, Exiting, Late, Printing, Asking, Speculating, NoOps),
-]
-_SIZES = {NoOps: (500, 4000), Rounds: (2, 8), Draws: (5, 20), Late: (1, 3), Asking: (1, 3), Printing: (3, 10)}
-
-
-def fault_of_once(job: Job, outcome: Any) -> str:
-    """Say what is wrong with tasks that may run once; empty if nothing."""
-    done, given_up = outcome
-    runs: dict[int, int] = {}
-    if os.path.exists(job.path):  # noqa: PTH110 - a path that travels is text
-        with open(job.path, encoding="utf-8") as lines:  # noqa: PTH123 - the same
-            for line in lines:
-                number = int(line.split()[0])
-                runs[number] = runs.get(number, 0) + 1
-    if sorted([*done, *given_up]) != list(range(job.system.count)):
-        return f"done {done} and given up {given_up} are not all {job.system.count} tasks, each once"
-    if twice := {number: count for number, count in runs.items() if count > 1}:
-        return f"ran more than once (task: times): {twice}"
-    if unseen := [number for number in done if number not in runs]:
-        return f"done, but they left no line in {job.path}: {unseen}"
-    return ""

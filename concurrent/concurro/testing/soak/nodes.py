@@ -1,4 +1,4 @@
-"""The cluster that a soak fires at: processes, and a network before each of them.
+"""The cluster that a soak fires at: processes, each behind a network.
 
     slave 1..3 --> FaultProxy ---> master, with a journal
     application -> FaultProxy -----^
@@ -32,6 +32,8 @@ END_LIMIT = 30.0
 """How long a node may take to end that was told to [s]."""
 
 LOOK_PERIOD = 0.05
+EXIT_CODES = {int(signal.SIGKILL): -signal.SIGKILL, int(signal.SIGTERM): 0}
+"""With what a node ends after a signal."""
 
 
 class NodeProcess:
@@ -99,8 +101,7 @@ class NodeProcess:
                 self._hurry(process, ordered)
                 return
             number = ordered[0] if ordered is not None else 0
-            expected = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 0}.get(signal.Signals(number)) if number else None
-            if process.returncode != expected:
+            if process.returncode != EXIT_CODES.get(number):
                 told = f"after {signal.Signals(number).name}" if number else "although nothing was done to it"
                 self._account.blame(f"{self.name} ended with {process.returncode} {told}; see {self._log()}")
             self._ordered = None
@@ -154,7 +155,7 @@ class NodeProcess:
 
 
 class Nodes:
-    """A journalled master, slaves, and a network before everybody who dials it.
+    """A journalled master, slaves, and a network before who dials it.
 
     Args:
         account: Takes what is wrong; everything is kept in its folder.

@@ -104,7 +104,7 @@ class _Soak:
         self._seed = seed
         self._chance = random.Random(seed)
         marker = uuid.uuid4().hex
-        self._runtime = Path(tempfile.mkdtemp(prefix="cs-", dir="/tmp"))  # noqa: S108 - short: sockets lie below
+        self._runtime = Path(tempfile.mkdtemp(prefix="cs-", dir="/tmp"))
         self._environment = environment(marker, self._runtime)
         self._remains = Remains(marker, self._runtime)
 
@@ -182,7 +182,7 @@ class _Soak:
             time.sleep(TURN)
 
     def _overdue(self) -> bool:
-        """Say whether somebody waits for too long: then there is no use in going on."""
+        """Say whether somebody waits too long: no use in going on then."""
         now = time.monotonic()
         return any(customer.busy and now - customer.busy[1] > RESULT_LIMIT + 5 for customer in self._customers)
 
