@@ -445,6 +445,13 @@ class Asking(SoakSystem):
         for number in range(1, self.count + 1):
             yield Asks(number)
 
+    def take_error(self, master: IMaster, task: Task, error: TaskError) -> None:
+        """Ask again when the host of what it asked was killed."""
+        if error.type_name != "HostLost":
+            raise error
+        self.seen -= 1
+        master.push_task(again(task))
+
 
 class Speculating(SoakSystem):
     """May have copies of tasks that take long."""
