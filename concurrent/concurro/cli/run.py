@@ -24,6 +24,7 @@ from concurro.cli.outcomes import EXIT_FAILED, EXIT_INTERRUPTED, CommandFailure
 from concurro.cli.parameters import build_system
 from concurro.cli.report import Report, print_detached, print_report
 from concurro.config import Config
+from concurro.config.configuration import DEFAULT_ORIGIN
 from concurro.ids import Role
 from concurro.kernel import Environment
 
@@ -136,9 +137,7 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
     with interruptible(), redirect_stdout(sys.stderr):
         overrides = {"application.master": request.master, "security.keys": request.keys}
         config = Config.load(request.config, overrides=overrides)
-        master = str(config["application.master"] or "")
-        if dial and not master:
-            master = str(with_noted_master(config, Role.APPLICATION)["slave.master"])
+        master = _master_of(request, config, dial=dial)
         _check(request, master)
         environment = Environment(config, plugins=request.plugins, strict_plugins=request.strict_plugins)
         found = find_system(request.target, environment)
@@ -156,12 +155,34 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
         raise click.exceptions.Exit(report.exit_code)
 
 
+def _master_of(request: RunRequest, config: Config, *, dial: bool) -> str:
+    """Return the address of the master to dial; empty for a cluster of our own.
+
+    Raises:
+        CommandFailure: A key was given, and nothing says for which master.
+    """
+    master = str(config["application.master"] or "")
+    if master or request.inline or not (dial or request.keys):
+        return master
+    noted = with_noted_master(config, Role.APPLICATION)
+    if not dial and noted.origin("slave.master") == DEFAULT_ORIGIN:
+        message = (
+            f"--keys {request.keys} is for a master, and none is named: give --master URL, or set [application] "
+            "master. A key file notes it that was made with: concurrent keys add application NAME --master URL"
+        )
+        raise CommandFailure(message)
+    return str(noted["slave.master"])
+
+
 def _check(request: RunRequest, master: str) -> None:
     if request.detach and not master:
         message = "--detach needs a master that goes on: give --master URL, or set [application] master"
         raise CommandFailure(message)
     if request.inline and request.master:
         message = "--inline does everything here; it cannot be combined with --master"
+        raise CommandFailure(message)
+    if request.inline and request.keys:
+        message = "--inline does everything here; it cannot be combined with --keys"
         raise CommandFailure(message)
     if request.inline and request.detach:
         message = "--inline does everything here; it cannot be combined with --detach"

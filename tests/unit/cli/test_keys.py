@@ -7,8 +7,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
+import concurro.cli.run
 from concurro.cli.commands import concurrent_group
 from concurro.cli.nodes import _say_how_to_join
+from concurro.cli.outcomes import CommandFailure
 from concurro.transport.keys import read_peer
 from concurro.transport.keys_folder import KeyFolder
 
@@ -138,3 +140,69 @@ def test_a_master_without_keys_says_who_may_join(capsys):
     said = capsys.readouterr().err
     assert "concurrent-slave --master tcp://127.0.0.1:8081\n" in said
     assert "for programs of this user on this machine; others need keys: concurrent keys init DIR" in said
+
+
+@pytest.fixture
+def job(folder):
+    """Give the file of a job."""
+    place = folder.path.parent / "job.py"
+    place.write_text("""
+from concurro import TaskSystem
+
+class Job(TaskSystem):
+    def generate_tasks(self, master): return None
+    def task_finished(self, master, task, result, error): pass
+    def is_complete(self, master): return True
+    def gather_result(self, master): return None, None
+""")
+    return place
+
+
+@pytest.fixture
+def run_job(job, monkeypatch):
+    """Return what runs the job: its output, and who would be dialled."""
+
+    def run_it(*options):
+        dialled = []
+
+        def note(request, *others):
+            dialled.append(request.master)
+            raise CommandFailure(request.master)
+
+        monkeypatch.setattr(concurro.cli.run, "_opened", note)
+        run = CliRunner().invoke(concurrent_group, ["run", str(job), *options], prog_name="concurrent")
+        return run, dialled
+
+    return run_it
+
+
+def test_a_job_with_a_key_goes_to_the_master_that_is_noted_in_it(folder, run_job):
+    key = folder.add("application", "ada", ["tcp://head:8081"])
+
+    by_file, by_folder = run_job("--keys", str(key)), run_job("--keys", str(folder.path))
+
+    assert by_file[1] == by_folder[1] == ["tcp://head:8081"]
+
+
+def test_a_master_that_is_named_comes_before_the_one_that_is_noted(folder, run_job):
+    key = folder.add("application", "ada", ["tcp://head:8081"])
+
+    _, dialled = run_job("--keys", str(key), "--master", "tcp://other:8081")
+
+    assert dialled == ["tcp://other:8081"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "ada.key is for a master, and none is named: give --master URL"),
+        (["--inline"], "--inline does everything here; it cannot be combined with --keys"),
+    ],
+)
+def test_a_key_that_would_be_of_no_use_is_refused(folder, run_job, options, said):
+    key = folder.add("application", "ada")
+
+    run, dialled = run_job("--keys", str(key), *options)
+
+    assert (run.exit_code, dialled) == (2, [])
+    assert said in " ".join(run.stderr.split())
