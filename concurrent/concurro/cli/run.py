@@ -156,7 +156,7 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
 
 
 def _master_of(request: RunRequest, config: Config, *, dial: bool) -> str:
-    """Return the address of the master to dial; empty for a cluster of our own.
+    """Return the master to dial; empty for a cluster of our own.
 
     Raises:
         CommandFailure: A key was given, and nothing says for which master.

@@ -262,6 +262,8 @@ class Control:
 
 def as_exception(error: Any) -> BaseException:
     """Return the error of `gather_result` as what `result` raises."""
+    if isinstance(error, BaseException) and not isinstance(error, Exception):
+        return SystemFailedError(f"{type(error).__name__}: {error}")  # it must not end the program of who waits
     return error if isinstance(error, Exception) else SystemFailedError(error)
 
 

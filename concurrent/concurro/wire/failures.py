@@ -86,9 +86,12 @@ def rebuild(  # noqa: PLR0913 - the facts of a failure, all of them plain
 
 
 def original(error: TaskError) -> BaseException:
-    """Return what a future raises: the original exception, or the error."""
+    """Return what a future raises: the original exception, or the error.
+
+    An exit or an interrupt of a task ends nobody's program but its own.
+    """
     cause = error.cause
-    if cause is None:
+    if not isinstance(cause, Exception):
         return error
     try:
         cause.__cause__ = RemoteTraceback(error.traceback)

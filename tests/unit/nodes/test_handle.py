@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, Future
 
 import pytest
 
-from concurro.errors import HostLost
+from concurro.errors import HostLost, SystemFailedError
 from concurro.nodes.handle import Control, SystemHandle
 from concurro.wire.blobs import BlobStore
 from concurro.wire.payload import Packer
@@ -82,6 +82,13 @@ def test_a_lost_host_is_named(handle, packer):
     with pytest.raises(HostLost, match="SIGKILL"):
         handle.result(0)
     assert handle.state == "failed"
+
+
+def test_an_exit_that_was_gathered_does_not_end_the_program_of_who_waits(handle, packer):
+    handle.take_end("complete", [0, packer.dumps((1, SystemExit(3)))[0], None], packer)
+
+    with pytest.raises(SystemFailedError, match="SystemExit: 3"):
+        handle.result(0)
 
 
 def test_a_master_that_does_not_accept_in_time_is_a_timeout(handle):

@@ -170,6 +170,15 @@ def test_a_future_raises_the_original_with_the_remote_traceback(packer):
     assert "raise_it" in str(exception.__cause__)
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_future_raises_ours_when_the_original_would_end_the_program(packer, kind):
+    error = travelled(packer, raised(kind(0)))
+
+    assert original(error) is error
+    assert isinstance(error.cause, kind)
+    assert f"{kind.__name__}: 0" in str(error)
+
+
 def test_a_future_raises_ours_when_the_original_takes_no_cause():
     error = TaskError("s:1", "Frozen", "x", cause=Frozen())
 
