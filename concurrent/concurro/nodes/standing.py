@@ -50,7 +50,8 @@ def explain_system(core: SchedulerCore, table: SystemTable, life: SystemLife, no
 def _how_it_ended(table: SystemTable, life: SystemLife, now: float) -> str:
     record = life.record
     tasks = f"{_count(record.done, 'task')} done, {record.failed} failed"
-    waits = ", whose result waits until its partial results were taken," if life.news.waiting else ""
+    untaken = life.ended_at is None and (life.news.waiting or life.news.sent)
+    waits = ", whose result waits until its partial results were taken," if untaken else ""
     until = kept_until(life, table.grace)
     kept = "" if until is None else f"; its result is kept for {max(0.0, until - now):.0f} s more"
     return f"{waits} ended: {record.state.value}; {tasks}{kept}"

@@ -136,7 +136,7 @@ def next_deadline(life: SystemLife, grace: float) -> float | None:
     Unless something happens before.
     """
     if life.record.state.ended:
-        return kept_until(life, grace)
+        return kept_until(life, grace) if life.ended_at is not None else life.news.end_by
     if life.ending:
         return None  # it waits for the journal only
     if life.cancel_by is not None:

@@ -41,6 +41,9 @@ GENERATION_SHIFT = 40
 JOINED_BYTES = 1024 * 1024
 """Small partial results that travel together [B]."""
 
+END_PATIENCE = 30.0
+"""How long the end of a kept system waits for followers to take what it published before [s]."""
+
 MOST_UNANSWERED = 8
 """Messages that a follower may have to take before counts and progress are merged."""
 
@@ -85,6 +88,7 @@ class News:
         missed: Publications that nobody was there to take.
         held: Whether they wait for followers, who could not come while there was no master.
         generation: Which run of the system they are of.
+        end_by: When the end waits no longer for followers to take what came before; None before it came [s].
     """
 
     waiting: deque[Delivery] = field(default_factory=deque)
@@ -98,6 +102,7 @@ class News:
     missed: int = 0
     held: bool = False
     generation: int = 1
+    end_by: float | None = None
 
 
 class NewsDesk:
@@ -148,6 +153,10 @@ class NewsDesk:
         life.news.held = False
         self._move(life, now)
 
+    def go_on(self, life: SystemLife, now: float) -> None:
+        """Take every step that is due by now."""
+        self._move(life, now)
+
     def begin_again(self, life: SystemLife) -> None:
         """Forget what was published: the system runs again from its start."""
         number, unanswered, held, generation = (
@@ -162,8 +171,13 @@ class NewsDesk:
     def announce_end(
         self, life: SystemLife, state: SystemState, result: list[Any], now: float, *, blobs: list[Any]
     ) -> None:
-        """Queue the end of a system, behind what it published."""
+        """Queue the end of a system, behind what it published.
+
+        The journal keeps no partial results of a system that has ended: the end of a kept one
+        waits until its followers have them.
+        """
         life.news.waiting.append(Delivery(end=(state, result), blobs=blobs))
+        life.news.end_by = now + END_PATIENCE
         self._move(life, now)
 
     def spooled(self, life: SystemLife, delivery: Delivery, error: str | None, now: float) -> None:
@@ -249,6 +263,8 @@ class NewsDesk:
         self._start(life)
         news = life.news
         while news.under_way and news.under_way[0].ready:
+            if news.under_way[0].end is not None and self._must_wait(life, now):
+                return
             delivery = news.under_way.popleft()
             if delivery.end is not None:
                 self._finish(life, *delivery.end, now)
@@ -256,6 +272,10 @@ class NewsDesk:
             self._deliver(life, delivery, now)
             self._drop_taken(life)
             self._start(life)
+
+    def _must_wait(self, life: SystemLife, now: float) -> bool:
+        """Say whether the end must wait for somebody to take what was published."""
+        return bool(life.kept and life.news.sent) and (life.news.end_by is None or now < life.news.end_by)
 
     def _start(self, life: SystemLife) -> None:
         """Fetch what there is room for."""

@@ -419,7 +419,9 @@ class SystemTable:
             if life.ended_at is not None:
                 self._forget(life)
                 return
-            if life.cancel_by is not None:
+            if life.record.state.ended:
+                self._news.go_on(life, now)
+            elif life.cancel_by is not None:
                 self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
             else:
                 self.cancel(life.record.system_id, f"its application was gone for {self.grace:g} s", now)

@@ -6,6 +6,7 @@ import pytest
 
 from concurro.ids import Outcome, SystemState
 from concurro.scheduling.commands import Acknowledge, Record, Send, Spool, StartHost, StopHost
+from concurro.scheduling.news import END_PATIENCE
 from concurro.scheduling.rows import GenerationBegun, InputApplied, SystemEnded, SystemForgotten
 from concurro.wire.messages import Kind
 from tests.unit.scheduling.journal_driver import ONCE, SQUARE, KeptMaster, answers, finish, replayed, running
@@ -78,7 +79,57 @@ def test_an_end_is_told_after_the_partial_results_of_the_same_answer():
     told = [one for one in master.take() if isinstance(one, Send) and one.kind in (Kind.EVENT, Kind.ENDED)]
     assert before == []
     assert [[b"", LARGE]] in [one.body[1] for one in told]
-    assert told[-1].kind == Kind.ENDED
+
+    master.table.taken(ALICE, 1, told[-1].body[6], master.now)
+    master.commit()
+
+    assert master.take(Kind.ENDED)
+
+
+@pytest.fixture
+def publishes_at_its_end():
+    """Return a master whose system published something as it ended, which nobody has taken yet."""
+    master = running(tasks=1)
+    finish(master, 0)
+    master.out(master.inputs()[-1][1], publications=[[b"partial", None]], end=["complete", DONE])
+    master.commit()
+    return master
+
+
+def ends(master):
+    """Return the ends that are on disk by now."""
+    master.commit()
+    return [row for row in master.rows if isinstance(row, SystemEnded)]
+
+
+def test_partial_results_that_nobody_took_outlive_the_master_although_the_system_has_ended(publishes_at_its_end):
+    master = publishes_at_its_end
+    [told] = [send for send in master.take(Kind.EVENT) if send.body[1]]
+
+    untaken = ends(master)
+    master.table.taken(ALICE, 1, told.body[6], master.now)
+
+    assert untaken == []
+    assert [row.state for row in ends(master)] == ["complete"]
+
+
+def test_an_end_does_not_wait_for_a_follower_that_left(publishes_at_its_end):
+    master = publishes_at_its_end
+
+    master.table.peer_left(ALICE, master.now)
+
+    assert [row.state for row in ends(master)] == ["complete"]
+
+
+def test_an_end_waits_for_a_frozen_follower_only_so_long(publishes_at_its_end):
+    master = publishes_at_its_end
+
+    master.pass_time(END_PATIENCE - 1)
+    before = ends(master)
+    master.pass_time(2)
+
+    assert before == []
+    assert [row.state for row in ends(master)] == ["complete"]
 
 
 def test_a_system_whose_end_waits_for_the_disk_is_not_cancelled_any_more():
