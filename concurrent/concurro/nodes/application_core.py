@@ -213,8 +213,7 @@ class ApplicationCore:
         self._by_number.clear()
         self._news.clear()
         if self.plain.number is not None or self.plain.opening:
-            error = MasterUnreachable(f"the connection to the master was lost while tasks ran: {reason}")
-            self._fail_plain(error)
+            self._fail_plain(_tasks_lost(len(self.plain.ledger.open), reason))
 
     def close(self, error: Exception) -> None:
         """End everything with an error."""
@@ -483,6 +482,17 @@ def _untold(submission: _Submission, publications: list[Any], first: int) -> lis
     known = max(0, submission.published - first)
     submission.published = max(submission.published, first + len(publications))
     return publications[known:]
+
+
+def _tasks_lost(count: int, reason: str) -> MasterUnreachable:
+    """Return what tasks raise that were pushed to a master we have lost."""
+    which = "1 pushed task was" if count == 1 else f"{count} pushed tasks were"
+    message = (
+        f"{which} lost, run or not, with the connection to the master: {reason}. What is pushed lives no longer than "
+        f"that; push again what may run twice, or submit a task system: it goes on over another connection, and comes "
+        f"back with a restarted master that has a journal ([master] journal)"
+    )
+    return MasterUnreachable(message)
 
 
 def _refusal(text: str, code: str) -> Exception:

@@ -181,7 +181,8 @@ class Door:
     def _resume(self, stranger: Peer, known: Peer | None, role: Role, epoch: int, received: int) -> None:
         """Let a known peer go on over the connection of a stranger."""
         if known is None or epoch != self._epoch or not _is_same(stranger, known, role):
-            self._refuse(stranger, "session", "its session has ended; say hello with another one")
+            why = "it was restarted meanwhile" if epoch != self._epoch else "the session has ended"
+            self._refuse(stranger, "session", why)
             return
         self._forget(stranger)
         link = stranger.release()

@@ -397,6 +397,19 @@ def test_tasks_that_were_sent_are_lost_with_the_connection(application):
     assert len(finished) == 1
 
 
+def test_who_pushed_tasks_to_a_lost_master_is_told_what_is_lost_why_and_what_to_do():
+    application = Application()
+    futures = [application.push(Number(n)) for n in range(3)]
+    application.open()
+
+    application.core.lost("it was restarted meanwhile")
+    said = str(futures[2].exception(0))
+
+    assert said.startswith("3 pushed tasks were lost")
+    assert "it was restarted meanwhile" in said
+    assert "push again what may run twice, or submit a task system" in said
+
+
 def test_tasks_that_were_not_sent_survive_a_lost_connection():
     application = Application()
     application.core.lost("cut")
