@@ -19,7 +19,7 @@ from concurro.scheduling.queue import Standing
 from concurro.scheduling.resources import SLACK, covers
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
     from concurro.ids import SlaveRecord
     from concurro.scheduling.queue import ClassQueue, FairQueue, SystemQueue
@@ -109,7 +109,8 @@ class Parking:
     def __init__(self, queue: FairQueue) -> None:
         self._queue = queue
         self._by_name: dict[str, dict[int, Bucket]] = {}
-        self._all = Bucket()
+        self._parked: dict[ClassQueue, None] = {}
+        self._all: Bucket | None = None  # while so many names are needed that nobody looks at each
         self._waiting: dict[Hashable, int] = {}
         self.size = 0
         self._check_at = -inf
@@ -125,12 +126,17 @@ class Parking:
         if queue.waits_since is None:
             queue.waits_since = now
         self.size += 1
+        self._parked[queue] = None
         self._waiting[queue.signature] = self._waiting.get(queue.signature, 0) + 1
-        self._all = self._file(self._all, queue)
+        by_name = self._by_name
         for name, amount in queue.need.items():
-            sizes = self._by_name.setdefault(name, {})
+            sizes = by_name.get(name)
+            if sizes is None:
+                sizes = by_name[name] = {}
             exponent = frexp(amount)[1]
             sizes[exponent] = self._file(sizes.get(exponent) or Bucket(), queue)
+        if len(by_name) > LOOK:
+            self._all = _bucket_of(self._parked) if self._all is None else self._file(self._all, queue)
 
     def unpark(self, queue: ClassQueue) -> bool:
         """Let a queue be picked again; return whether it has a task."""
@@ -145,7 +151,7 @@ class Parking:
 
     def parked(self) -> list[ClassQueue]:
         """Return every parked queue; costs their number."""
-        return [entry[3] for entry in self._all.standing()]
+        return list(self._parked)
 
     def best_for(self, slave: SlaveRecord) -> ClassQueue | None:
         """Return the parked queue that is next of those that fit on a slave."""
@@ -154,7 +160,9 @@ class Parking:
             return kept
         best: ClassQueue | None = None
         names, by_name = slave.resources, self._by_name
-        if len(names) > LOOK and len(by_name) > LOOK:
+        if len(by_name) <= LOOK:
+            self._all = None
+        elif len(names) > LOOK and self._all is not None:
             best = self._first_fitting(self._all, slave)
             if best is not None:
                 return best
@@ -207,6 +215,7 @@ class Parking:
 
     def _forget(self, queue: ClassQueue) -> None:
         self.size -= 1
+        del self._parked[queue]
         count = self._waiting[queue.signature] - 1
         if count:
             self._waiting[queue.signature] = count
@@ -221,10 +230,7 @@ class Parking:
         bucket.file(queue)
         if bucket.size <= 64 + 4 * self.size:
             return bucket
-        fresh = Bucket()
-        for entry in bucket.standing():
-            fresh.file(entry[3])
-        return fresh
+        return _bucket_of(entry[3] for entry in bucket.standing())
 
     def _first_of(self, name: str, slave: SlaveRecord) -> ClassQueue | None:
         """Return the queue that is next of those that need one resource."""
@@ -265,6 +271,13 @@ class Parking:
         for entry in passed:
             bucket.put(entry)
         return found
+
+
+def _bucket_of(queues: Iterable[ClassQueue]) -> Bucket:
+    bucket = Bucket()
+    for queue in queues:
+        bucket.file(queue)
+    return bucket
 
 
 def _stands(entry: Entry) -> bool:

@@ -6,7 +6,8 @@
 
 Once a task waits for a worker, nothing after it is sent ahead: a slave that always has
 short tasks in stock would never have a worker free for a long one. For the same reason
-nothing is sent ahead to a slave on which a parked task waits for a worker only.
+nothing is sent ahead to a slave on which a parked task waits for a worker only. While no
+worker is free, and nothing could be sent ahead, what requires something stays in the queue.
 """
 
 from __future__ import annotations
@@ -52,24 +53,25 @@ class Placing:
         self.unfit: dict[ClassQueue, None] = {}
         self.watch = UnfitWatch(host)
         self._declined: list[ClassQueue] = []
+        self._offers_changed = False
 
     # What changed
 
     def rate(self, slave: SlaveRecord) -> None:
         """Rate one slave and note how much room it has."""
         slave.rating = self._strategy.rate(slave)
-        self.room.update(slave, held_back=self.parking.size > 0 and self._is_held_back(slave))
+        self.room.update(slave)
 
     def connect(self, slave: SlaveRecord) -> None:
         """Look at what a slave offers; with another offer, something else may fit."""
         if self.room.connect(slave):
             self._retry_unfit()
-            self._recheck_parked()
+            self._recheck()
 
     def disconnect(self, slave_id: str) -> None:
         """Forget a slave."""
         if self.room.disconnect(slave_id):
-            self._recheck_parked()
+            self._recheck()
         kept = self.parking.reserved.get(slave_id)
         if kept is not None:
             self.parking.release(kept)
@@ -108,10 +110,7 @@ class Placing:
         Args:
             changed: Slaves that may have room where they had none.
         """
-        self._retry_declined()
-        if self.parking.size:
-            for slave in changed:
-                self._wake(slave)
+        self._take_changes(changed)
         pick, room, idle = self.queue.pick, self.room, self.room.idle
         send_ahead = True
         while idle or send_ahead:
@@ -119,20 +118,41 @@ class Placing:
             if queue is None:
                 break
             if queue.need:
+                if not idle and not self.queue.plain:
+                    break  # what requires something is never sent ahead
                 self._place_needy(queue)
-                continue
-            candidates: Collection[str] | None
-            if idle:
-                candidates = None if len(idle) == len(self._host.slaves) else idle
+            elif idle:
+                chosen = self._choose(queue, None if len(idle) == len(self._host.slaves) else idle)
+                if chosen is not None:
+                    self._lease_burst(queue, chosen)
             else:
-                level = _ahead_level(queue.task_class) if send_ahead else 0
-                if not level or room.lowest() > level:
-                    send_ahead = False
-                    continue
-                candidates = room.up_to(level)
-            chosen = self._choose(queue, candidates)
-            if chosen is not None:
-                self._lease_burst(queue, chosen)
+                send_ahead = self._send_ahead(queue, room)
+
+    def _take_changes(self, changed: Collection[SlaveRecord]) -> None:
+        """Make ready what may have a place now; set aside what has none."""
+        self._retry_declined()
+        if self.queue.filled or self._offers_changed:
+            self._find_unfit()
+        if self.parking.size:
+            for slave in changed:
+                self._wake(slave)
+
+    def _send_ahead(self, queue: ClassQueue, room: Room) -> bool:
+        """Lease tasks to a slave without a free worker.
+
+        Return whether any slave may get more of them.
+        """
+        level = _ahead_level(queue.task_class)
+        if not level or room.lowest() > level:
+            return False
+        chosen = self._choose(queue, room.up_to(level))
+        if chosen is None:
+            return True
+        if self.parking.size and self._is_held_back(chosen):
+            room.update(chosen, held_back=True)
+        else:
+            self._lease_burst(queue, chosen)
+        return True
 
     def _place_needy(self, queue: ClassQueue) -> None:
         """Place the head of a queue that requires something, or park the queue."""
@@ -150,7 +170,7 @@ class Placing:
                 continue
             self._release(queue)
             self._lease_burst(queue, slave)
-            if queue.standing is Standing.READY and not self._fits(slave, queue) and self._find(queue) is None:
+            if self.room.idle and queue.standing is Standing.READY and self._find(queue) is None:
                 self._park(queue, now)
             if slave is not witness and self.parking.size:
                 self._wake(slave)
@@ -185,9 +205,10 @@ class Placing:
         """
         if self.parking.waits(queue.signature) and not queue.reserved_on:
             return None
-        for slave_id in self.fitting(queue):
-            slave: SlaveRecord = self._host.slaves[slave_id]
-            return slave
+        if self.room.idle:
+            for slave_id in self.fitting(queue):
+                slave: SlaveRecord = self._host.slaves[slave_id]
+                return slave
         return None
 
     def _park(self, queue: ClassQueue, now: float) -> None:
@@ -210,6 +231,16 @@ class Placing:
         """Say whether a parked task waits for nothing but a worker of this slave."""
         return bool(slave.resources and len(slave.leases) >= slave.workers and self.parking.best_for(slave) is not None)
 
+    def _find_unfit(self) -> None:
+        """Set aside what no slave offers, of what got tasks, busy or not."""
+        filled, self.queue.filled = self.queue.filled, []
+        if self._offers_changed:
+            self._offers_changed = False
+            filled = [queue for system in self.queue.systems.values() for queue in system.by_class.values()]
+        for queue in filled:
+            if queue.need and queue.standing is Standing.READY and not self.room.covering(queue):
+                self._set_unfit(queue)
+
     def _retry_unfit(self) -> None:
         for queue in list(self.unfit):
             if self.room.covering(queue):
@@ -217,12 +248,13 @@ class Placing:
                 queue.waits_since = None
                 self.queue.make_ready(queue)
 
-    def _recheck_parked(self) -> None:
+    def _recheck(self) -> None:
         """Set aside as unfit what no slave offers any more."""
         for queue in self.parking.parked():
             if not self.room.covering(queue):
                 self.parking.drop(queue)
                 self._set_unfit(queue)
+        self._offers_changed = True
 
     def _set_unfit(self, queue: ClassQueue) -> None:
         self.queue.set_aside(queue, Standing.UNFIT)

@@ -115,6 +115,7 @@ class SystemQueue:
         "by_class",
         "entries",
         "entry",
+        "fair",
         "rank",
         "ready",
         "record",
@@ -122,9 +123,10 @@ class SystemQueue:
         "weighed",
     )
 
-    def __init__(self, record: SystemRecord, application: ApplicationQueue) -> None:
+    def __init__(self, record: SystemRecord, application: ApplicationQueue, fair: FairQueue) -> None:
         self.record = record
         self.application = application
+        self.fair = fair
         # What a task that waits has submitted comes first: nothing else ends its wait.
         self.rank = -record.depth
         self.virtual_time = 0.0
@@ -167,6 +169,7 @@ class SystemQueue:
         queue.entry = 0
         queue.waits_since = queue.overtaken_at = None
         queue.version += 1
+        self.fair.plain -= not queue.need
         self.backlog -= 1
         if not self.backlog:
             self.application.backlog -= 1
@@ -229,6 +232,8 @@ class FairQueue:
 
     Attributes:
         systems: System number to its queue.
+        plain: How many class queues have tasks that require nothing.
+        filled: Class queues that got tasks which require something; who looks at them clears it.
         overruns: System number to what attempts took beyond what was charged for them, not yet
             charged [s].
     """
@@ -239,6 +244,8 @@ class FairQueue:
         self._ready: list[tuple[float, int, ApplicationQueue]] = []
         self._entries = 0
         self._virtual_time = 0.0
+        self.plain = 0
+        self.filled: list[ClassQueue] = []
         self.overruns: dict[int, float] = {}
 
     # Tasks
@@ -314,6 +321,7 @@ class FairQueue:
             return
         application = system.application
         application.systems.pop(number, None)
+        self.plain -= sum(not one.need and one.standing is not Standing.EMPTY for one in system.by_class.values())
         self._charge_application(application, self.overruns.pop(number, 0.0))
         system.entry = 0
         if system.backlog:
@@ -381,7 +389,7 @@ class FairQueue:
             application = self._applications.get(key)
             if application is None:
                 application = self._applications[key] = ApplicationQueue(key)
-            system = self.systems[record.number] = SystemQueue(record, application)
+            system = self.systems[record.number] = SystemQueue(record, application, self)
             application.systems[record.number] = system
         return system
 
@@ -395,6 +403,10 @@ class FairQueue:
         system.backlog += 1
         if system.backlog == 1:
             application.weigh(system)
+        if queue.need:
+            self.filled.append(queue)
+        else:
+            self.plain += 1
         system.enter(queue)
         self._enter(system, application)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from concurro.ids import Outcome, SystemState
+from concurro.scheduling.queue import Standing
 from concurro.scheduling.resources import covers
 from tests.unit.scheduling.cluster import FAILURE, Cluster, task_class
 
@@ -139,6 +140,12 @@ class SchedulerMachine(RuleBasedStateMachine):
             places = [task.number for task in [*queued, *leased]]
             assert sorted(places) == sorted(system.open)
             assert system.leased == len(leased)
+
+    @invariant()
+    def queues_that_require_nothing_are_counted(self):
+        queue = self.cluster.core.scheduler._queue
+        queues = [one for system in queue.systems.values() for one in system.by_class.values()]
+        assert queue.plain == sum(not one.need and one.standing is not Standing.EMPTY for one in queues)
 
     @invariant()
     def leases_are_held_by_the_slave_that_the_task_names(self):

@@ -26,6 +26,34 @@ def test_it_is_said_after_a_while_although_nothing_happens(cluster):
     ]
 
 
+def test_it_is_said_while_every_worker_is_busy(cluster):
+    cluster.join("north", resources={"disk": 1.0})
+    system = cluster.system(classes=[task_class(0, requires={"disk": 1.0}), task_class(1, requires={"gpu": 1.0})])
+    cluster.emit(system, 2, 0)
+    cluster.step()
+    cluster.emit(system, 1, 1)
+    cluster.step()
+
+    cluster.step(WARN_AFTER)
+
+    assert [text.partition(" waits")[0] for _, text in cluster.warnings] == ["task system-1:2 (Class1)"]
+
+
+def test_it_is_said_of_tasks_that_wait_for_a_worker_when_the_slave_they_need_leaves(cluster):
+    cluster.join("north", resources={"disk": 1.0})
+    cluster.join("south", resources={"gpu": 1.0})
+    system = cluster.system(classes=[task_class(0, requires={"disk": 1.0}), task_class(1, requires={"gpu": 1.0})])
+    cluster.emit(system, 2, 0)
+    cluster.emit(system, 2, 1)
+    cluster.step()
+    cluster.leave("south")
+    cluster.step()
+
+    cluster.step(WARN_AFTER)
+
+    assert [text.partition(" and")[0] for _, text in cluster.warnings] == ["task system-1:2 (Class1)"]
+
+
 def test_it_is_said_once_for_all_tasks_of_a_class(cluster):
     waiting(cluster, 3)
 
