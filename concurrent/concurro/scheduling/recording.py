@@ -124,6 +124,16 @@ class Recorder:
         life.answer = AnswerDigest()
         self._record([row], blobs, life.record.number, then, size)
 
+    def behind(self, life: SystemLife, now: float, then: Then) -> None:
+        """Go on behind what of a system waits for the journal.
+
+        What it published comes before its end.
+        """
+        if not life.kept:
+            then(now)
+            return
+        self._record([], [], life.record.number, then)
+
     def begun(self, life: SystemLife) -> None:
         """Record that a system is run again from its submission."""
         self._record(

@@ -53,6 +53,23 @@ def test_publications_are_told_once_they_cannot_come_twice():
     assert [send.body[1] for send in master.take(Kind.EVENT) if send.body[1]] == [[[b"partial", None]]]
 
 
+def test_what_a_system_publishes_last_is_told_before_its_end():
+    master = running(tasks=2)
+    finish(master, 0)
+    master.out(master.inputs()[-1][1], publications=[[b"first", None]])
+    finish(master, 1)
+    master.out(master.inputs()[-1][1], publications=[[b"last", None]], end=["complete", DONE])
+
+    master.commit()
+
+    told = [
+        send.body[1]
+        for send in master.take()
+        if getattr(send, "kind", None) == Kind.ENDED or (getattr(send, "kind", None) == Kind.EVENT and send.body[1])
+    ]
+    assert told == [[[b"first", None]], [[b"last", None]], "complete"]
+
+
 def test_an_end_is_told_once_it_is_on_disk():
     master = running(tasks=1)
     finish(master, 0)
