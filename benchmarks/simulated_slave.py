@@ -28,7 +28,7 @@ from concurro.execution.slave_records import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from benchmarks.agenda import Agenda, Event
+    from concurro.testing.simulated_time import Agenda, Event
 
 BIRTH = 0.002
 """What it takes to fork a worker [s]."""

@@ -17,13 +17,13 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.agenda import Agenda
 from benchmarks.simulated_slave import Run, SimulatedSlave, SlaveModel
 from concurro.ids import SlaveRecord, SystemRecord, SystemState
 from concurro.interfaces import ITaskScheduler
 from concurro.kernel import Environment
 from concurro.scheduling.commands import acknowledgements
 from concurro.scheduling.core import SchedulerCore
+from concurro.testing.simulated_time import Agenda
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:

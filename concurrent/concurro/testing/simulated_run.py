@@ -1,0 +1,348 @@
+"""One run of a scenario: the cluster lives, faults befall it, and what must be true is looked at.
+
+Scenario --> Run: start, faults in their time --> after each step: invariants
+                  calm: all mended            --> everything ends, results are exact
+                                              --> Verdict
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from concurro.errors import MasterUnreachable
+from concurro.testing.invariants import Ledger, check_application, check_host, check_master, check_slave
+from concurro.testing.simulated_cluster import BEGINNING, MASTER, SimulatedCluster
+from concurro.testing.simulated_faults import befall
+from concurro.testing.simulated_scenario import Mode, Scenario, draw
+from concurro.testing.simulated_work import SimulatedJob, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from concurro.nodes.handle import SystemHandle
+    from concurro.testing.simulated_cluster import SimulatedApplication
+    from concurro.testing.simulated_processes import Process
+    from concurro.testing.simulated_scenario import JobPlan
+    from concurro.testing.simulated_workers import Execution
+
+PATIENCE = 300.0
+"""After so long without faults everything must have ended [s]."""
+
+MOST_STEPS = 200_000
+"""Steps after which a run is one that does not end."""
+
+RETURN_AFTER = 1.0
+"""How soon somebody starts again what ended [s]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a run.
+
+    Attributes:
+        faults: What must not have happened, in words; empty for a run without fault.
+        trace: A digest of everything that arrived anywhere.
+        steps: How many things happened.
+        seconds: How long it took, in virtual time [s].
+        outcomes: How each job ended, in a word.
+    """
+
+    faults: tuple[str, ...]
+    trace: str
+    steps: int
+    seconds: float
+    outcomes: tuple[str, ...]
+
+
+def simulate(seed: int, mode: Mode, without: Collection[int] = ()) -> Verdict:
+    """Run the scenario of a seed.
+
+    Args:
+        seed: Which.
+        mode: What is asked.
+        without: Places of faults that are left out.
+    """
+    return Run(draw(seed, mode), without).verdict()
+
+
+def shrink(seed: int, mode: Mode) -> list[int]:
+    """Return the places of faults without which a failing seed still fails."""
+    without: list[int] = []
+    for place in range(len(draw(seed, mode).faults)):
+        if simulate(seed, mode, [*without, place]).faults:
+            without.append(place)
+    return without
+
+
+class _Job:
+    """A job and who waits for it."""
+
+    def __init__(self, plan: JobPlan, number: int) -> None:
+        self.plan = plan
+        self.number = number
+        self.system = SimulatedJob([list(plans) for plans in plan.rounds], publishes=plan.publishes, enough=plan.enough)
+        self.handle: SystemHandle | None = None
+        self.process: Process | None = None
+        self.accepted = False
+        self.orphaned = False
+
+    @property
+    def done(self) -> bool:
+        """Whether somebody has its outcome, or nobody wants it."""
+        return self.orphaned or (self.handle is not None and self.handle.done())
+
+
+class Run:
+    """A scenario that runs.
+
+    Attributes:
+        scenario: What happens.
+        cluster: Where.
+        slave_returns_after: Name of a slave to how soon it is started again [s].
+        hosts_killed: Whether a host was killed.
+        masters_stopped: Whether a master ended and said so.
+    """
+
+    def __init__(self, scenario: Scenario, without: Collection[int] = ()) -> None:
+        self.scenario = scenario
+        self.hosts_killed = self.masters_stopped = False
+        self.slave_returns_after: dict[str, float] = {}
+        settings = {"master": {"strategy": scenario.strategy}}
+        self.cluster = SimulatedCluster(
+            scenario.seed, ordered=scenario.ordered, journalled=scenario.journalled, settings=settings
+        )
+        self.ledger = Ledger()
+        self._without = set(without)
+        self._slaves: list[Process | None] = [None] * len(scenario.slaves)
+        self._jobs: list[_Job] = []
+        self._master_returns_after = RETURN_AFTER
+        self._calm = False
+        self._steps = 0
+
+    def verdict(self) -> Verdict:
+        """Run it, and say what came of it."""
+        cluster, scenario = self.cluster, self.scenario
+        cluster.network.delay = scenario.delay
+        cluster.processes.turn_cost = scenario.turn_cost
+        cluster.processes.on_turn = self._look
+        cluster.processes.on_ended = self._ended
+        cluster.witness.on_start = self._witnessed
+        with cluster:
+            self._start()
+            end = scenario.calm_at if scenario.mode is Mode.SAFETY else scenario.calm_at + PATIENCE
+            while not cluster.faults and self._steps < MOST_STEPS:
+                if cluster.agenda.now - BEGINNING > end or not cluster.step():
+                    break
+                self._steps += 1
+                if self._calm and all(job.done for job in self._jobs):
+                    break
+            if not cluster.faults:
+                cluster.faults += self._judge()
+            trace = cluster.trace.hexdigest()
+        seconds = cluster.agenda.now - BEGINNING
+        return Verdict(tuple(cluster.faults), trace, self._steps, seconds, tuple(map(self._outcome, self._jobs)))
+
+    # For faults
+
+    def slave_of(self, target: int) -> Process | None:
+        """Return a slave's process; None while it is not there."""
+        return self._slaves[target % len(self._slaves)]
+
+    def worker_of(self, target: int) -> Process | None:
+        """Return a worker's process, a busy one if there is one."""
+        workers = [process for process in self.cluster.processes.living.values() if " worker " in process.name]
+        busy = [process for process in workers if process.node is not None and process.node.running is not None]
+        among = busy or workers
+        return among[target % len(among)] if among else None
+
+    def machine_of(self, target: int) -> str:
+        """Return the name of a machine with a slave or an application."""
+        machines = [f"slave-{number}" for number in range(len(self._slaves))] + [
+            f"app-{job.number}" for job in self._jobs
+        ]
+        return machines[target % len(machines)]
+
+    def master_returns_after(self, seconds: float) -> None:
+        """Let the master that ends next be started again after so long [s]."""
+        self._master_returns_after = seconds
+
+    def kill_application(self, number: int) -> None:
+        """Kill an application; another one comes for what it detached."""
+        if number < len(self._jobs):
+            job = self._jobs[number]
+            if job.process is None or not job.process.alive or job.handle is None or job.handle.done():
+                return
+            self._replace_application(job)
+
+    def _replace_application(self, job: _Job) -> None:
+        assert job.process is not None  # noqa: S101 - whose is replaced
+        job.process.kill()
+        job.orphaned = not (job.plan.detach and job.accepted)
+        if not job.orphaned:
+            job.handle = None
+            self.cluster.agenda.after(RETURN_AFTER, lambda: self._attach(job))
+
+    # Life
+
+    def _start(self) -> None:
+        agenda, scenario = self.cluster.agenda, self.scenario
+        self.cluster.start_master()
+        for number in range(len(scenario.slaves)):
+            self._start_slave(number)
+        for number, plan in enumerate(scenario.jobs):
+            job = _Job(plan, number)
+            self._jobs.append(job)
+            agenda.at(BEGINNING + plan.arrives, lambda job=job: self._submit(job))  # type: ignore[misc]
+        for place, fault in enumerate(scenario.faults):
+            if place not in self._without:
+                agenda.at(BEGINNING + fault.at, lambda fault=fault: befall(self, fault))  # type: ignore[misc]
+        if scenario.mode is Mode.LIVENESS:
+            agenda.at(BEGINNING + scenario.calm_at, self._mend)
+
+    def _start_slave(self, number: int) -> None:
+        plan = self.scenario.slaves[number]
+        resources = {"disk": plan.disk} if plan.disk else {}
+        self._slaves[number] = self.cluster.start_slave(f"slave-{number}", plan.workers, resources)
+
+    def _submit(self, job: _Job) -> None:
+        def ready(application: SimulatedApplication) -> None:
+            options = {
+                "detach": job.plan.detach,
+                "ttl": 86400.0,
+                "weight": 1.0,
+                "restarts": 0,
+                "speculate": job.plan.speculate,
+            }
+            job.handle = application.hand_in(job.system, options)
+            if job.plan.cancel_at is not None:
+                application._loop.after(job.plan.cancel_at, job.handle.cancel)  # type: ignore[arg-type]  # noqa: SLF001 - in its loop
+
+        job.process = self.cluster.start_application(f"app-{job.number}", ready)
+
+    def _attach(self, job: _Job) -> None:
+        def ready(application: SimulatedApplication) -> None:
+            job.handle = application.follow(job.system.system_id)
+
+        job.process = self.cluster.start_application(f"app-{job.number}", ready)
+
+    def _ended(self, process: Process) -> None:
+        """Start again what ended."""
+        after = self.cluster.agenda.after
+        if process in self._slaves:
+            number = self._slaves.index(process)
+            self._slaves[number] = None
+            self.ledger.unheard += 1
+            delay = self.slave_returns_after.pop(process.name, RETURN_AFTER)
+            after(RETURN_AFTER if self._calm else delay, lambda: self._start_slave(number))
+        elif process.name.startswith(MASTER):
+            delay, self._master_returns_after = self._master_returns_after, RETURN_AFTER
+            after(RETURN_AFTER if self._calm else delay, self._master_returns)
+        node = process.node
+        running = getattr(node, "running", None)
+        if running is not None:
+            running.end = "lost"
+
+    def _master_returns(self) -> None:
+        if self.cluster.master is None:
+            self.cluster.start_master()
+
+    def _mend(self) -> None:
+        """Stop all faults."""
+        self._calm = True
+        now = self.cluster.agenda.now
+        for way in list(self.cluster.network._ways.values()):  # noqa: SLF001 - all of them
+            way.cut_until, way.rate, way.lose, way.repeat = min(way.cut_until, now), inf, 0, 0
+        self.cluster.network.look_again()
+        disk = self.cluster.disk
+        disk.full_until, disk.delay, disk.failing = 0.0, 0.002, False
+        for process in list(self.cluster.processes.living.values()):
+            if process.loop.frozen and process.node is not None:
+                process.loop.thaw()
+
+    # What is looked at
+
+    def _look(self, process: Process) -> None:
+        node = process.node
+        if node is None or not process.alive:
+            return
+        for check in _CHECKS.get(process.name.split()[0].split("-")[0], ()):
+            if process.name.startswith("slave") and " worker" in process.name:
+                return
+            self.cluster.faults += [f"{process.name}: {fault}" for fault in check(node)]
+        for job in self._jobs:
+            if job.process is process and job.handle is not None:
+                self._look_at_job(job, job.handle)
+
+    def _look_at_job(self, job: _Job, handle: SystemHandle) -> None:
+        """Let somebody else follow a job whose application was told that its master ended."""
+        if not handle.done():
+            job.accepted = job.accepted or handle._acknowledged.is_set()  # noqa: SLF001 - what `submit` waits for
+        elif self.masters_stopped and not handle.cancelled() and isinstance(handle.exception(), MasterUnreachable):
+            self._replace_application(job)
+
+    def _witnessed(self, execution: Execution) -> None:
+        self.cluster.faults += self.ledger.started(execution)
+
+    def _judge(self) -> Iterator[str]:
+        """Yield what is wrong with the outcomes."""
+        for job in self._jobs:
+            if job.handle is not None and job.handle.done() and not job.orphaned:
+                yield from self._judge_job(job, job.handle)
+            elif self.scenario.mode is Mode.LIVENESS and not job.done:
+                yield f"job {job.number} has not ended {PATIENCE:g} s after the last fault"
+
+    def _judge_job(self, job: _Job, handle: SystemHandle) -> Iterator[str]:
+        if handle.cancelled():
+            if job.plan.cancel_at is None:
+                yield f"job {job.number} was cancelled, and nobody asked for it"
+            return
+        error = handle.exception()
+        if error is not None:
+            if not (self.hosts_killed and "HostLost" in f"{type(error).__name__} {error}"):
+                yield f"job {job.number} failed: {type(error).__name__}: {error}"
+            return
+        values, errors, faults, places = handle.result()
+        yield from faults
+        yield from self._judge_result(job, values, errors, places)
+
+    def _judge_result(self, job: _Job, values: dict[int, Any], errors: dict[int, Any], places: int) -> Iterator[str]:
+        if job.plan.enough is None:
+            if places != job.plan.places:
+                yield f"job {job.number} emitted {places} tasks, {job.plan.places} were planned"
+            if sorted([*values, *errors]) != list(range(places)):
+                yield f"job {job.number} has {len(values)} values and {len(errors)} errors of {places} tasks"
+        for place, value in values.items():
+            if value != value_of(place):
+                yield f"job {job.number} got {value} of task {place}, not {value_of(place)}"
+        for place, (type_name, attempt, max_retries) in errors.items():
+            fault = self._judge_error(job, place, type_name, attempt, max_retries)
+            if fault:
+                yield f"job {job.number}: task {place} failed with {type_name} in attempt {attempt}: {fault}"
+
+    def _judge_error(self, job: _Job, place: int, type_name: str, attempt: int, max_retries: int | None) -> str:
+        """Say why a task may not have failed so; empty when it may."""
+        runs = self.ledger.runs(job.system.system_id, place)
+        if type_name == "SimulatedFailureError":
+            return "" if runs and runs[0].plan.behaviour == "raises" else "it was not to raise"
+        if type_name != "WorkerLost":
+            return "nothing that happened leads to that"
+        if max_retries is not None and attempt > max_retries:
+            return ""
+        lost = sum(run.end not in ("done", "raised") for run in runs)
+        return "" if lost >= min(3, 1 + self.cluster.masters) else f"it was lost {lost} times only"
+
+    @staticmethod
+    def _outcome(job: _Job) -> str:
+        handle = job.handle
+        if job.orphaned:
+            return "orphaned"
+        if handle is None or not handle.done():
+            return "running"
+        if handle.cancelled():
+            return "cancelled"
+        return "complete" if handle.exception() is None else type(handle.exception()).__name__
+
+
+_CHECKS = {"master": (check_master,), "slave": (check_slave,), "app": (check_application,), "host": (check_host,)}
