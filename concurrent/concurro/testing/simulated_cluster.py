@@ -196,7 +196,7 @@ class SimulatedCluster:
         system = _Delegate(
             os,
             getpid=lambda: here().pid,
-            urandom=here().random.randbytes,
+            urandom=self._entropy,
             uname=lambda: types.SimpleNamespace(nodename=here().machine),
         )
         ids = _Delegate(uuid, uuid4=self._uuid)
@@ -214,7 +214,7 @@ class SimulatedCluster:
         yield "concurro.nodes.slave.platform", types.SimpleNamespace(node=lambda: here().machine)
         yield "concurro.nodes.dialer.connect", self._connect
         yield "concurro.nodes.dialer.uuid", ids
-        yield "concurro.nodes.dialer.random", types.SimpleNamespace(random=here().random.random)
+        yield "concurro.nodes.dialer.random", types.SimpleNamespace(random=self._random)
         yield "concurro.nodes.dialer.machine_id", lambda: here().machine
         yield "concurro.nodes.door.os", system
         yield "concurro.nodes.door.Listener", self._listen
@@ -244,6 +244,12 @@ class SimulatedCluster:
         current = self.processes.current
         assert current is not None  # noqa: S101 - code of nodes runs in the turns of processes
         return current
+
+    def _random(self) -> float:
+        return self._here().random.random()
+
+    def _entropy(self, count: int) -> bytes:
+        return self._here().random.randbytes(count)
 
     def _uuid(self) -> uuid.UUID:
         current = self.processes.current
