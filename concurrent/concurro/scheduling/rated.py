@@ -54,7 +54,7 @@ class RatedScheduler(Component):
         self.strategy.setup(self, master)
         self._set_up_shadow()
         self._placing = Placing(master, self.strategy, self.log)
-        self._speculation = Speculation(master, self._placing)
+        self._speculation = Speculation(master, self._placing, self.crash_limit)
         self._queue = self._placing.queue
         self._room = self._placing.room
         self._dirty: dict[str, SlaveRecord] = {}

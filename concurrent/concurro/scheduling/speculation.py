@@ -1,7 +1,8 @@
 """Straggler copies: an attempt that takes far too long runs once more.
 
 Only where workers have nothing else to do, for systems that ask for it, and never for
-tasks that may run at most once. The first result wins.
+tasks that may run at most once, or that could take one worker too many with them: both
+attempts may crash. The first result wins.
 
 Source: J. Dean, S. Ghemawat, "MapReduce: Simplified Data Processing on Large Clusters",
 2004, section 3.6; M. Zaharia et al., "Improving MapReduce Performance in Heterogeneous
@@ -55,10 +56,17 @@ def is_straggler(elapsed: float, task_class: TaskClass) -> bool:
 
 
 class Speculation:
-    """Copies the stragglers of the systems that ask for it. Loop thread only."""
+    """Copies the stragglers of the systems that ask for it. Loop thread only.
 
-    def __init__(self, host: Any, placing: Placing) -> None:
+    Args:
+        host: Leases the copies.
+        placing: Knows the queues and who is free.
+        crash_limit: Workers that a task may take with it.
+    """
+
+    def __init__(self, host: Any, placing: Placing, crash_limit: int) -> None:
         self._host = host
+        self._crash_limit = crash_limit
         self._placing = placing
         self._systems: dict[int, SystemRecord] = {}
         self._look_at = 0.0
@@ -95,7 +103,7 @@ class Speculation:
             if room <= 0:
                 break
             limit = straggles_after(task.task_class)
-            if limit is None or task.copied or self._waits(task):
+            if limit is None or task.copied or task.crashes + 2 > self._crash_limit or self._waits(task):
                 continue
             if is_straggler(now - task.leased_at, task.task_class):
                 room -= self._copy(task)
