@@ -32,7 +32,7 @@ MOST_FAILURES = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what the command line asks for; return the exit code: 1 when anything failed."""
+    """Do what the command line says; return 1 when anything failed, else 0."""
     options = _parser().parse_args(arguments)
     modes = [Mode(options.mode)] if options.mode else list(Mode)
     if options.campaign or options.minutes:

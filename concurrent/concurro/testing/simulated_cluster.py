@@ -1,4 +1,4 @@
-"""A whole cluster in one thread: the real nodes, around them a simulated world.
+"""A cluster in one thread: real nodes in a simulated world.
 
     ApplicationNode --+                                   +-- SlaveNode, SlaveAgent -- workers (modelled)
     (Peer, Dialer)    +-- Network --> MasterNode ---------+   (Peer, Dialer)
@@ -404,7 +404,10 @@ class _Log(logging.Handler):
 
 @functools.cache
 def _travelling() -> Travelling:
-    """Return what says that nothing here travels by value; looking at every module takes its time."""
+    """Return what says that nothing travels by value.
+
+    Looking at every module takes its time.
+    """
     return Travelling()
 
 

@@ -1,4 +1,4 @@
-"""A journal's disk in virtual time: the real store, and a writer that only lets time pass.
+"""A journal's disk in virtual time, around the real store.
 
     Keeper --write(rows, done)--> SimulatedWriter --after a while--> JournalStore.apply --> done
                                      a full disk: rows wait
@@ -47,7 +47,7 @@ class Disk:
 
 
 class SimulatedWriter:
-    """Stands for `JournalWriter`: one commit at a time, what waits is committed together.
+    """Stands for `JournalWriter`; what waits is committed together.
 
     Attributes:
         on_full: Called with True when the disk is full, with False when it has room again.

@@ -1,4 +1,4 @@
-"""A network and local channels in virtual time: links that delay, lose, repeat, and break.
+"""Links in virtual time: they delay, lose, repeat, and break.
 
     Way (one direction between two machines): delay, rate, a cut until, losses, repetitions
        |
@@ -334,5 +334,5 @@ class Network:
 
 
 def _is_numbered(frames: Frames) -> bool:
-    """Say whether a message has a number: its loss, or another copy of it, is noticed."""
+    """Say whether a message has a number, so that its loss is noticed."""
     return len(frames[0]) > _SEQ and frames[0][_SEQ] != 0

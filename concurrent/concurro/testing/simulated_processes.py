@@ -1,4 +1,4 @@
-"""Processes in virtual time: born, frozen, ended, with their children and connections.
+"""Processes in virtual time: born, frozen, ended.
 
 Processes.start(name, machine, run) --> Process: a loop, connections, children
     crash: its loop turns no more, its connections end, its children end with it
@@ -144,9 +144,9 @@ class Processes:
 
 
 class SimulatedLauncher:
-    """Stands for `Launcher` and `Nursery`: starts children of the process that has it.
+    """Stands for `Launcher` and `Nursery`.
 
-    Loop thread only. `fds` are what the child gets: objects here.
+    Starts children of the process that has it. Loop thread only. `fds` are what the child gets: objects here.
     """
 
     def __init__(self, processes: Processes, loop: SimulatedLoop) -> None:

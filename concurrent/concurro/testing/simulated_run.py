@@ -1,4 +1,4 @@
-"""One run of a scenario: the cluster lives, faults befall it, and what must be true is looked at.
+"""One run of a scenario, looked at after each step.
 
 Scenario --> Run: start, faults in their time --> after each step: invariants
                   calm: all mended            --> everything ends, results are exact
@@ -276,7 +276,7 @@ class Run:
                 self._look_at_job(job, job.handle)
 
     def _look_at_job(self, job: _Job, handle: SystemHandle) -> None:
-        """Let somebody else follow a job whose application was told that its master ended."""
+        """Let another application follow a job when the master has ended."""
         if not handle.done():
             job.accepted = job.accepted or handle._acknowledged.is_set()  # noqa: SLF001 - what `submit` waits for
         elif self.masters_stopped and not handle.cancelled() and isinstance(handle.exception(), MasterUnreachable):

@@ -1,4 +1,4 @@
-"""What happens in a simulation: a cluster, jobs, and faults, all drawn from a seed.
+"""What happens in a simulation: all drawn from a seed.
 
 Everything is drawn before anything runs: leaving a fault out changes nothing but what follows
 from it, so a failing seed can be made smaller.
@@ -25,7 +25,7 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SlavePlan:
-    """A slave: its workers, and the amount of the resource `disk` that it offers."""
+    """A slave: its workers, and how much of `disk` it offers."""
 
     workers: int
     disk: float = 0.0

@@ -1,4 +1,4 @@
-"""What happens when, in virtual time; and the loop of a node that lives in it.
+"""Virtual time, and the loop of a node that lives in it.
 
     Agenda: a heap of calls, those of one time in their order
        |
