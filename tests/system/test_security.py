@@ -226,7 +226,7 @@ def test_what_belongs_to_everybody_is_changed_by_admins_only(shared):
 
 
 def test_a_slaves_key_is_no_applications_key(shared):
-    with pytest.raises(RefusedError, match="the key the-slave is none of a peer that is application"):
+    with pytest.raises(RefusedError, match="the key the-slave lets no application in"):
         application(shared.url, shared.mine / "the-slave.key").connect()
 
 
@@ -236,7 +236,7 @@ def test_who_is_no_slave_gets_no_tasks(shared, role):
         _, said = process.communicate(timeout=20)
 
     assert process.returncode == 1
-    assert f"the key the-{role} is none of a peer that is slave" in said
+    assert f"the key the-{role} lets no slave in" in said
 
 
 def test_without_a_key_nobody_is_let_in_and_is_told_where_to_get_one(shared):

@@ -181,7 +181,7 @@ class Door:
     def _resume(self, stranger: Peer, known: Peer | None, role: Role, epoch: int, received: int) -> None:
         """Let a known peer go on over the connection of a stranger."""
         if known is None or epoch != self._epoch or not _is_same(stranger, known, role):
-            why = "it was restarted meanwhile" if epoch != self._epoch else "the session has ended"
+            why = "it was restarted meanwhile" if epoch != self._epoch else "it heard nothing from here for too long"
             self._refuse(stranger, "session", why)
             return
         self._forget(stranger)
@@ -220,7 +220,7 @@ class Door:
 
     def _refuse(self, peer: Peer, code: str, text: str) -> None:
         if code != "session":  # that happens, and is told elsewhere
-            log.warning("refused a peer: %s", text)
+            log.warning("refused somebody: %s", text)
         peer.send(Kind.REFUSED, [code, text])
         self._forget(peer)
         peer.on_message = _ignore
@@ -258,7 +258,7 @@ class Door:
             if peer.data_silent(now, DATA_SILENCE):
                 peer.unbind_data("silent for too long")
         for stranger in [peer for peer, since in self._strangers.items() if now - since > STRANGER_PATIENCE]:
-            self._refuse(stranger, "hello", "nobody said HELLO in time")
+            self._refuse(stranger, "hello", "nothing was said in time")
         for link in [link for link, since in self._late.items() if now - since > LATE_PATIENCE]:
             del self._late[link]
             link.close()
@@ -300,7 +300,8 @@ def _objection(stranger: Peer, hello: list[Any]) -> tuple[str, str] | None:
     if role is Role.HOST:
         return "role", "a host is started by its master; it does not dial in"
     if role not in stranger.identity.roles:
-        return "role", f"the key {stranger.identity.name} is none of a peer that is {role.value}"
+        key, remedy = stranger.identity.name, f"concurrent keys add {role.value} NAME"
+        return "role", f"the key {key} lets no {role.value} in; that takes one made with: {remedy}"
     if role in (Role.SLAVE, Role.APPLICATION) and python != python_version():
         text = (
             f"Python {python} of the {role.value} on {name} does not match Python {python_version()} "

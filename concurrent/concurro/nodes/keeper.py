@@ -69,7 +69,7 @@ class Keeper:
             table.recover(kept, now, time.time())
         running = sum(kept.ended is None for kept in systems.values())
         if systems:
-            log.warning("the journal has %d systems, %d of them are running and come back", len(systems), running)
+            log.warning("systems in the journal: %d, of which %d were running and come back", len(systems), running)
 
     def record(self, command: Record, spool: BlobStore, done: Callable[[], None]) -> None:
         """Write what the table wants to keep; `done` is called once it is on disk."""

@@ -107,7 +107,7 @@ class Returning:
         holdings = comer.holdings or []
         unwanted = self._recovery.adopt(slave_id, holdings)
         log.info(
-            "slave %s, %s before, is back with %d leases; %d of them go on",
+            "slave %s, %s before, is back with tasks of the master before: %d, of which %d go on",
             slave_id,
             comer.was,
             len(holdings),

@@ -168,7 +168,7 @@ class SlaveNode(Node):
         holdings: list[list[Any]] = []
         if held.journal == self._journal and self._epoch > held.epoch:
             holdings = self._agent.holdings()
-            log.warning("back at the master at %s, with %d leases of the one before", self._master, len(holdings))
+            log.warning("back at the master at %s, with tasks of the one before: %d", self._master, len(holdings))
         else:
             self._agent.abandon()
         peer.send(Kind.INVENTORY, holdings)

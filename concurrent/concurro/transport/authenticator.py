@@ -113,7 +113,7 @@ class Authenticator:
         now = self._loop.now()
         if now - self._told_at >= _TELL_PERIOD:
             times = f" ({self._refusals} times since the last such line)" if self._refusals > 1 else ""
-            log.warning("refused a peer at %s: nobody here knows its key%s", address, times)
+            log.warning("refused somebody at %s: nobody here knows that key%s", address, times)
             self._refusals, self._told_at = 0, now
 
     def _die(self, reason: str) -> None:

@@ -174,9 +174,9 @@ def key_in(path: Path, role: Role) -> PeerKey:
         return chosen[0]
     if chosen:
         names = ", ".join(f"{key.name}{SECRET_ENDING}" for key in chosen)
-        message = f"this folder has several keys for a peer that is {role.value} ({names}); name the file"
+        message = f"this folder has several keys of the role {role.value} ({names}); name the file"
         raise KeyFileError(message, str(path))
-    message = f"this folder has no key for a peer that is {role.value}; make one: concurrent keys add {role.value} NAME"
+    message = f"this folder has no key of the role {role.value}; make one: concurrent keys add {role.value} NAME"
     raise KeyFileError(message, str(path))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -283,7 +284,7 @@ class TcpListener:
             self._authenticator.close()
             self._socket.attach()
             self._socket.close()
-            message = f"cannot listen on tcp://{bracketed}:{port}: {error.strerror}"
+            message = f"cannot listen on tcp://{bracketed}:{port}: {os.strerror(error.errno)}"
             if error.errno == errno.EADDRINUSE:
                 message += "; another process listens there already"
             raise AddressError(message) from error

@@ -106,7 +106,7 @@ def test_an_unknown_key_is_refused_and_told_so(turner, ring, dial, inboxes, capl
     assert "the key stranger (slave) of nowhere is not let in" in str(fault)
     assert "concurrent keys list" in str(fault)
     assert inboxes == []
-    assert "refused a peer at 127.0.0.1: nobody here knows its key" in caplog.text
+    assert "refused somebody at 127.0.0.1: nobody here knows that key" in caplog.text
 
 
 def test_a_master_with_another_key_is_not_spoken_to(turner, ring, dial, inboxes, monkeypatch):

@@ -93,7 +93,7 @@ def test_a_stranger_who_says_nothing_is_sent_away(clock, door):
     clock.pass_time(STRANGER_PATIENCE + 2 * CHECK_PERIOD + 1.0)
 
     assert [message.body for message in link.sent if message.kind == Kind.REFUSED] == [
-        ["hello", "nobody said HELLO in time"]
+        ["hello", "nothing was said in time"]
     ]
     assert link.closed
 
