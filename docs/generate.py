@@ -1,8 +1,8 @@
-"""Make the reference from the code: options, components, commands and names.
+"""Make the reference from the code: options, components, commands, names and failures.
 
-Four directives, each without arguments: `concurrent-options`, `concurrent-components`,
-`concurrent-commands` and `concurrent-names`. They run when the documentation is built,
-so the reference cannot lag behind.
+Five directives, each without arguments: `concurrent-options`, `concurrent-components`,
+`concurrent-commands`, `concurrent-names` and `concurrent-failures`. They run when the
+documentation is built, so the reference cannot lag behind.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from concurro.config.options import Option
 from concurro.ids import ProgressRecord, SlaveRecord, SlaveView, SystemRecord, TaskClass, TaskRecord
 from concurro.nodes.cluster import LocalSlave
 from concurro.nodes.futures import TaskFuture
+from tests.support.failure_lines import failure_lines, numbered_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -172,6 +173,28 @@ def public_members(cls: type) -> dict[str, object]:
     return {name: value for name, value in found.items() if name not in INTERNAL.get(cls.__name__, ())}
 
 
+def failure_table_lines() -> Iterator[str]:
+    """Yield what may break, what is promised then, and which tests show it, group by group."""
+    tests = numbered_tests()
+    group = ""
+    for line in failure_lines():
+        if line.group != group:
+            group = line.group
+            yield from _heading(group, "-")
+            yield from (".. list-table::", "   :header-rows: 1", "   :widths: 5 25 10 30 30", "")
+            yield from _row("Line", "What happens", "Promises", "What you see", "Tests")
+        mine = sorted((test for test in tests if test.number == line.number), key=lambda test: test.name != line.test)
+        names = [f"``{test.name}``" + (r" \*" if test.slow else "") for test in mine]
+        yield from _row(str(line.number), line.what, ", ".join(line.promise), line.seen, "\n\n".join(names))
+
+
+def _row(*cells: str) -> Iterator[str]:
+    for mark, cell in zip("*    ", cells, strict=True):
+        first, *rest = cell.splitlines() or [""]
+        yield f"   {mark} - {first}"
+        yield from (f"       {more}" if more else "" for more in rest)
+
+
 def _click_commands() -> dict[str, click.Command]:
     """Return the click command of every program, wherever the command line keeps it."""
     package = importlib.import_module("concurro.cli")
@@ -309,6 +332,11 @@ class _Commands(_Generated):
         return command_lines()
 
 
+class _Failures(_Generated):
+    def lines(self) -> Iterator[str]:
+        return failure_table_lines()
+
+
 class _Names(_Generated):
     def lines(self) -> Iterable[str]:
         return name_lines()
@@ -320,4 +348,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("concurrent-components", _Components)
     app.add_directive("concurrent-commands", _Commands)
     app.add_directive("concurrent-names", _Names)
+    app.add_directive("concurrent-failures", _Failures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,6 +10,7 @@ import pytest
 
 import concurro
 from concurro.config.core_options import CORE_TABLES
+from tests.support.failure_lines import failure_lines
 from tests.support.programs import ROOT
 
 if TYPE_CHECKING:
@@ -104,3 +105,11 @@ def test_every_method_that_users_call_is_documented(generate: ModuleType, name: 
     members = generate.public_members(getattr(concurro, name))
 
     assert [member for member, value in members.items() if not inspect.getdoc(value)] == []
+
+
+def test_every_line_of_the_failure_matrix_is_listed_with_its_tests(generate: ModuleType):
+    text = "\n".join(generate.failure_table_lines())
+
+    missing = [line.number for line in failure_lines() if f"``{line.test}``" not in text or line.seen not in text]
+
+    assert missing == []

@@ -275,15 +275,20 @@ def _kill_itself():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    ("act", "named"),
-    [
-        pytest.param(_segfault, "SIGSEGV", id="f09_segfault"),
-        pytest.param(_exit_silently, "exit code 0", id="f10_exit_silently"),
-        pytest.param(_kill_itself, "SIGKILL", id="f11_kill_itself"),
-    ],
-)
-def test_a_task_that_ends_its_worker_is_lost_after_three_workers(shared_cluster, tmp_path, act, named):
+def test_f09_a_segfault_takes_three_workers_and_is_lost_then(shared_cluster, tmp_path):
+    assert_lost_after_three_workers(shared_cluster, tmp_path, _segfault, "SIGSEGV")
+
+
+def test_f10_a_silent_exit_takes_three_workers_and_is_no_success(shared_cluster, tmp_path):
+    assert_lost_after_three_workers(shared_cluster, tmp_path, _exit_silently, "exit code 0")
+
+
+def test_f11_a_task_that_kills_itself_takes_three_workers_and_is_lost_then(shared_cluster, tmp_path):
+    assert_lost_after_three_workers(shared_cluster, tmp_path, _kill_itself, "SIGKILL")
+
+
+def assert_lost_after_three_workers(shared_cluster, tmp_path, act, named):
+    """Prove that three workers die of a task, nothing else is charged, and they are all replaced."""
     before = set(shared_cluster.slaves[0].workers)
 
     def trace_and_end():
