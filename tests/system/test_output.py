@@ -177,6 +177,31 @@ def test_each_of_many_short_tasks_is_marked_with_its_own_name(shared_cluster, ca
     )
 
 
+class Native(Task):
+    """Writes past Python's streams, first and last."""
+
+    def __init__(self, number: int, duration: float) -> None:
+        super().__init__(f"native-{number}")
+        self.span = duration
+
+    def __call__(self) -> str:
+        os.write(1, f"{self.name} begins\n".encode())
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < self.span:
+            pass
+        os.write(1, f"{self.name} ends\n".encode())
+        return self.name
+
+
+@pytest.mark.parametrize("duration", [0.0003, 0.003])
+def test_what_is_written_natively_is_never_taken_for_a_neighbours(shared_cluster, duration):
+    futures = shared_cluster.push_tasks(Native(number, duration) for number in range(150))
+
+    names = [future.result(30) for future in futures]
+
+    assert [future.output() for future in futures] == [f"{name} begins\n{name} ends\n" for name in names]
+
+
 class Early(Waiting):
     """Prints, then waits at the gate."""
 

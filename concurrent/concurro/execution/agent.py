@@ -372,6 +372,7 @@ class SlaveAgent:
             self._learning().worker_starts(link.id, body[0], self._loop.now())
         elif note == Note.RECYCLE:
             log.debug("worker %d is replaced: its task changed %s", link.id, body[0])
+            self._desk.speaks(link, 0, "")  # what its children still write is nobody's, least of all the next task's
             self._learning().worker_recycles(link.id, self._loop.now())
 
     def _speaks(self, link: WorkerLink, lease: int, name: str) -> None:
@@ -419,7 +420,6 @@ class SlaveAgent:
         if not self._touched and (self._due is None or now < self._due):
             return
         due = core.next_time()
-        self._desk.before_results()
         if due is not None and due <= now:
             core.tick(now)
         while commands := core.take_commands(now):

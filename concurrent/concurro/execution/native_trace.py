@@ -25,7 +25,7 @@ class NativeTrace:
     """The memory file of one worker; both sides hold it by descriptor."""
 
     def __init__(self) -> None:
-        self._fd = _unnamed_file()
+        self._fd = unnamed_file("trace")
 
     def end_for_worker(self) -> int:
         """Return a descriptor for the worker, to be taken over."""
@@ -73,9 +73,10 @@ def _without_callers(text: str) -> str:
     return "\n".join(kept).strip()
 
 
-def _unnamed_file() -> int:
+def unnamed_file(name: str) -> int:
+    """Return a descriptor of a file in memory; its name is for people."""
     try:
-        return os.memfd_create("trace", os.MFD_CLOEXEC)
+        return os.memfd_create(name, os.MFD_CLOEXEC)
     except (AttributeError, OSError):
         import tempfile  # noqa: PLC0415 - only where there is no memfd
 

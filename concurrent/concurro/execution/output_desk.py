@@ -6,15 +6,14 @@
       | RESULTS ..., lease ----------->  | reads the pipe, then -- OUTPUT --->  |
       | <------------------------ HEARD  |                    -- RESULTS -->    |
 
-A worker says once per task that it writes through Python's streams, and after such a task
-waits until its pipes were read: so every byte has its task, and is told before the result.
-Bytes that a worker did not announce, from a program that it started or from native code, are
-of the task that it ran when they were read; before a result leaves, the pipes are looked at.
+A worker says when a task first writes through Python's streams, or, when it has ended, that its
+pipes were written to by a program or native code. After such a task it waits until its pipes
+were read: so every byte has its task, and is told before the result. Bytes that nobody has
+announced yet are told while they are fresh, as those of the task that is known to run.
 """
 
 from __future__ import annotations
 
-import select
 from typing import TYPE_CHECKING, Any
 
 from concurro.execution.worker import Note
@@ -52,18 +51,13 @@ class OutputDesk:
         self._send = send
         self._current_lease = current_lease
         self._backlog = backlog
-        self._ears = select.poll()
         self._links: dict[int, WorkerLink] = {}
-        self._reported: list[tuple[WorkerLink, int]] = []
         self._timer: Timer | None = None
         self._lost = 0
 
     def add(self, link: WorkerLink) -> None:
         """Listen to a new worker."""
         self._links[link.id] = link
-        for fd in link.output.fds:
-            self._ears.register(fd, select.POLLIN)
-        link.output.on_closed = self._ears.unregister
 
     def remove(self, link: WorkerLink) -> None:
         """Tell the rest of a worker that has ended, before its loss is told."""
@@ -85,24 +79,11 @@ class OutputDesk:
 
     def reported(self, link: WorkerLink, lease: int) -> None:
         """Take that a worker reported results, that of `lease` last."""
-        if link.speaker is None:
-            self._reported.append((link, lease))
-        elif link.speaker[0] == lease:
+        if link.speaker is not None and link.speaker[0] == lease:
             link.output.read()
             self._tell(link, lease, ended=True)
             link.speaker = None
             link.send(Note.HEARD)
-
-    def before_results(self) -> None:
-        """Tell what workers wrote unannounced before the results that leave next."""
-        while self._reported:
-            reported, self._reported = self._reported, []
-            ready = {fd for fd, _ in self._ears.poll(0)}
-            for link, lease in reported:
-                if not ready.isdisjoint(link.output.fds):
-                    link.output.read()
-                if link.output.flow.waiting and not self._is_announced(link) and link.id in self._links:
-                    self._tell(link, lease, ended=True)
 
     def note(self, link: WorkerLink) -> None:
         """Take that a worker wrote something; it is told soon."""
@@ -111,7 +92,6 @@ class OutputDesk:
 
     def _due(self) -> None:
         self._timer = None
-        self.before_results()
         period: float | None = None
         for link in list(self._links.values()):
             flow = link.output.flow

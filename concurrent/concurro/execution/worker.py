@@ -4,7 +4,7 @@
       | tokens (eventfd)  -------> | one is claimed before each task
       | CHUNK, BLOB, FORGET -----> | load, call, clean up, dump
       | <---- RESULTS, BLOB, GET   | at the end of a chunk, or 1 ms after the first
-      | <---- SPEAKS ... HEARD --> | a task prints: its output is read before another task runs
+      | <---- SPEAKS ... HEARD --> | a task wrote: its output is read before another task runs
       | <-------------- RECYCLE    | a task changed the process: it ends, another takes over
 
 It is forked by the launcher with what it needs imported. It only reads and answers: one
@@ -31,6 +31,7 @@ import msgpack
 from concurro.execution.inside import this_process
 from concurro.execution.memory import resident_size
 from concurro.execution.native_trace import keep_trace
+from concurro.execution.native_writes import NativeWrites
 from concurro.execution.process_state import ProcessState, taker_of_signal
 from concurro.execution.root_logging import RootLogging
 from concurro.execution.service import WorkerDoor
@@ -59,6 +60,9 @@ take it: from then on results leave at once, and behind the chunk the worker is 
 FLUSH_AFTER = 1_000_000
 """Results wait at most so long for those of the next tasks [ns]."""
 
+NATIVE_AFTER = 100_000
+"""Of tasks that take longer, what programs and native code write is told apart, in a burst too [ns]."""
+
 NAME_LIMIT = 100
 """Characters of a task's name that are told."""
 
@@ -76,7 +80,7 @@ class Note(IntEnum):
     GET = 5  # [digest, ...]
     FORGET = 6  # [system]
     RECYCLE = 7  # [reason]
-    SPEAKS = 8  # [lease, name]: the task writes to a standard stream; ahead of what it writes
+    SPEAKS = 8  # [lease, name]: the task writes to a standard stream, or has written past it
     HEARD = 9  # []: what it wrote was read; sent after its result
     STARTS = 10  # [lease]: a task of a timed chunk is loaded and begins
 
@@ -90,9 +94,12 @@ class Worker:
         voice: Notices what is printed.
         trace: Where a death in native code leaves its trace.
         service: The service channel, for what tasks submit.
+        native: Notices what is written past the voice.
     """
 
-    def __init__(self, channel: Channel, tokens: int, voice: Voice, trace: int, service: int) -> None:
+    def __init__(  # noqa: PLR0913 - what a worker is given
+        self, channel: Channel, tokens: int, voice: Voice, trace: int, service: int, native: NativeWrites
+    ) -> None:
         self._channel = channel
         self._tokens = tokens
         self._trace = trace
@@ -104,6 +111,7 @@ class Worker:
         self._held_back: list[Any] = []
         self._current: list[Any] | None = None  # the entry that runs; None while a message is being sent
         self._voice = voice
+        self._native = native
         self._told_speaker = False
         self._memory_limit: int | None = None
         self._runner = TaskRunner()
@@ -136,7 +144,7 @@ class Worker:
         elif note == Note.IDENTITY:
             self._runner.slave_id, self._memory_limit = body
 
-    def _run_chunk(  # noqa: C901, PLR0912 - a call per task costs
+    def _run_chunk(  # noqa: C901, PLR0912, PLR0915 - a call per task costs
         self,
         announcements: list[Any],
         entries: list[Any],
@@ -154,7 +162,7 @@ class Worker:
         results = self._held_back
         loaded = self._runner.loaded
         many = len(entries) > 1
-        voice, door = self._voice, self._door
+        voice, door, wrote, last = self._voice, self._door, self._native.happened, entries[-1]
         if devices:
             self._state.show_devices(devices)
         start = first = clock()
@@ -181,19 +189,24 @@ class Worker:
             now = clock()
             if not results:
                 first = start
-            results.append((entry[0], outcome, value, blobs, now - start))
+            took = now - start
+            results.append((entry[0], outcome, value, blobs, took))
             start = now
             if blobs:
                 self._send_blobs(blobs, entry[6])
-            if voice.used:
-                self._finish_speaking(entry, results, last=entry is entries[-1])
+            if voice.used or (took > NATIVE_AFTER and entry is not last and wrote()):
+                self._finish_speaking(entry, results, last=entry is last)
                 start = clock()
-            elif many and (now - first > FLUSH_AFTER or taker_of(nudge) != report_held_back):
-                self._send([Note.RESULTS, False, results])
-                results.clear()
+            elif many and (now - first > FLUSH_AFTER or taker_of(nudge) != report_held_back) and entry is not last:
+                if wrote():
+                    self._finish_speaking(entry, results, last=False)
+                    start = clock()
+                else:
+                    self._send([Note.RESULTS, False, results])
+                    results.clear()
         if devices:
             self._state.hide_devices()
-        self._end_chunk(results, loaded)
+        self._end_chunk(entries, results, loaded)
 
     def _attempt(self) -> tuple[int, str]:
         """Return lease and id of the task that runs; 0 when none does."""
@@ -249,11 +262,14 @@ class Worker:
         while True:
             frames = self._receive()
             if msgpack.unpackb(frames[0], strict_map_key=False)[0] == Note.HEARD:
+                self._native.forget()
                 return
             self._later.append(frames)
 
-    def _end_chunk(self, results: list[Any], loaded: int) -> None:
+    def _end_chunk(self, entries: list[Any], results: list[Any], loaded: int) -> None:
         flush_prints()
+        if results and not self._told_speaker and self._native.happened():
+            self._tell_speaker(next(entry for entry in entries if entry[0] == results[-1][0]))
         self._send([Note.RESULTS, True, results])
         results.clear()
         self._runner.task = None
@@ -349,7 +365,7 @@ class Worker:
 
 
 def run_worker(  # noqa: PLR0913 - the descriptors of `WorkerLink.child_fds`, in its order
-    stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int, trace_fd: int, service_fd: int
+    stream_fd: int, tokens_fd: int, output_fd: int, errors_fd: int, trace_fd: int, service_fd: int, reads_fd: int
 ) -> NoReturn:
     """Be a worker, in a process that was just forked for it."""
     os.dup2(output_fd, 1)
@@ -364,10 +380,11 @@ def run_worker(  # noqa: PLR0913 - the descriptors of `WorkerLink.child_fds`, in
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]  # as at start-up
     stream_high, tokens_high = _raised(stream_fd), _raised(tokens_fd)
     trace_high, service_high = _raised(trace_fd), _raised(service_fd)
+    native = NativeWrites(reads_fd, (_raised(output_fd), _raised(errors_fd)))
     keep_trace(trace_high)
-    for fd in (stream_fd, tokens_fd, output_fd, errors_fd, trace_fd, service_fd):
+    for fd in (stream_fd, tokens_fd, output_fd, errors_fd, trace_fd, service_fd, reads_fd):
         os.close(fd)
-    Worker(Channel(socket.socket(fileno=stream_high)), tokens_high, voice, trace_high, service_high).run()
+    Worker(Channel(socket.socket(fileno=stream_high)), tokens_high, voice, trace_high, service_high, native).run()
 
 
 def _raised(fd: int) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from concurro.execution.native_trace import NativeTrace
+from concurro.execution.native_writes import ReadCount
 from concurro.execution.worker import BLOB_PIECE, Note
 from concurro.execution.worker_output import ProcessOutput
 from concurro.transport.stream import StreamLink
@@ -60,8 +61,9 @@ class WorkerLink:
         self.trace = NativeTrace()
         service, service_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.child_fds = [theirs.detach(), os.dup(self._tokens), output_end, errors_end]
-        self.child_fds += [self.trace.end_for_worker(), service_end.detach()]
-        self.output = ProcessOutput(loop, output, errors, lambda: on_output(self))
+        self._reads = ReadCount()
+        self.child_fds += [self.trace.end_for_worker(), service_end.detach(), self._reads.end_for_worker()]
+        self.output = ProcessOutput(loop, output, errors, lambda: on_output(self), self._reads.add)
         self.link = StreamLink(loop, ours, f"worker {worker_id}")
         self.service = StreamLink(loop, service, f"worker {worker_id}")
 
@@ -120,6 +122,7 @@ class WorkerLink:
         self.link.close()
         self.service.close()
         self.output.close()
+        self._reads.close()
         self.trace.close()
         if self._tokens >= 0:
             os.close(self._tokens)

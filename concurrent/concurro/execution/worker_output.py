@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -29,24 +30,33 @@ class ProcessOutput:
         output: Read end of the pipe behind descriptor 1; taken over.
         errors: Read end of the pipe behind descriptor 2; taken over.
         on_read: Called after something was read by the loop.
+        before_read: Called before bytes are taken out of a pipe.
 
     Attributes:
         flow: What was read and not told yet.
-        on_closed: Called with the descriptor of a pipe that ended.
         pieces: The latest output, as (stream, bytes).
     """
 
-    def __init__(self, loop: Loop, output: int, errors: int, on_read: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        output: int,
+        errors: int,
+        on_read: Callable[[], None],
+        before_read: Callable[[], None] = lambda: None,
+    ) -> None:
         self.flow = OutputFlow()
         self.pieces: deque[tuple[int, bytes]] = deque()
-        self.on_closed: Callable[[int], None] = lambda fd: None  # noqa: ARG005
         self._size = 0
         self._loop = loop
         self._on_read = on_read
+        self._before_read = before_read
+        self._ready = select.poll()
         self._streams = {output: 1, errors: 2}
-        for fd, stream in self._streams.items():
+        for fd in (output, errors):
             os.set_blocking(fd, False)
-            loop.watch(fd, self._reader(fd, stream))
+            self._ready.register(fd, select.POLLIN)
+            loop.watch(fd, self._readable)
 
     @property
     def fds(self) -> tuple[int, ...]:
@@ -61,10 +71,9 @@ class ProcessOutput:
 
     def read(self) -> None:
         """Read what is in the pipes now."""
-        for fd, stream in tuple(self._streams.items()):
-            for _ in range(_LAST_READS):
-                if fd in self._streams and not self._read(fd, stream):
-                    break
+        for _ in range(_LAST_READS):
+            if not self._read_ready():
+                break
 
     def close(self) -> None:
         """Read what is left, and close the pipes. Idempotent."""
@@ -72,12 +81,20 @@ class ProcessOutput:
         for fd in tuple(self._streams):
             self._drop(fd)
 
-    def _reader(self, fd: int, stream: int) -> Callable[[], None]:
-        def read() -> None:
-            if self._read(fd, stream):
-                self._on_read()
+    def _readable(self) -> None:
+        if self._read_ready():
+            self._on_read()
 
-        return read
+    def _read_ready(self) -> bool:
+        """Read once what is there, of both pipes; say whether anything was.
+
+        The loop may have seen what `read` has taken since: then nothing is counted as read.
+        """
+        found = False
+        for fd, _ in self._ready.poll(0):
+            self._before_read()
+            found |= self._read(fd, self._streams[fd])
+        return found
 
     def _read(self, fd: int, stream: int) -> bool:
         try:
@@ -99,5 +116,5 @@ class ProcessOutput:
     def _drop(self, fd: int) -> None:
         if self._streams.pop(fd, None) is not None:
             self._loop.unwatch(fd)
-            self.on_closed(fd)
+            self._ready.unregister(fd)
             os.close(fd)
