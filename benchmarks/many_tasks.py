@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.plain_noop import noop
+from benchmarks.processes import running_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +128,49 @@ def run_system(setting: Setting) -> dict[str, float]:
     with LocalCluster(workers=setting.workers) as cluster:
         cluster.run(NoopSystem(10))
         return _rate(count, lambda: cluster.run(NoopSystem(count)))
+
+
+def submit_over_tcp(setting: Setting) -> dict[str, float]:
+    """Submit each task to a master with one slave, over TCP with sessions and keys."""
+    return _submit_to_nodes(setting, unix=False)
+
+
+def submit_over_unix(setting: Setting) -> dict[str, float]:
+    """Submit each task to the same processes over AF_UNIX."""
+    return _submit_to_nodes(setting, unix=True)
+
+
+def run_system_over_tcp(setting: Setting) -> dict[str, float]:
+    """Run a task system on a master with one slave, over TCP with sessions and keys."""
+    return _run_system_on_nodes(setting, unix=False)
+
+
+def run_system_over_unix(setting: Setting) -> dict[str, float]:
+    """Run a task system on the same processes over AF_UNIX."""
+    return _run_system_on_nodes(setting, unix=True)
+
+
+def _submit_to_nodes(setting: Setting, *, unix: bool) -> dict[str, float]:
+    from concurro import ApplicationNode  # noqa: PLC0415 - peers must not pay for it
+
+    count = setting.count or SUBMITTED
+    with (
+        running_nodes(setting.workers, unix=unix) as master_url,
+        ApplicationNode(master_url) as application,
+        application.executor() as executor,
+    ):
+        executor.submit(noop, 0).result()
+        return _rate(count, lambda: _submit_all(executor, count))
+
+
+def _run_system_on_nodes(setting: Setting, *, unix: bool) -> dict[str, float]:
+    from benchmarks.noop import NoopSystem  # noqa: PLC0415 - peers must not pay for it
+    from concurro import ApplicationNode  # noqa: PLC0415
+
+    count = setting.count or BY_A_SYSTEM
+    with running_nodes(setting.workers, unix=unix) as master_url, ApplicationNode(master_url) as application:
+        application.run(NoopSystem(10))
+        return _rate(count, lambda: application.run(NoopSystem(count)))
 
 
 def see_each_finish_on_ppe(setting: Setting) -> dict[str, float]:

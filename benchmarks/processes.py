@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,9 +17,18 @@ END_WITHIN = 20.0
 
 
 @contextmanager
-def running_nodes(workers: int) -> Iterator[str]:
-    """Run a master and one slave over TCP; give the master's address."""
-    url = f"tcp://127.0.0.1:{_free_port()}"
+def running_nodes(workers: int, *, unix: bool = False) -> Iterator[str]:
+    """Run a master and one slave; give the master's address.
+
+    Args:
+        workers: Of the slave.
+        unix: Whether they speak over AF_UNIX, instead of TCP with sessions and keys.
+    """
+    with TemporaryDirectory(prefix="cq-") as folder:
+        yield from _running_nodes(f"ipc://{folder}/master" if unix else f"tcp://127.0.0.1:{_free_port()}", workers)
+
+
+def _running_nodes(url: str, workers: int) -> Iterator[str]:
     nodes = [
         subprocess.Popen([_script("concurrent-master"), "--listen", url], stdout=subprocess.DEVNULL),
         subprocess.Popen(

@@ -81,6 +81,25 @@ WORKLOADS = (
         more_is_better=True,
     ),
     Workload(
+        "TCP-submit",
+        "W1-submit on a master and a slave: over TCP with sessions and keys, and over AF_UNIX",
+        {OURS: "benchmarks.many_tasks:submit_over_tcp", "concurro-unix": "benchmarks.many_tasks:submit_over_unix"},
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "TCP-system",
+        "W1-system on a master and a slave: over TCP with sessions and keys, and over AF_UNIX",
+        {
+            OURS: "benchmarks.many_tasks:run_system_over_tcp",
+            "concurro-unix": "benchmarks.many_tasks:run_system_over_unix",
+        },
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
         "W2",
         "500 times: submit one task, wait for its result",
         {
