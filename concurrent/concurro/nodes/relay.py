@@ -115,7 +115,7 @@ class BlobRelay:
     def _get(self, peer: Hashable, digest: bytes, size: int, offset: int, length: int) -> None:
         if digest in self._spool:
             chunk = self._spool.get(digest)[offset : offset + min(length, CHUNK_SIZE)]
-            self._send(peer, Kind.BLOB_CHUNK, [digest, size, offset], (chunk,))
+            self._give(peer, [digest, size, offset], chunk)
             return
         awaited = self._awaited.get((digest, offset))
         if awaited is not None:
@@ -167,11 +167,15 @@ class BlobRelay:
         if awaited is None or awaited.holder != peer:
             return
         del self._awaited[digest, offset]
-        for waiter in awaited.waiters:
-            if waiter != _SPOOL:
-                self._send(waiter, Kind.BLOB_CHUNK, [digest, size, offset], message.frames[:1])
-        if _SPOOL in awaited.waiters:
-            self._into_spool.handle(message)
+        # The spool last: it may find that the bytes are not those of the blob.
+        for waiter in sorted(awaited.waiters, key=lambda waiter: waiter == _SPOOL):
+            self._give(waiter, [digest, size, offset], message.frames[0])
+
+    def _give(self, waiter: Hashable, body: list[Any], chunk: Any) -> None:
+        if waiter == _SPOOL:
+            self._into_spool.handle(Message(Kind.BLOB_CHUNK, 0, 0, body, (chunk,)))
+        else:
+            self._send(waiter, Kind.BLOB_CHUNK, body, (chunk,))
 
     def _forget_holder(self, peer: Hashable, digest: bytes) -> None:
         holders = self._holders.get(digest)

@@ -247,3 +247,31 @@ def test_a_large_blob_reaches_the_spool_in_pieces(network):
 
     assert outcome == [None]
     assert bytes(network.spool.get(digest)) == content
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_what_is_kept_elsewhere_comes_into_the_spool_without_its_holder(network, chunks):
+    content = bytes(range(256)) * (CHUNK_SIZE // 256 * chunks)
+    digest, done = digest_of(content), []
+    network.relay.fallback = {digest: content}.get
+
+    network.relay.spool(HOST, [[0, digest, len(content)]], 1, done.append)
+
+    assert done == [None]
+    assert bytes(network.spool.get(digest)) == content
+    assert network.take() == []
+
+
+def test_what_is_kept_elsewhere_meanwhile_ends_the_way_into_the_spool(network):
+    content = bytes(range(256)) * (CHUNK_SIZE // 256 * 12)
+    digest, size, done = digest_of(content), len(content), []
+    network.relay.spool(HOST, [[0, digest, size]], 1, done.append)
+    asked = [body[2] for _, _, body, _ in network.take()]
+    network.relay.fallback = {digest: content}.get
+
+    network.get(NORTH, 11 * CHUNK_SIZE, digest, size)
+    for offset in asked:
+        network.chunk(HOST, content[offset : offset + CHUNK_SIZE], offset, digest, size)
+
+    assert len(asked) < 11
+    assert done == [None]
