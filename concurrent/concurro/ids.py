@@ -83,6 +83,10 @@ class BlobRef(NamedTuple):
     size: int
 
 
+MOST_OF_A_LINE = 200
+"""Characters of an error's message that fit into a sentence."""
+
+
 class Failure(NamedTuple):
     """Why an attempt failed, as it travels.
 
@@ -93,6 +97,34 @@ class Failure(NamedTuple):
     message: str
     traceback: str = ""
     pickled: bytes | None = None  # the exception, when it survives a round trip
+
+    @property
+    def brief(self) -> str:
+        """Type and first line of the message, for sentences."""
+        line, *more = self.message.strip().split("\n", 1)
+        if len(line) > MOST_OF_A_LINE:
+            line, more = line[:MOST_OF_A_LINE].rstrip(), [line]
+        return f"{self.type_name}: {line}{' ...' if more else ''}" if line else self.type_name
+
+
+class Ending(NamedTuple):
+    """How a task ended that was not done.
+
+    Attributes:
+        outcome: Of its last attempt.
+        reason: Type and first line of the error; empty when nobody told it.
+        slave_id: Slave of the last attempt; None when there was none.
+        attempt: Its number; 0 when there was none.
+    """
+
+    outcome: Outcome
+    reason: str
+    slave_id: str | None
+    attempt: int
+
+
+MOST_ENDINGS = 100
+"""Of so many tasks of one system that were not done it is kept how they ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +349,7 @@ class SystemRecord:
         classes: Class number to TaskClass.
         open: Task number to TaskRecord, for every task that is not final.
         done, failed, cancelled: Counts of final tasks.
+        endings: Task number to how it ended, for the first that were not done.
         leased: Count of open tasks that hold a lease.
         open_bytes: Bytes of open tasks, their blobs included [B].
     """
@@ -327,6 +360,7 @@ class SystemRecord:
         "classes",
         "depth",
         "done",
+        "endings",
         "failed",
         "generation",
         "kept",
@@ -367,6 +401,7 @@ class SystemRecord:
         self.done = 0
         self.failed = 0
         self.cancelled = 0
+        self.endings: dict[int, Ending] = {}
         self.leased = 0
         self.open_bytes = 0
 

@@ -114,6 +114,9 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         lines += aligned([("SYSTEM", "NAME", "STATE", "OPEN", "DONE", "FAILED", "ELAPSED"), *systems])
     else:
         lines.append("no systems")
+    stuck = [f"{system['system_id']}: {system['stuck']}" for system in status["systems"] if system.get("stuck")]
+    if stuck:
+        lines += ["", *stuck]
     if status.get("shadow"):
         lines += ["", _shadow_line(status["shadow"])]
     return lines

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurro.nodes.standing import explain_system
+from concurro.ids import format_task_id, parse_task_id
+from concurro.nodes.standing import explain_past, explain_system, find_stuck
+from concurro.scheduling.explain import explain_final
 
 if TYPE_CHECKING:
     from concurro.scheduling.core import SchedulerCore
@@ -72,7 +74,7 @@ def describe_status(
         "version": STATUS_VERSION,
         **facts,
         "slaves": describe_slaves(core, pids),
-        "systems": [describe_system(life, now) for life in table.lives()],
+        "systems": [describe_system(life, now) | {"stuck": find_stuck(core, life.record)[1]} for life in table.lives()],
         "stale_results": core.stale_results,
         "shadow": getattr(core.scheduler, "shadow_report", None),
     }
@@ -82,13 +84,16 @@ def explain(core: SchedulerCore, table: SystemTable, wanted: str, now: float) ->
     """Return why a task, or a system, is where it is.
 
     Raises:
-        LookupError: There is no such system.
+        LookupError: There is no such system, and was none lately.
+        ValueError: `wanted` has a colon and is no task id.
     """
-    if ":" in wanted:
-        sentence: str = core.scheduler.explain(wanted)
-        return sentence
-    life = table.find(wanted)
+    system_id, number = parse_task_id(wanted) if ":" in wanted else (wanted, None)
+    life = table.find(system_id)
     if life is None:
-        message = f"no system {wanted}"
-        raise LookupError(message)
-    return explain_system(core, table, life, now)
+        return explain_past(table, system_id, number, now)
+    if number is None:
+        return explain_system(core, table, life, now)
+    if number not in life.record.open:
+        return explain_final(life.record, number)
+    sentence: str = core.scheduler.explain(format_task_id(life.record.system_id, number))
+    return sentence

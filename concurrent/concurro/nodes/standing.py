@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from concurro.ids import SystemState
+from concurro.ids import Failure, Outcome, SystemState
 from concurro.scheduling.explain import explain_requires
 from concurro.scheduling.feeding import BYTE_WINDOW
 from concurro.scheduling.life import kept_until
+from concurro.scheduling.roster import PAST_SYSTEMS
 
 if TYPE_CHECKING:
-    from concurro.ids import SystemRecord, TaskRecord
+    from concurro.ids import SystemRecord
     from concurro.scheduling.core import SchedulerCore
     from concurro.scheduling.life import SystemLife
     from concurro.scheduling.systems import SystemTable
 
 CALLBACK_PATIENCE = 1.0
 """After how long without an answer of its host a system is said to be in its callbacks [s]."""
+
+MOST_KINDS = 3
+"""Of so many kinds of tasks that no slave can run it is said why."""
 
 LAST_TASKS = 20
 """Of so few open tasks the oldest is named."""
@@ -47,6 +51,57 @@ def explain_system(core: SchedulerCore, table: SystemTable, life: SystemLife, no
     return f"{who} {reason}{leaving}."
 
 
+def explain_past(table: SystemTable, system_id: str, number: int | None, now: float) -> str:
+    """Return one sentence about a system that is kept no more, or its task.
+
+    Raises:
+        LookupError: Nothing is known of it.
+    """
+    past = table.past(system_id)
+    if past is None:
+        message = (
+            f"no system {system_id}: this master has none of that id, or beginning of one, and none of "
+            f"the last {PAST_SYSTEMS} that it forgot had it; concurrent status lists those that are there"
+        )
+        raise LookupError(message)
+    when = "" if past.ended_at is None else f" {now - past.ended_at:.0f} s ago"
+    kept = "the time to live of its result is over" if past.detached else "it was not detached"
+    tasks = f"{_count(past.done, 'task')} of {past.emitted} done, {past.failed} failed"
+    text = f"System {past.system_id} ({past.name}) ended{when}: {past.state}; {tasks}; it is no longer kept, as {kept}"
+    if number is None:
+        return f"{text}."
+    if number >= past.emitted:
+        return f"Task {past.system_id}:{number} never was. {text}."
+    return f"Task {past.system_id}:{number} has ended. {text}."
+
+
+def find_stuck(core: SchedulerCore, record: SystemRecord) -> tuple[int, str]:
+    """Return how many tasks of a system no connected slave can run, and why.
+
+    0 and "" when there is none, or no slave at all.
+    """
+    if not core.slaves or len(record.open) == record.leased:
+        return 0, ""
+    reasons = {
+        one.number: reason
+        for one in record.classes.values()
+        if one.requires and (reason := explain_requires(core, one))
+    }
+    stuck: dict[int, list[str]] = {}
+    for task in record.open.values() if reasons else ():
+        if task.task_class.number in reasons and not task.lease:
+            stuck.setdefault(task.task_class.number, []).append(task.id)
+    if not stuck:
+        return 0, ""
+    kinds = []
+    for number, ids in list(stuck.items())[:MOST_KINDS]:
+        which = f"task {ids[0]}" if len(ids) == 1 else f"{len(ids)} tasks ({ids[0]} for one)"
+        kinds.append(f"{which}: {reasons[number]}")
+    if len(stuck) > MOST_KINDS:
+        kinds.append(f"tasks of {_count(len(stuck) - MOST_KINDS, 'more kind')}")
+    return sum(map(len, stuck.values())), f"no slave can run {', nor '.join(kinds)}"
+
+
 def _how_it_ended(table: SystemTable, life: SystemLife, now: float) -> str:
     record = life.record
     tasks = f"{_count(record.done, 'task')} done, {record.failed} failed"
@@ -54,7 +109,10 @@ def _how_it_ended(table: SystemTable, life: SystemLife, now: float) -> str:
     waits = ", whose result waits until its partial results were taken," if untaken else ""
     until = kept_until(life, table.grace)
     kept = "" if until is None else f"; its result is kept for {max(0.0, until - now):.0f} s more"
-    return f"{waits} ended: {record.state.value}; {tasks}{kept}"
+    why = ""
+    if record.state is SystemState.FAILED and life.result is not None and life.result[0] != Outcome.DONE:
+        why = f", {Failure(*life.result[1][:2]).brief}"
+    return f"{waits} ended: {record.state.value}{why}; {tasks}{kept}"
 
 
 def _when_it_is_cancelled(table: SystemTable, life: SystemLife, now: float) -> str:
@@ -107,25 +165,12 @@ def _why_nothing_runs(core: SchedulerCore, record: SystemRecord) -> str:
 
 def _why_some_do_not_run(core: SchedulerCore, record: SystemRecord) -> str:
     """Say of how many queued tasks no slave has what they require."""
-    if len(record.open) == record.leased or not any(one.requires for one in record.classes.values()):
+    count, why = find_stuck(core, record)
+    if not count:
         return ""
-    hindrances: dict[int, str] = {}
-    stuck: list[TaskRecord] = []
-    for task in record.open.values():
-        number = task.task_class.number
-        if task.lease:
-            continue
-        if number not in hindrances:
-            hindrances[number] = explain_requires(core, task)
-        if hindrances[number]:
-            stuck.append(task)
-    if not stuck:
-        return ""
-    first = stuck[0]
-    others = len(record.open) - len(stuck)
-    which = f"task {first.id}" if len(stuck) == 1 else f"{len(stuck)} tasks ({first.id} for one)"
+    others = len(record.open) - count
     rest = f"; {_count(others, 'other task')} {'is' if others == 1 else 'are'} open" if others else ""
-    return f"waits: no slave can run {which}: {hindrances[first.task_class.number]}{rest}"
+    return f"waits: {why}{rest}"
 
 
 def _what_it_waits_for(core: SchedulerCore, table: SystemTable, life: SystemLife, now: float) -> str:

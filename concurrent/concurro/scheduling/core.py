@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.ids import (
+    MOST_ENDINGS,
     CopyLease,
+    Ending,
     Failure,
     Outcome,
     SlaveRecord,
@@ -130,7 +132,7 @@ class SchedulerCore:
         if task.system.open.get(task.number) is not task:
             return
         self._revoke(task)
-        failure = error or task.failure or _CANCELLED
+        failure = task.failure = Failure(*(error or task.failure or _CANCELLED))
         outcome = task.outcome if task.outcome is not None else Outcome.RAISED
         self._end_task(task, outcome, list(failure), None, 0, self._take_reported())
         self.scheduler.task_finished(task, None, failure)
@@ -471,10 +473,15 @@ class SchedulerCore:
         system.open_bytes -= task.size
         if outcome == 0:  # not by its name: this runs for every task
             system.done += 1
-        elif outcome == Outcome.CANCELLED:
+            return
+        reason = ""
+        if outcome == Outcome.CANCELLED:
             system.cancelled += 1
         else:
             system.failed += 1
+            reason = "" if task.failure is None else task.failure.brief
+        if len(system.endings) < MOST_ENDINGS:
+            system.endings[task.number] = Ending(Outcome(outcome), reason, task.slave_id, task.attempt)
 
     def _decide_copy(self, slave: SlaveRecord, task: TaskRecord, lease: int, outcome: int) -> bool:
         """Let one of two attempts decide.

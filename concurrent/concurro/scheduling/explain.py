@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import parse_task_id
+from concurro.ids import Outcome, format_task_id, parse_task_id
 from concurro.scheduling.queue import Standing
-from concurro.scheduling.resources import covers, format_amounts
+from concurro.scheduling.resources import SLACK, covers, format_amounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from concurro.ids import SlaveRecord, SystemRecord, TaskRecord
+    from concurro.ids import SlaveRecord, SystemRecord, TaskClass, TaskRecord
     from concurro.scheduling.placing import Placing
     from concurro.scheduling.queue import ClassQueue, FairQueue, SystemQueue
 
@@ -38,18 +38,51 @@ def explain_queued(task_id: str, host: Any, placing: Placing, asked_back: Callab
     if system is None:
         return f"No running system has a task {task_id}."
     if task is None:
-        return f"Task {task_id} is final, or was not emitted yet."
+        return explain_final(system, parse_task_id(task_id)[1])
+    before = explain_retry(task)
     if task.lease:
-        return f"Task {task_id} {explain_lease(host, task, asked_back)}."
+        return f"Task {task_id} {explain_lease(host, task, asked_back)}{before}."
     known = placing.queue.systems.get(system.number)
     queue = None if known is None else known.by_class.get(task.task_class.number)
     hindrance = explain_hindrance(host, task, queue, placing)
     if hindrance:
-        return f"Task {task_id} waits: {hindrance}."
+        return f"Task {task_id} waits: {hindrance}{before}."
     again = f" again after attempt {task.attempt}" if task.attempt else ""
     workers = "every worker is busy" if _all_busy(host) else "a worker is free"
     share = "" if known is None else explain_share(known, placing.queue)
-    return f"Task {task_id} is queued{again}: {workers}, and {_count_ahead(task, known)}{share}."
+    return f"Task {task_id} is queued{again}: {workers}, and {_count_ahead(task, known)}{share}{before}."
+
+
+def explain_final(system: SystemRecord, number: int) -> str:
+    """Say how a task ended that is not open, or that there was none."""
+    who = f"Task {format_task_id(system.system_id, number)}"
+    emitted = len(system.open) + system.done + system.failed + system.cancelled
+    if number >= emitted:
+        if system.state.ended:
+            return f"{who} never was: the system ended ({system.state.value}) after {_numbered(emitted)}."
+        return f"{who} was not emitted yet: so far the system has emitted {_numbered(emitted)}."
+    ending = system.endings.get(number)
+    if ending is not None:
+        attempt = f" in attempt {ending.attempt} on slave {ending.slave_id}" if ending.slave_id else ""
+        how = "was cancelled" if ending.outcome is Outcome.CANCELLED else "failed"
+        return f"{who} {how}{attempt}{': ' if ending.reason else ''}{ending.reason}."
+    if system.failed + system.cancelled == len(system.endings):
+        return f"{who} is done."
+    counts = f"{system.done} are done, {system.failed} failed, {system.cancelled} were cancelled"
+    kept = f"how is kept of the first {len(system.endings)} that failed or were cancelled only"
+    return f"{who} has ended; of the tasks of its system {counts}, and {kept}."
+
+
+def explain_retry(task: TaskRecord) -> str:
+    """Say how the attempt before failed; empty when there was none."""
+    number = task.attempt - 1 if task.lease else task.attempt
+    return f"; attempt {number} failed: {task.failure.brief}" if task.failure is not None and number > 0 else ""
+
+
+def _numbered(count: int) -> str:
+    if count == 0:
+        return "no task"
+    return "one task, number 0" if count == 1 else f"{count} tasks, numbers 0 to {count - 1}"
 
 
 def explain_lease(host: Any, task: TaskRecord, asked_back: Callable[[str, int], bool]) -> str:
@@ -126,8 +159,13 @@ def explain_hindrance(host: Any, task: TaskRecord, queue: ClassQueue | None, pla
         state = "is sick" if all(slave.sick for slave in fitting) else "is sick or leaving"
         return f"{which} {state}: {reasons}"
     if not any(covers(slave.free, task.requires) for slave in usable):
+        taken = {
+            name: amount
+            for name, amount in task.requires.items()
+            if all(slave.free.get(name, 0.0) + SLACK < amount for slave in usable)
+        }
         kept = f"; slave {queue.reserved_on} is kept for it" if queue is not None and queue.reserved_on else ""
-        return f"other tasks have taken the {format_amounts(task.requires)} that it requires{kept}"
+        return f"other tasks have taken the {format_amounts(taken or task.requires)} that it requires{kept}"
     return "" if queue is None else _explain_refusal(task, queue, usable, placing)
 
 
@@ -146,15 +184,21 @@ def _explain_refusal(task: TaskRecord, queue: ClassQueue, usable: list[SlaveReco
     return ""
 
 
-def explain_requires(host: Any, task: TaskRecord) -> str:
-    """Say which requirement no connected slave can meet; empty when one can."""
+def explain_requires(host: Any, task: TaskRecord | TaskClass) -> str:
+    """Say which requirements no connected slave can meet; empty when one can."""
     requires = task.requires
     slaves = host.slaves.values()
     if not requires or any(covers(slave.resources, requires) for slave in slaves):
         return ""
     offered = sorted({name for slave in slaves for name in slave.resources})
     names = ", ".join(offered) if offered else "nothing but workers"
-    return f"no slave offers {format_amounts(requires)}; {len(host.slaves)} connected, they offer {names}"
+    missing = []
+    for name, amount in sorted(requires.items()):
+        most = max((slave.resources.get(name, 0.0) for slave in slaves), default=0.0)
+        if most + SLACK < amount:
+            missing.append(f"{name}={amount:g}" + (f" (the most is {most:g})" if most else ""))
+    what = " nor ".join(missing) or f"{format_amounts(requires)} together"
+    return f"no slave offers {what}; {len(host.slaves)} connected, they offer {names}"
 
 
 def _all_busy(host: Any) -> bool:

@@ -175,6 +175,7 @@ def begin_again(life: SystemLife) -> SystemLife:
     record.generation += 1
     record.classes.clear()
     record.done = record.failed = record.cancelled = 0
+    record.endings.clear()
     life.flow = InputFlow()
     life.replay = None
     life.progress = None

@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from concurro.scheduling.life import count_emitted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from concurro.scheduling.life import SystemLife
 
+_S = TypeVar("_S")
+
 PAST_SYSTEMS = 1000
-"""Of so many systems that were forgotten it is known how many tasks they had."""
+"""Of so many systems that were forgotten it is known how they ended."""
 
 LEAST_BEGINNING = 4
 """Characters of an id that are enough to find a system; fewer would match by accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastSystem:
+    """A system that was forgotten.
+
+    Attributes:
+        system_id: Its id.
+        name: Class name.
+        state: How it ended.
+        emitted: Tasks that it had.
+        done: Of them, those that were done.
+        failed: Of them, those that failed.
+        ended_at: When it ended [s]; None when nobody knows.
+        detached: Whether its result was kept without an application.
+    """
+
+    system_id: str
+    name: str
+    state: str
+    emitted: int
+    done: int
+    failed: int
+    ended_at: float | None
+    detached: bool
 
 
 class Roster:
@@ -29,7 +57,7 @@ class Roster:
     def __init__(self, first: int = 1) -> None:
         self._by_number: dict[int, SystemLife] = {}
         self._by_id: dict[str, SystemLife] = {}
-        self._past: OrderedDict[str, int] = OrderedDict()  # tasks of systems that were forgotten
+        self._past: OrderedDict[str, PastSystem] = OrderedDict()
         self._last = first - 1
 
     def __iter__(self) -> Iterator[SystemLife]:
@@ -52,11 +80,14 @@ class Roster:
 
     def find(self, system_id: str) -> SystemLife | None:
         """Return a system by its id, or by a unique beginning of it."""
-        life = self._by_id.get(system_id)
-        if life is None and len(system_id) >= LEAST_BEGINNING:
-            matches = [life for known, life in self._by_id.items() if known.startswith(system_id)]
-            life = matches[0] if len(matches) == 1 else None
-        return life
+        return _found(self._by_id, system_id)
+
+    def past(self, system_id: str) -> PastSystem | None:
+        """Return a system that was forgotten, by its id or a unique beginning.
+
+        None when it was never known, or long ago.
+        """
+        return _found(self._past, system_id)
 
     def emitted(self, system_id: str) -> int | None:
         """Return how many tasks a system has emitted.
@@ -64,7 +95,10 @@ class Roster:
         None when it is not known, or was long ago.
         """
         life = self._by_id.get(system_id)
-        return self._past.get(system_id) if life is None else count_emitted(life.record)
+        if life is not None:
+            return count_emitted(life.record)
+        past = self._past.get(system_id)
+        return None if past is None else past.emitted
 
     def next_number(self) -> int:
         """Return a number that no system has or had."""
@@ -77,9 +111,28 @@ class Roster:
         self._by_id[life.record.system_id] = life
 
     def drop(self, life: SystemLife) -> None:
-        """Forget a system, but for how many tasks it had."""
-        self._past[life.record.system_id] = count_emitted(life.record)
+        """Forget a system, but for how it ended."""
+        record = life.record
+        self._past[record.system_id] = PastSystem(
+            record.system_id,
+            record.name,
+            record.state.value,
+            count_emitted(record),
+            record.done,
+            record.failed,
+            life.ended_at,
+            bool(life.options.get("detach")),
+        )
         if len(self._past) > PAST_SYSTEMS:
             self._past.popitem(last=False)
         self._by_number.pop(life.record.number, None)
         self._by_id.pop(life.record.system_id, None)
+
+
+def _found(known: Mapping[str, _S], system_id: str) -> _S | None:
+    """Return what has an id, or is the only one whose id begins so."""
+    found = known.get(system_id)
+    if found is None and len(system_id) >= LEAST_BEGINNING:
+        matches = [one for known_id, one in known.items() if known_id.startswith(system_id)]
+        found = matches[0] if len(matches) == 1 else None
+    return found

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
     from concurro.scheduling.core import SchedulerCore
+    from concurro.scheduling.roster import PastSystem
     from concurro.scheduling.rows import KeptSystem
 
 CANCEL_PATIENCE = 5.0
@@ -104,6 +105,10 @@ class SystemTable:
         None when it is not known, or was long ago.
         """
         return self._roster.emitted(system_id)
+
+    def past(self, system_id: str) -> PastSystem | None:
+        """Return a system that was forgotten; None when nothing is known of it."""
+        return self._roster.past(system_id)
 
     @property
     def journal_is_behind(self) -> bool:

@@ -165,6 +165,14 @@ def test_the_status_lists_slaves_and_systems():
     assert "s Job running 5 6 0 1.5 s" in text
 
 
+def test_the_status_says_which_tasks_nobody_can_run():
+    system = {"system_id": "s", "name": "Job", "state": "running", "open": 5, "done": 6, "failed": 0, "elapsed": 1.5}
+
+    lines = status_lines({**STATUS, "systems": [system, {**system, "stuck": "no slave can run task s:1: no gpu"}]})
+
+    assert lines[-2:] == ["", "s: no slave can run task s:1: no gpu"]
+
+
 SHADOW = {"strategy": "throughput", "failure": "", "decisions": 40, "different": 9, "waits": 2, "expected": 80.0}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from concurro.nodes.answers import describe_system, explain
+from concurro.nodes.answers import describe_status, describe_system, explain
 from concurro.scheduling.feeding import BYTE_WINDOW
 from tests.unit.scheduling.cluster import task_class
 from tests.unit.scheduling.system_driver import ALICE, BOB, DONE, LARGE, Master
@@ -17,6 +17,12 @@ def master():
 
 def ask(master, system_id="job"):
     return explain(master.core, master.table, system_id, master.now)
+
+
+def stuck(master):
+    """Return what the status says of the tasks of each system that nobody can run."""
+    status = describe_status(master.core, master.table, {}, master.now, {})
+    return [system["stuck"] for system in status["systems"]]
 
 
 def start(master, tasks=1, peer=ALICE, system_id="job", requires=None, **facts):
@@ -74,6 +80,29 @@ def test_a_system_whose_tasks_fit_no_slave_names_one(master):
         "System job (Job) waits: no slave can run 3 tasks (job:0 for one): "
         "no slave offers gpu=1; 1 connected, they offer nothing but workers."
     )
+
+
+def test_a_system_says_of_each_kind_of_tasks_why_no_slave_runs_it(master):
+    master.join()
+    life = start(master, requires={"gpu": 1})
+    kinds = [task_class(1, requires={"tpu": 2}), task_class(2)]
+    master.out(life.flow.number + 1, classes=kinds, tasks=[[1, b"x"], [1, b"x"], [2, b"x"]], first=1)
+    offers = "1 connected, they offer nothing but workers"
+
+    why = (
+        f"no slave can run task job:0: no slave offers gpu=1; {offers}, "
+        f"nor 2 tasks (job:1 for one): no slave offers tpu=2; {offers}"
+    )
+
+    assert ask(master) == f"System job (Job) waits: {why}; 1 other task is open."
+    assert stuck(master) == [why]
+
+
+def test_a_system_whose_tasks_fit_says_nothing_of_it_in_the_status(master):
+    master.join()
+    start(master)
+
+    assert stuck(master) == [""]
 
 
 def test_a_system_that_waits_for_its_share_says_who_has_the_workers(master):
@@ -150,6 +179,54 @@ def test_an_ended_system_says_how_long_its_result_is_kept(master):
     assert ask(master) == (
         "System job (Job) ended: complete; 0 tasks done, 0 failed; its result is kept for 70 s more."
     )
+
+
+def test_a_system_that_failed_says_why(master):
+    master.start()
+    master.out(1, end=["failed", [1, ["ValueError", "no such file\nor folder", "Traceback", None], None]])
+
+    assert ask(master).startswith("System job (Job) ended: failed, ValueError: no such file ...; 0 tasks done")
+
+
+def test_a_system_that_is_forgotten_says_how_it_ended_and_why_it_is_gone(master):
+    master.join()
+    start(master, tasks=2)
+    master.finish_all()
+    master.pass_time()
+    master.out(2, end=["complete", DONE])
+    master.table.release(ALICE, "job")
+
+    master.pass_time(90.0)
+    master.pass_time(10.0)
+
+    ended = "System job (Job) ended 100 s ago: complete; 2 tasks of 2 done, 0 failed; it is no longer kept, as "
+    assert ask(master) == f"{ended}it was not detached."
+    assert ask(master, "job:1") == f"Task job:1 has ended. {ended}it was not detached."
+    assert ask(master, "job:2") == f"Task job:2 never was. {ended}it was not detached."
+
+
+def test_a_system_of_which_nothing_is_known_is_refused(master):
+    with pytest.raises(LookupError, match="no system nobody: this master has none of that id"):
+        ask(master, "nobody")
+
+
+def test_a_task_is_found_by_the_beginning_of_the_id_of_its_system(master):
+    master.join()
+    start(master, system_id="a-long-id")
+
+    assert ask(master, "a-lo:0").startswith("Task a-long-id:0 is leased to slave north")
+
+
+def test_the_tasks_of_a_system_that_ended_and_is_kept_are_known(master):
+    master.join()
+    start(master, tasks=2)
+    master.finish_all()
+    master.pass_time()
+
+    master.out(2, end=["complete", DONE])
+
+    assert ask(master, "job:1") == "Task job:1 is done."
+    assert ask(master, "job:2") == ("Task job:2 never was: the system ended (complete) after 2 tasks, numbers 0 to 1.")
 
 
 def test_an_application_that_takes_no_results_is_named(master):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from concurro.ids import Outcome
+from concurro.ids import MOST_ENDINGS, Outcome
 from tests.unit.scheduling.cluster import task_class
 
 
@@ -16,10 +16,46 @@ def test_says_that_no_system_has_the_task(cluster):
     assert explain(cluster) == "No running system has a task system-1:0."
 
 
-def test_says_that_a_task_is_final_or_to_come(cluster):
-    cluster.system()
+def test_says_that_a_task_is_to_come(cluster):
+    system = cluster.system()
 
-    assert explain(cluster, 5) == "Task system-1:5 is final, or was not emitted yet."
+    assert explain(cluster, 5) == "Task system-1:5 was not emitted yet: so far the system has emitted no task."
+
+    cluster.emit(system, 3)
+    assert explain(cluster, 5) == (
+        "Task system-1:5 was not emitted yet: so far the system has emitted 3 tasks, numbers 0 to 2."
+    )
+
+
+def test_says_how_a_task_ended(cluster):
+    cluster.join("north", workers=3)
+    system = cluster.system()
+    done, failed, killed, queued = cluster.emit(system, 4)
+    cluster.step()
+
+    cluster.end(done)
+    cluster.end(failed, Outcome.RAISED)
+    cluster.core.cancel_tasks(system, [killed.number, queued.number])
+
+    assert explain(cluster, 0) == "Task system-1:0 is done."
+    assert explain(cluster, 1) == "Task system-1:1 failed in attempt 1 on slave north: ValueError: wrong."
+    assert explain(cluster, 2) == "Task system-1:2 was cancelled in attempt 1 on slave north."
+    assert explain(cluster, 3) == "Task system-1:3 was cancelled."
+
+
+def test_says_what_is_known_of_one_of_many_that_failed(cluster):
+    cluster.join("north", workers=MOST_ENDINGS + 1)
+    system = cluster.system()
+    tasks = cluster.emit(system, MOST_ENDINGS + 1)
+    cluster.step()
+
+    for task in tasks:
+        cluster.end(task, Outcome.RAISED)
+
+    assert explain(cluster, MOST_ENDINGS) == (
+        "Task system-1:100 has ended; of the tasks of its system 0 are done, 101 failed, 0 were cancelled, "
+        "and how is kept of the first 100 that failed or were cancelled only."
+    )
 
 
 def test_refuses_what_is_no_task_id(cluster):
@@ -49,7 +85,10 @@ def test_says_which_attempt_it_is(cluster):
     cluster.end(task, Outcome.LOST)
     cluster.step()
 
-    assert explain(cluster) == "Task system-1:0 is leased to slave north since 0.0 s, attempt 2."
+    assert (
+        explain(cluster)
+        == "Task system-1:0 is leased to slave north since 0.0 s, attempt 2; attempt 1 failed: ValueError: wrong."
+    )
 
 
 def test_says_what_no_slave_offers(cluster):
@@ -57,6 +96,31 @@ def test_says_what_no_slave_offers(cluster):
     cluster.emit(cluster.system(classes=[task_class(requires={"gpu": 2.0})]))
 
     assert explain(cluster) == "Task system-1:0 waits: no slave offers gpu=2; 1 connected, they offer disk."
+
+
+def test_says_everything_that_no_slave_offers(cluster):
+    cluster.join("north", resources={"disk": 1.0, "gpu": 2.0})
+    cluster.emit(cluster.system(classes=[task_class(requires={"disk": 1.0, "gpu": 3.0, "tpu": 1.0})]))
+
+    assert explain(cluster) == (
+        "Task system-1:0 waits: no slave offers gpu=3 (the most is 2) nor tpu=1; 1 connected, they offer disk, gpu."
+    )
+
+
+def test_says_what_slaves_offer_but_none_of_them_together(cluster):
+    cluster.join("north", resources={"gpu": 1.0})
+    cluster.join("south", resources={"disk": 1.0})
+    cluster.emit(cluster.system(classes=[task_class(requires={"disk": 1.0, "gpu": 1.0})]))
+
+    assert "no slave offers disk=1, gpu=1 together; 2 connected" in explain(cluster)
+
+
+def test_says_which_of_several_resources_is_taken(cluster):
+    cluster.join("north", workers=4, resources={"gpu": 1.0, "disk": 2.0})
+    cluster.emit(cluster.system(classes=[task_class(requires={"gpu": 1.0, "disk": 1.0})]), 2)
+    cluster.step()
+
+    assert explain(cluster, 1) == "Task system-1:1 waits: other tasks have taken the gpu=1 that it requires."
 
 
 def test_says_that_resources_are_taken(cluster):
@@ -134,7 +198,7 @@ def test_says_that_a_task_is_queued_again(cluster):
 
     assert explain(cluster) == (
         "Task system-1:0 is queued again after attempt 1: a worker is free, "
-        "and none of the tasks of its system are before it."
+        "and none of the tasks of its system are before it; attempt 1 failed: ValueError: wrong."
     )
     assert explain(cluster, 1) == (
         "Task system-1:1 is queued: a worker is free, and 1 older of the tasks of its system is before it."
