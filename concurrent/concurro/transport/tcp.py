@@ -284,7 +284,7 @@ class TcpListener:
             self._authenticator.close()
             self._socket.attach()
             self._socket.close()
-            message = f"cannot listen on tcp://{bracketed}:{port}: {os.strerror(error.errno)}"
+            message = f"cannot listen on tcp://{bracketed}:{port}: {os.strerror(error.errno or 0)}"
             if error.errno == errno.EADDRINUSE:
                 message += "; another process listens there already"
             raise AddressError(message) from error
