@@ -113,6 +113,7 @@ class SlaveAgent:
         self._watch.on_exceeded = self._exceeded
         self._watch.on_stopped = self._kill
         self._kernel_kills = KernelKills()
+        self._watch.on_look = self._kernel_kills.look
         self._timer: Timer | None = None
         self._on_drained: Callable[[], None] | None = None
         self._state: list[Any] = []

@@ -16,6 +16,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
 _KILLS_OF_SYSTEM = Path("/proc/vmstat")
+_SCARCE = 0.1  # of the machine's memory: what watches over it in user space kills from about there on
 
 
 def resident_size(pid: int) -> int:
@@ -74,20 +75,33 @@ def is_ending(pid: int) -> bool:
 
 
 class KernelKills:
-    """Counts what the kernel killed because memory ran out."""
+    """Counts what the kernel killed because memory ran out.
+
+    Each kill explains one death, for a second or two: `look` has to be called now and then.
+    """
 
     def __init__(self) -> None:
         self._counters = [_KILLS_OF_SYSTEM, *_event_files()]
-        self._known = self._count()
+        self._latest = self._before = [_counter(path) for path in self._counters]
 
-    def happened(self) -> bool:
-        """Say whether there were any since the last question."""
-        count = self._count()
-        more, self._known = count > self._known, count
-        return more
+    @property
+    def known(self) -> bool:
+        """Whether there is any counter that we may read."""
+        return any(count is not None for count in self._latest)
 
-    def _count(self) -> int:
-        return sum(_counter(path) for path in self._counters)
+    def look(self) -> None:
+        """Let kills before the look before this one be those of others."""
+        self._before, self._latest = self._latest, [_counter(path) for path in self._counters]
+
+    def explain_one(self) -> bool:
+        """Say whether there was one lately that explains no other death."""
+        pairs = [(before, _counter(path)) for before, path in zip(self._before, self._counters, strict=True)]
+        if not any(before is not None and now is not None and now > before for before, now in pairs):
+            return False
+        self._before = [
+            before + 1 if before is not None and now is not None and now > before else before for before, now in pairs
+        ]
+        return True
 
 
 def explain_kill(peak: int, kills: KernelKills) -> str:
@@ -95,15 +109,23 @@ def explain_kill(peak: int, kills: KernelKills) -> str:
 
     Args:
         peak: The most that it held in memory [B].
-        kills: Counted before its death.
+        kills: Looked at before its death.
     """
+    available, total = _room()
     facts = [f"it held up to {format_size(peak)}"] if peak else []
-    if free := _free():
-        facts.append(free)
-    known = f" ({'; '.join(facts)})" if facts else ""
-    if kills.happened():
-        return f" by the kernel's out-of-memory killer{known}"
-    return f"; probably out of memory{known}, unless somebody sent it"
+    if total:
+        facts.append(f"{format_size(available)} of the machine's {format_size(total)} are free now")
+    if kills.explain_one():
+        return f" by the kernel's out-of-memory killer{_in_brackets(facts)}"
+    if kills.known:
+        facts.append("the kernel counted no kill for want of memory")
+    if available - peak < total * _SCARCE:
+        return f"; probably out of memory{_in_brackets(facts)}, unless somebody sent it"
+    return f"; by whom is not known{_in_brackets(facts)}"
+
+
+def _in_brackets(facts: list[str]) -> str:
+    return f" ({'; '.join(facts)})" if facts else ""
 
 
 def _event_files() -> list[Path]:
@@ -121,15 +143,16 @@ def _event_files() -> list[Path]:
     return found
 
 
-def _counter(path: Path) -> int:
+def _counter(path: Path) -> int | None:
+    """Return how many were killed; None when it is not told."""
     try:
         for line in path.read_text(encoding="ascii").splitlines():
             name, _, count = line.partition(" ")
             if name == "oom_kill":
                 return int(count)
     except (OSError, ValueError):
-        return 0
-    return 0
+        return None
+    return None
 
 
 def _facts(pid: int) -> list[bytes]:
@@ -140,14 +163,18 @@ def _facts(pid: int) -> list[bytes]:
         return []
 
 
-def _free() -> str:
+def _room() -> tuple[int, int]:
+    """Return what is free of the machine's memory, and all of it [B].
+
+    Both are 0 when it is not told.
+    """
     import psutil  # noqa: PLC0415 - it takes longer to import than a worker to start
 
     try:
         memory = psutil.virtual_memory()
     except (OSError, psutil.Error):
-        return ""
-    return f"{format_size(memory.available)} of the machine's {format_size(memory.total)} are free now"
+        return 0, 0
+    return memory.available, memory.total
 
 
 def _resident_elsewhere(pid: int) -> int:

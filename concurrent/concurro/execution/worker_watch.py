@@ -41,6 +41,7 @@ class WorkerWatch:
     Attributes:
         on_exceeded: Called with a worker's id and what is to be said about it.
         on_stopped: Called with a worker's id and what is to be said about it.
+        on_look: Called twice a second while a worker is busy.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class WorkerWatch:
     ) -> None:
         self.on_exceeded: Callable[[int, str], None] = lambda worker_id, text: None  # noqa: ARG005
         self.on_stopped: Callable[[int, str], None] = lambda worker_id, text: None  # noqa: ARG005
+        self.on_look: Callable[[], None] = lambda: None
         self._loop = loop
         self._links = links
         self._is_busy = is_busy
@@ -82,6 +84,7 @@ class WorkerWatch:
             self._weigh_all(busy, now, self._limit)
         if now >= self._states_at:
             self._states_at = now + STATE_PERIOD
+            self.on_look()
             self._look_at_states(busy, now)
         if busy or self._weighed_until:
             self._wait()

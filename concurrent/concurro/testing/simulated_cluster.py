@@ -228,7 +228,7 @@ class SimulatedCluster:
         yield "concurro.nodes.host.StreamLink", lambda loop, stream, peer: stream  # noqa: ARG005
         yield "concurro.execution.agent.Launcher", lambda loop: SimulatedLauncher(self.processes, loop)
         yield "concurro.execution.agent.WorkerLink", self._worker_link
-        yield "concurro.execution.agent.KernelKills", lambda: None
+        yield "concurro.execution.agent.KernelKills", lambda: types.SimpleNamespace(look=lambda: None)
         yield "concurro.execution.agent.explain_kill", lambda peak, kills: ""  # noqa: ARG005
         yield "concurro.execution.agent.is_ending", lambda pid: pid not in self.processes.living
         yield "concurro.execution.worker_watch.state_of", self._state_of
