@@ -16,8 +16,6 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-import msgpack
-
 from concurro.errors import NodeStartError, ProtocolError
 from concurro.execution.launching import Launcher, Nursery, describe_status
 from concurro.execution.memory import KernelKills, explain_kill, is_ending
@@ -45,7 +43,7 @@ from concurro.execution.worker_link import WorkerLink
 from concurro.execution.worker_notes import check_note
 from concurro.execution.worker_watch import WorkerWatch
 from concurro.wire.blobs import BlobStore
-from concurro.wire.messages import Kind, Message
+from concurro.wire.messages import Kind, Message, unpack_values
 from concurro.wire.transfer import BlobTransfer
 
 if TYPE_CHECKING:
@@ -344,7 +342,7 @@ class SlaveAgent:
             self._learning().worker_misbehaves(link.id)
 
     def _heard(self, link: WorkerLink, frames: list[Any]) -> None:  # noqa: C901, PLR0912 - one branch per note
-        note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
+        note, *body = unpack_values(frames[0])
         check_note(note, body)
         if note == Note.RESULTS:
             ended, results = body

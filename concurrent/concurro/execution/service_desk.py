@@ -17,7 +17,7 @@ import msgpack
 
 from concurro.errors import ProtocolError
 from concurro.execution.service import ServiceNote
-from concurro.wire.messages import Kind
+from concurro.wire.messages import Kind, unpack_values
 from concurro.wire.shapes import count, text
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class ServiceDesk:
         Raises:
             ProtocolError: No worker says that.
         """
-        note, *body = msgpack.unpackb(frames[0])
+        note, *body = unpack_values(frames[0])
         _check(note, body)
         tunnel = self._of_worker.get(worker.id)
         if tunnel is not None and tunnel.session != body[0]:

@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PIECE_BYTES = 8 * 1024 * 1024
-"""Payload bytes in one OUT message; more go ahead in pieces [B]."""
+"""Bytes of tasks and partial results in one OUT message; more go ahead in pieces [B]."""
+
+ENTRY_BYTES = 32
+"""Of a task or partial result beside its payload, about [B]."""
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +206,7 @@ def _pieces(body: list[Any]) -> Iterator[list[Any]]:
     size = 0
     for entry in tasks:
         piece.append(entry)
-        size += len(entry[1])
+        size += ENTRY_BYTES + len(entry[1])
         if size > PIECE_BYTES:
             yield [number, n, first, classes, piece, [], [], None, None, {"more": True}]
             first, classes, piece, size = first + len(piece), [], [], 0
@@ -211,7 +214,7 @@ def _pieces(body: list[Any]) -> Iterator[list[Any]]:
     published: list[Any] = []
     for publication in publications:
         published.append(publication)
-        size += len(publication[0])
+        size += ENTRY_BYTES + len(publication[0])
         if size > PIECE_BYTES:
             yield [number, n, first, classes, piece, [], published, None, None, {"more": True}]
             first, classes, piece, published, size = first + len(piece), [], [], [], 0

@@ -55,6 +55,13 @@ MESSAGE_LIMIT = 256 * 1024 * 1024
 """Largest frame that a peer accepts [B]."""
 
 
+UNCOUNTED = 1024 * 1024
+"""Up to this size nobody counts what frame 0 holds: it cannot be much [B]."""
+
+MOST_VALUES = 1 << 21
+"""Values in a frame 0 that is larger: an empty list takes 1 byte there, and 60 in memory."""
+
+
 class Kind(IntEnum):
     """The kinds of messages, with the body of each."""
 
@@ -163,6 +170,36 @@ def pack_message(kind: int, body: list[Any] | tuple[Any, ...], seq: int = 0, ack
     return packed
 
 
+def unpack_values(frame: bytes | memoryview) -> Any:
+    """Unpack what may come from anybody: it takes no more memory than is bearable.
+
+    Raises:
+        Exception: It is not msgpack, or holds too much.
+    """
+    if len(frame) <= UNCOUNTED:
+        return msgpack.unpackb(frame, use_list=True, raw=False, strict_map_key=False)
+    left = MOST_VALUES
+
+    def count(values: Any) -> Any:
+        nonlocal left
+        left -= 1 + len(values)
+        if left < 0:
+            message = f"more than {MOST_VALUES} values"
+            raise ValueError(message)
+        return values
+
+    return msgpack.unpackb(
+        frame,
+        use_list=True,
+        raw=False,
+        strict_map_key=False,
+        max_array_len=MOST_VALUES,
+        max_map_len=MOST_VALUES,
+        list_hook=count,
+        object_hook=count,
+    )
+
+
 def unpack_message(frames: list[Any]) -> Message:
     """Check the frames of one message.
 
@@ -170,7 +207,7 @@ def unpack_message(frames: list[Any]) -> Message:
         ProtocolError: They are not one of ours.
     """
     try:
-        header = msgpack.unpackb(frames[0], use_list=True, raw=False, strict_map_key=False)
+        header = unpack_values(frames[0])
     except Exception as error:
         message = f"frame 0 is not msgpack: {error}"
         raise ProtocolError(message) from error

@@ -74,7 +74,7 @@ def make_job(chance: random.Random, folder: str, number: int) -> Job:
         return Job(Once(chance.randint(20, 60), path), path=path)
     if kind is Large:
         most = chance.choice([MEBIBYTE // 8, MEBIBYTE, 6 * MEBIBYTE])
-        return Job(Large(chance.randint(3, 12), chance.getrandbits(32), most))
+        return Job(Large(chance.randint(3, 12), chance.randrange(3), most))  # few seeds: slaves cache what they saw
     system = kind(chance.randint(*_SIZES.get(kind, (10, 80))))
     if kind is Squares and chance.random() < _SHARE_CANCELLED:
         return Job(Squares(10_000), cancel_after=chance.uniform(0, 2))

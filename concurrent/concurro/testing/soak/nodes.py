@@ -35,6 +35,9 @@ LOOK_PERIOD = 0.05
 EXIT_CODES = {int(signal.SIGKILL): -signal.SIGKILL, int(signal.SIGTERM): 0}
 """With what a node ends after a signal."""
 
+START_LIMIT = 10.0
+"""So long after its start SIGTERM may meet a program that has not come to where it takes it [s]."""
+
 
 class NodeProcess:
     """A node, started again whenever a fault ends it. Thread-safe.
@@ -59,6 +62,7 @@ class NodeProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._ordered: tuple[int, float] | None = None
         self._ending = False
+        self._started = 0.0
         self._lock = threading.Lock()
 
     @property
@@ -75,6 +79,7 @@ class NodeProcess:
     def start(self) -> None:
         """Start it; its log goes on in a file of its own."""
         self.starts += 1
+        self._started = time.monotonic()
         path = self._account.folder / "logs" / f"{self.name.replace(' ', '-')}-{self.starts}.log"
         command = [sys.executable, "-P", "-m", "concurro.testing.soak.node", self._kind, json.dumps(self._config)]
         with path.open("wb") as log:
@@ -101,7 +106,9 @@ class NodeProcess:
                 self._hurry(process, ordered)
                 return
             number = ordered[0] if ordered is not None else 0
-            if process.returncode != EXIT_CODES.get(number):
+            young = ordered is not None and ordered[1] - self._started < START_LIMIT
+            died = number == signal.SIGTERM and process.returncode == -signal.SIGTERM
+            if process.returncode != EXIT_CODES.get(number) and not (died and young):
                 told = f"after {signal.Signals(number).name}" if number else "although nothing was done to it"
                 self._account.blame(f"{self.name} ended with {process.returncode} {told}; see {self._log()}")
             self._ordered = None
