@@ -59,6 +59,11 @@ class RawPeer:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(packed)
 
+    def say(self, frame: bytes) -> None:
+        """Send a message of one frame as it is."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._socket.sendall(pack_single(frame))
+
     def wait_for(self, wanted: Callable[[Message], bool]) -> Message | None:
         """Return the next message that is wanted, or None when the master hangs up."""
         deadline = time.monotonic() + PATIENCE

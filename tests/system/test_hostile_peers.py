@@ -19,6 +19,7 @@ from tests.support.messages import SAMPLES, hello_body, mutated
 from tests.support.raw_peer import RawPeer
 
 HOST_CHANNEL = 3
+MIB = 1024 * 1024
 
 
 def assert_alive(cluster):
@@ -103,6 +104,21 @@ def test_an_application_that_breaks_the_protocol_ten_times_is_hung_up_on(shared_
         peer.wait_until_closed()
 
     assert_alive(shared_cluster)
+
+
+def test_a_peer_that_sends_millions_of_empty_values_fills_no_memory_and_is_hung_up_on(shared_cluster):
+    master = psutil.Process(shared_cluster.master_pid)
+    before = master.memory_info().rss
+    values = 24 * MIB
+    frame = b"\x95\x01\x11\x00\x00\xdd" + values.to_bytes(4) + b"\x90" * values
+
+    with RawPeer(shared_cluster.master_url).hello("slave", workers=0) as peer:
+        for _ in range(PROTOCOL_ERROR_LIMIT):
+            peer.say(frame)
+        peer.wait_until_closed()
+
+    assert_alive(shared_cluster)
+    assert master.memory_info().rss - before < 8 * values
 
 
 SPOKEN = {

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from concurro.task import Task
     from concurro.wire.payload import Packer
 
+VIEW_FIELDS = 7
+"""Fields of a slave in a view of the cluster; a later version may send more."""
+
 NOTICE_LIMIT = 20
 """Most kinds of failures of which the first one is shown."""
 
@@ -90,7 +93,7 @@ class MasterView:
         """Take the time and, when there is a new one, the view of the cluster."""
         self._wall = wall
         if view is not None:
-            self.slaves = tuple(SlaveView(*entry) for entry in view)
+            self.slaves = tuple(SlaveView(*entry[:VIEW_FIELDS]) for entry in view)
 
 
 class HostCore:

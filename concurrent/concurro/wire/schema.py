@@ -205,6 +205,21 @@ def _from(*senders: Sender) -> frozenset[Sender]:
     return frozenset(senders)
 
 
+_VIEW = optional(
+    sequence(
+        record(
+            ("id", text),
+            ("host", text),
+            ("workers", count),
+            ("running", count),
+            ("queued", count),
+            ("rating", scalar),
+            ("resources", AMOUNTS),
+        )
+    )
+)
+_START_FACTS = facts(view=_VIEW, time=amount)
+
 _STRANGER = _from(Sender.STRANGER)
 _MASTER = _from(Sender.MASTER)
 _SLAVE = _from(Sender.SLAVE)
@@ -267,7 +282,7 @@ SCHEMA: dict[int, Rule] = {
     Kind.DRAIN: Rule(_MASTER, record()),
     Kind.START: Rule(
         _MASTER,
-        record(_SYSTEM, _SYSTEM_ID, ("payload", octets), ("blobs", BLOBS), ("seed", whole), ("facts", facts())),
+        record(_SYSTEM, _SYSTEM_ID, ("payload", octets), ("blobs", BLOBS), ("seed", whole), ("facts", _START_FACTS)),
     ),
     Kind.IN: Rule(
         _MASTER,
@@ -279,7 +294,7 @@ SCHEMA: dict[int, Rule] = {
             ("tasks", count),
             ("bytes", count),
             ("cancel", optional(text)),
-            ("view", optional(sequence(plain))),
+            ("view", _VIEW),
         ),
     ),
     Kind.PUBLISHED: Rule(_MASTER, record(_SYSTEM, ("count", count))),

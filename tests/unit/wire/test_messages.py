@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
 
 import msgpack
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concurro.errors import ProtocolError
-from concurro.wire.messages import PROTOCOL, Kind, pack_message, unpack_message
+from concurro.wire.messages import MOST_VALUES, PROTOCOL, Kind, pack_message, unpack_message
 
 field = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary() | st.floats(allow_nan=False),
@@ -55,6 +56,40 @@ def test_a_mutated_message_gives_only_protocol_errors(kind, body, data):
 def test_a_header_of_another_shape_is_refused(header):
     with pytest.raises(ProtocolError):
         unpack_message([msgpack.packb(header)])
+
+
+EMPTY_VALUES = {"lists": b"\x90", "tables": b"\x80", "numbers": b"\x00", "texts": b"\xa0"}
+
+
+def announcing(count, content):
+    """Return a frame 0 whose body is a list of `count` values."""
+    return b"\x95\x01\x11\x00\x00\xdd" + count.to_bytes(4) + content
+
+
+@pytest.mark.parametrize("values", EMPTY_VALUES.values(), ids=EMPTY_VALUES)
+def test_many_small_values_do_not_become_many_times_their_size_in_memory(values):
+    frame = announcing(4 * MOST_VALUES, values * (4 * MOST_VALUES))
+    tracemalloc.start()
+
+    with pytest.raises(ProtocolError, match="not msgpack"):
+        unpack_message([frame])
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(frame) // 4
+
+
+def test_many_small_values_in_lists_of_lists_are_counted_together():
+    inner = b"\xdd" + (MOST_VALUES // 8).to_bytes(4) + b"\x90" * (MOST_VALUES // 8)
+
+    with pytest.raises(ProtocolError, match=f"more than {MOST_VALUES} values"):
+        unpack_message([announcing(9, inner * 9)])
+
+
+def test_a_large_message_of_large_payloads_passes():
+    body = [[number, 0, bytes(60_000), None, 5] for number in range(200)]
+
+    assert unpack_message([pack_message(Kind.RESULTS, body)]).body == body
 
 
 def test_no_frame_at_all_is_refused():
