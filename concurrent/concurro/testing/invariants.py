@@ -148,6 +148,12 @@ class Ledger:
             yield f"{name} took {crashes} workers with it, and runs again"
         before.append(execution)
 
+    def forgive(self, system: str, numbers: range) -> None:
+        """Let crashes of tasks not count, as nobody can know of them."""
+        for number in numbers:
+            for run in self.runs(system, number):
+                run.end = "lost" if run.end == "crashed" else run.end
+
     def runs(self, system: str, number: int) -> list[Execution]:
         """Return the executions of a task."""
         return self._runs.get((system, number), [])

@@ -53,6 +53,7 @@ class SimulatedWriter:
         on_full: Called with True when the disk is full, with False when it has room again.
         on_failed: Called with a sentence when nothing can be written any more.
         full: Whether the disk is full.
+        lost: Rows that never came to the disk, once it has ended.
     """
 
     def __init__(self, disk: Disk, loop: SimulatedLoop, store: JournalStore) -> None:
@@ -60,6 +61,7 @@ class SimulatedWriter:
         self.on_failed: Callable[[str], None] = lambda reason: None  # noqa: ARG005
         self.full = False
         self.store = store
+        self.lost: list[Row] = []
         self._disk = disk
         self._loop = loop
         self._rows: list[Row] = []
@@ -85,15 +87,20 @@ class SimulatedWriter:
         if not self._closed:
             self._closed = True
             rows = [*(self._writing[0] if self._writing else ()), *self._rows]
-            if rows and self._disk.full_until <= self._loop.now():
+            if self._disk.full_until <= self._loop.now():
                 self.store.apply(rows)
+            else:
+                self.lost = rows
 
     def crash(self) -> None:
         """End with the process: what is being written is on disk, or is not."""
         if not self._closed:
             self._closed = True
-            if self._writing is not None and self._disk.random.random() < 0.5:  # noqa: PLR2004 - either
-                self.store.apply(self._writing[0])
+            writing = self._writing[0] if self._writing is not None else []
+            if writing and self._disk.full_until <= self._loop.now() and self._disk.random.random() < 0.5:  # noqa: PLR2004
+                self.store.apply(writing)
+                writing = []
+            self.lost = [*writing, *self._rows]
 
     def _begin(self) -> None:
         if self._writing is None and (self._rows or self._done) and not self._closed:
@@ -111,6 +118,8 @@ class SimulatedWriter:
         if rows and disk.failing:
             disk.failing = False
             self._closed = True
+            self.lost = rows
+            self._rows = self.lost  # what comes now is lost as well
             self._loop.post(lambda: self.on_failed("disk I/O error"))
             return
         if rows and disk.full_until > now:

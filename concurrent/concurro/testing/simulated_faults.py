@@ -109,7 +109,7 @@ def _slow_disk(run: Run, fault: Fault) -> None:
 
 
 def _mend_disk(run: Run) -> None:
-    run.cluster.disk.delay = 0.002
+    run.cluster.disk.delay = run.scenario.sync
 
 
 def _cut(run: Run, fault: Fault) -> None:

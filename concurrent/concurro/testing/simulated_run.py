@@ -12,6 +12,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import MasterUnreachable
+from concurro.ids import LEASE_COUNTER_BITS
+from concurro.scheduling.rows import InputApplied
 from concurro.testing.invariants import Ledger, check_application, check_host, check_master, check_slave
 from concurro.testing.simulated_cluster import BEGINNING, MASTER, SimulatedCluster
 from concurro.testing.simulated_faults import befall
@@ -86,7 +88,8 @@ class _Job:
         self.handle: SystemHandle | None = None
         self.process: Process | None = None
         self.accepted = False
-        self.orphaned = False
+        self.told: dict[int, tuple[bool, int]] = {}  # place to whether it went well, and the epoch when that was told
+        self.orphaned = self.replaced = False
 
     @property
     def done(self) -> bool:
@@ -120,11 +123,13 @@ class Run:
         self._master_returns_after = RETURN_AFTER
         self._calm = False
         self._steps = 0
+        self._last_epoch = 0
 
     def verdict(self) -> Verdict:
         """Run it, and say what came of it."""
         cluster, scenario = self.cluster, self.scenario
         cluster.network.delay = scenario.delay
+        cluster.disk.delay = scenario.sync
         cluster.processes.turn_cost = scenario.turn_cost
         cluster.processes.on_turn = self._look
         cluster.processes.on_ended = self._ended
@@ -181,7 +186,7 @@ class Run:
         job.process.kill()
         job.orphaned = not (job.plan.detach and job.accepted)
         if not job.orphaned:
-            job.handle = None
+            job.handle, job.replaced = None, True
             self.cluster.agenda.after(RETURN_AFTER, lambda: self._attach(job))
 
     # Life
@@ -237,6 +242,7 @@ class Run:
             delay = self.slave_returns_after.pop(process.name, RETURN_AFTER)
             after(RETURN_AFTER if self._calm else delay, lambda: self._start_slave(number))
         elif process.name.startswith(MASTER):
+            self._forgive(process)
             delay, self._master_returns_after = self._master_returns_after, RETURN_AFTER
             after(RETURN_AFTER if self._calm else delay, self._master_returns)
         node = process.node
@@ -244,19 +250,30 @@ class Run:
         if running is not None:
             running.end = "lost"
 
+    def _forgive(self, master: Process) -> None:
+        """Let crashes not count of tasks that came with an answer which is not in the journal.
+
+        After a restart they are emitted anew, and nobody knows that they ran.
+        """
+        writer = getattr(getattr(master.node, "_keeper", None), "_writer", None)
+        ids = {life.record.number: life.record.system_id for life in master.node._table.lives()} if writer else {}  # noqa: SLF001
+        for row in writer.lost if writer is not None else ():
+            if isinstance(row, InputApplied):
+                self.ledger.forgive(ids.get(row.system, ""), range(row.note.first, row.note.first + row.note.emitted))
+
     def _master_returns(self) -> None:
         if self.cluster.master is None:
             self.cluster.start_master()
 
     def _mend(self) -> None:
         """Stop all faults."""
-        self._calm = True
+        self._calm, scenario = True, self.scenario
         now = self.cluster.agenda.now
         for way in list(self.cluster.network._ways.values()):  # noqa: SLF001 - all of them
             way.cut_until, way.rate, way.lose, way.repeat = min(way.cut_until, now), inf, 0, 0
         self.cluster.network.look_again()
         disk = self.cluster.disk
-        disk.full_until, disk.delay, disk.failing = 0.0, 0.002, False
+        disk.full_until, disk.delay, disk.failing = 0.0, scenario.sync, False
         for process in list(self.cluster.processes.living.values()):
             if process.loop.frozen and process.node is not None:
                 process.loop.thaw()
@@ -277,6 +294,9 @@ class Run:
 
     def _look_at_job(self, job: _Job, handle: SystemHandle) -> None:
         """Let another application follow a job when the master has ended."""
+        epoch = self._epoch()
+        for place, went_well in handle._published:  # noqa: SLF001 - without taking it
+            job.told.setdefault(place, (went_well, epoch))
         if not handle.done():
             job.accepted = job.accepted or handle._acknowledged.is_set()  # noqa: SLF001 - what `submit` waits for
         elif self.masters_stopped and not handle.cancelled() and isinstance(handle.exception(), MasterUnreachable):
@@ -284,6 +304,20 @@ class Run:
 
     def _witnessed(self, execution: Execution) -> None:
         self.cluster.faults += self.ledger.started(execution)
+        job = next(job for job in self._jobs if job.system.system_id == execution.system)
+        told = job.told.get(execution.number)
+        if told is not None and execution.lease >> LEASE_COUNTER_BITS > told[1]:
+            self.cluster.faults.append(
+                f"job {job.number}: task {execution.number} runs again after a restart; its end was told before"
+            )
+
+    def _epoch(self) -> int:
+        """Return the epoch of the master; of the one before while there is none."""
+        master = self.cluster.master
+        core = getattr(master.node, "_core", None) if master is not None else None
+        if core is not None:
+            self._last_epoch = core.epoch
+        return self._last_epoch
 
     def _judge(self) -> Iterator[str]:
         """Yield what is wrong with the outcomes."""
@@ -316,6 +350,16 @@ class Run:
         for place, value in values.items():
             if value != value_of(place):
                 yield f"job {job.number} got {value} of task {place}, not {value_of(place)}"
+        assert job.handle is not None  # noqa: S101 - it has the result
+        published = [place for place, _ in job.handle._published]  # noqa: SLF001 - without taking it
+        if len(published) != len(set(published)):
+            yield f"job {job.number}: partial results came twice: {published}"
+        if job.plan.publishes and not job.replaced and set(published) != values.keys() | errors.keys():
+            missing = sorted((values.keys() | errors.keys()) - set(published))
+            yield f"job {job.number}: partial results of {missing} never came"
+        for place, (went_well, _) in job.told.items():
+            if went_well != (place in values):
+                yield f"job {job.number}: task {place} was told to have ended {'well' if went_well else 'badly'}, it did not"
         for place, (type_name, attempt, max_retries) in errors.items():
             fault = self._judge_error(job, place, type_name, attempt, max_retries)
             if fault:

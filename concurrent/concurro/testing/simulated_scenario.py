@@ -38,7 +38,7 @@ class JobPlan:
     Attributes:
         arrives: When it is submitted [s].
         rounds: Its tasks.
-        publishes: Whether it publishes each value.
+        publishes: Whether it publishes of each task whether it went well.
         enough: Complete after so many finished tasks; None for all.
         detach: Whether it goes on without its application.
         speculate: Whether straggler copies of its tasks may run.
@@ -96,6 +96,7 @@ class Scenario:
         calm_at: When faults stop, or the run does [s].
         turn_cost: What a turn of a loop takes at least [s].
         delay: Of a message, on the average [s].
+        sync: What a sync of the disk takes, on the average [s].
         strategy: Of the master.
     """
 
@@ -109,6 +110,7 @@ class Scenario:
     calm_at: float
     turn_cost: float = 1e-5
     delay: float = 200e-6
+    sync: float = 0.002
     strategy: str = "least-loaded"
 
 
@@ -117,6 +119,7 @@ _ANYWHERE = (*_OF_ALL, "freeze_master", "kill_application")
 _OVER_TCP = ("cut", "cut_to_master", "cut_from_master", "reset", "slow", "lose", "repeat")
 _WITH_JOURNAL = ("kill_master", "kill_master", "stop_master", "fill_disk", "slow_disk", "fail_disk")
 _DURATIONS = (0.0005, 0.003, 0.01, 0.05, 0.3, 1.0, 3.0)
+_LONG = (1.0, 3.0, 8.0)
 _STRATEGIES = ("least-loaded", "round-robin", "throughput", "two-choices", "locality")
 
 
@@ -134,7 +137,11 @@ def draw(seed: int, mode: Mode) -> Scenario:
     if journalled:
         kinds += 2 * _WITH_JOURNAL
     chosen = dice.sample(kinds, dice.randint(1, 5))
-    faults = [_draw_fault(dice, chosen, calm_at) for _ in range(dice.randint(1, 8))]
+    busy_until = min(calm_at, _busy_until(jobs, sum(slave.workers for slave in slaves)))
+    faults = []
+    for _ in range(dice.randint(1, 8)):
+        latest = busy_until if dice.random() < 0.8 else calm_at  # noqa: PLR2004 - most
+        faults.append(_draw_fault(dice, chosen, latest))
     return Scenario(
         seed,
         mode,
@@ -146,13 +153,24 @@ def draw(seed: int, mode: Mode) -> Scenario:
         calm_at,
         turn_cost=dice.choice((1e-5, 1e-4, 2e-3)),
         delay=dice.choice((1e-4, 1e-3, 2e-2)),
+        sync=dice.choice((0.002, 0.02, 0.2)),
         strategy=dice.choice(_STRATEGIES),
     )
 
 
+def _busy_until(jobs: tuple[JobPlan, ...], workers: int) -> float:
+    """Return when all jobs would have ended without faults, about [s]."""
+    arrivals = [job.arrives for job in jobs]
+    plans = [plan for job in jobs for plans in job.rounds for plan in plans]
+    work = sum(plan.seconds * (1 + plan.pushes) for plan in plans)
+    return max(arrivals) + work / workers + max(plan.seconds for plan in plans)
+
+
 def _draw_job(dice: random.Random, disk: float) -> JobPlan:
+    durations = _LONG if dice.random() < 0.25 else _DURATIONS  # noqa: PLR2004 - some
     rounds = tuple(
-        tuple(_draw_task(dice, disk) for _ in range(dice.randint(1, 10))) for _ in range(dice.choice((1, 1, 2)))
+        tuple(_draw_task(dice, durations, disk) for _ in range(dice.randint(1, 10)))
+        for _ in range(dice.choice((1, 1, 2)))
     )
     total = sum(map(len, rounds))
     return JobPlan(
@@ -166,9 +184,9 @@ def _draw_job(dice: random.Random, disk: float) -> JobPlan:
     )
 
 
-def _draw_task(dice: random.Random, disk: float) -> TaskPlan:
+def _draw_task(dice: random.Random, durations: tuple[float, ...], disk: float) -> TaskPlan:
     return TaskPlan(
-        seconds=dice.choice(_DURATIONS),
+        seconds=dice.choice(durations),
         behaviour=dice.choices(("plain", "raises", "poison", "large"), (80, 6, 5, 9))[0],
         max_retries=dice.choices((None, 0, 2), (70, 20, 10))[0],
         priority=dice.choice((0, 0, 0, 5)),
@@ -178,5 +196,8 @@ def _draw_task(dice: random.Random, disk: float) -> TaskPlan:
 
 
 def _draw_fault(dice: random.Random, kinds: list[str], calm_at: float) -> Fault:
-    seconds = dice.choice((dice.uniform(0.05, 1.0), dice.uniform(1.0, 6.0), dice.uniform(6.0, 14.0)))
-    return Fault(dice.uniform(0.1, calm_at), dice.choice(kinds), dice.randrange(6), seconds, dice.randint(1, 4))
+    seconds = dice.choice((dice.uniform(0.05, 1.0), dice.uniform(1.0, 6.0), dice.uniform(6.0, 18.0)))
+    kind = dice.choice(kinds)
+    if kind.startswith(("cut", "freeze")) and dice.random() < 0.4:  # noqa: PLR2004 - some
+        seconds = dice.uniform(9.0, 16.0)  # about as long as silence is borne
+    return Fault(dice.uniform(0.1, calm_at), kind, dice.randrange(6), seconds, dice.randint(1, 4))

@@ -86,7 +86,7 @@ class SimulatedJob(TaskSystem):
 
     Args:
         rounds: The plans of each round.
-        publishes: Whether it publishes each value.
+        publishes: Whether it publishes of each task whether it went well.
         enough: Complete after so many finished tasks; None for all.
 
     Attributes:
@@ -132,7 +132,7 @@ class SimulatedJob(TaskSystem):
         for _ in range(task.plan.pushes):
             master.push_task(self._make(TaskPlan(task.plan.seconds)))
         if self.publishes:
-            master.publish(place)
+            master.publish((place, error is None))
         master.report_progress(len(self.seen))
         self.inside = False
 
