@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.wire.session import KEPT_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from concurro.nodes.peer import Peer
     from concurro.testing.simulated_workers import Execution
@@ -120,19 +120,19 @@ def _check_session(peer: Peer) -> Iterator[str]:
 
 
 class Ledger:
-    """What was seen to run, and whether it might.
-
-    Attributes:
-        unheard: How often a slave ended, so that a crash on it may have been told to nobody.
-    """
+    """What was seen to run, and whether it might."""
 
     def __init__(self) -> None:
-        self.unheard = 0
         self._runs: dict[tuple[str, int], list[Execution]] = {}
         self._of_lease: dict[int, tuple[str, int, int]] = {}
 
-    def started(self, execution: Execution) -> Iterator[str]:
-        """Yield what is wrong with a task that begins, in words."""
+    def started(self, execution: Execution, pending: Collection[int] = ()) -> Iterator[str]:
+        """Yield what is wrong with a task that begins, in words.
+
+        Args:
+            execution: It.
+            pending: Leases whose crashes were not acknowledged yet.
+        """
         key = (execution.system, execution.number)
         name = f"task {key[0]}:{key[1]}"
         before = self._runs.setdefault(key, [])
@@ -143,10 +143,19 @@ class Ledger:
             yield f"{name} runs twice under lease {execution.lease}"
         if execution.plan.max_retries == 0 and before:
             yield f"{name} has max_retries=0 and runs {len(before) + 1} times"
-        crashes = sum(run.end == "crashed" for run in before)
-        if crashes >= CRASH_LIMIT + self.unheard:
+        crashes = sum(run.end == "crashed" and run.lease not in pending for run in before)
+        if crashes >= CRASH_LIMIT:
             yield f"{name} took {crashes} workers with it, and runs again"
         before.append(execution)
+
+    def unheard(self, leases: Collection[int]) -> None:
+        """Let crashes under these leases not count: whoever knew of them is gone."""
+        for lease in leases:
+            if lease in self._of_lease:
+                system, number, _ = self._of_lease[lease]
+                for run in self.runs(system, number):
+                    if run.lease == lease and run.end == "crashed":
+                        run.end = "lost"
 
     def forgive(self, system: str, numbers: range) -> None:
         """Let crashes of tasks not count, as nobody can know of them."""

@@ -30,6 +30,7 @@ from concurro.nodes.handle import SystemHandle
 from concurro.nodes.master import MasterNode
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.slave import SlaveNode
+from concurro.testing.simulated_agent import ObservedAgent
 from concurro.testing.simulated_disk import Disk, SimulatedWriter, make_folder
 from concurro.testing.simulated_hosts import SimulatedHosts
 from concurro.testing.simulated_network import Network
@@ -183,6 +184,7 @@ class SimulatedCluster:
 
     def end(self) -> None:
         """End every process."""
+        self.processes.on_ended = _nothing
         for process in list(self.processes.living.values()):
             process.on_end = _nothing if process is not self.master else process.on_end
             process.kill()
@@ -226,6 +228,7 @@ class SimulatedCluster:
         yield "concurro.nodes.host.Travelling", lambda *_: _travelling()
         yield "concurro.execution.task_runner.Travelling", lambda *_: _travelling()
         yield "concurro.nodes.host.StreamLink", lambda loop, stream, peer: stream  # noqa: ARG005
+        yield "concurro.execution.agent.SlaveAgent", lambda loop, **more: ObservedAgent(loop, self.witness, **more)
         yield "concurro.execution.agent.Launcher", lambda loop: SimulatedLauncher(self.processes, loop)
         yield "concurro.execution.agent.WorkerLink", self._worker_link
         yield "concurro.execution.agent.KernelKills", lambda: types.SimpleNamespace(look=lambda: None)

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from concurro.errors import MasterUnreachable
 from concurro.ids import LEASE_COUNTER_BITS
 from concurro.scheduling.rows import InputApplied
 from concurro.testing.invariants import Ledger, check_application, check_host, check_master, check_slave
+from concurro.testing.simulated_agent import unheard_crashes
 from concurro.testing.simulated_cluster import BEGINNING, MASTER, SimulatedCluster
 from concurro.testing.simulated_faults import befall
+from concurro.testing.simulated_outcomes import SubmittedJob, judge
 from concurro.testing.simulated_scenario import Mode, Scenario, draw
-from concurro.testing.simulated_work import SimulatedJob, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from concurro.nodes.handle import SystemHandle
     from concurro.testing.simulated_cluster import SimulatedApplication
     from concurro.testing.simulated_processes import Process
-    from concurro.testing.simulated_scenario import JobPlan
     from concurro.testing.simulated_workers import Execution
 
 PATIENCE = 300.0
@@ -78,25 +78,6 @@ def shrink(seed: int, mode: Mode) -> list[int]:
     return without
 
 
-class _Job:
-    """A job and who waits for it."""
-
-    def __init__(self, plan: JobPlan, number: int) -> None:
-        self.plan = plan
-        self.number = number
-        self.system = SimulatedJob([list(plans) for plans in plan.rounds], publishes=plan.publishes, enough=plan.enough)
-        self.handle: SystemHandle | None = None
-        self.process: Process | None = None
-        self.accepted = False
-        self.told: dict[int, tuple[bool, int]] = {}  # place to whether it went well, and the epoch when that was told
-        self.orphaned = self.replaced = False
-
-    @property
-    def done(self) -> bool:
-        """Whether somebody has its outcome, or nobody wants it."""
-        return self.orphaned or (self.handle is not None and self.handle.done())
-
-
 class Run:
     """A scenario that runs.
 
@@ -119,7 +100,7 @@ class Run:
         self.ledger = Ledger()
         self._without = set(without)
         self._slaves: list[Process | None] = [None] * len(scenario.slaves)
-        self._jobs: list[_Job] = []
+        self._jobs: list[SubmittedJob] = []
         self._master_returns_after = RETURN_AFTER
         self._calm = False
         self._steps = 0
@@ -134,6 +115,7 @@ class Run:
         cluster.processes.on_turn = self._look
         cluster.processes.on_ended = self._ended
         cluster.witness.on_start = self._witnessed
+        cluster.witness.on_unheard = self.ledger.unheard
         with cluster:
             self._start()
             end = scenario.calm_at if scenario.mode is Mode.SAFETY else scenario.calm_at + PATIENCE
@@ -144,10 +126,16 @@ class Run:
                 if self._calm and all(job.done for job in self._jobs):
                     break
             if not cluster.faults:
-                cluster.faults += self._judge()
+                cluster.faults += judge(self._jobs, self.ledger, self.hosts_killed, cluster.masters)
+                if scenario.mode is Mode.LIVENESS:
+                    cluster.faults += [
+                        f"job {job.number} has not ended {PATIENCE:g} s after the last fault"
+                        for job in self._jobs
+                        if not job.done
+                    ]
             trace = cluster.trace.hexdigest()
         seconds = cluster.agenda.now - BEGINNING
-        return Verdict(tuple(cluster.faults), trace, self._steps, seconds, tuple(map(self._outcome, self._jobs)))
+        return Verdict(tuple(cluster.faults), trace, self._steps, seconds, tuple(job.outcome for job in self._jobs))
 
     # For faults
 
@@ -181,7 +169,7 @@ class Run:
                 return
             self._replace_application(job)
 
-    def _replace_application(self, job: _Job) -> None:
+    def _replace_application(self, job: SubmittedJob) -> None:
         assert job.process is not None  # noqa: S101 - whose is replaced
         job.process.kill()
         job.orphaned = not (job.plan.detach and job.accepted)
@@ -197,7 +185,7 @@ class Run:
         for number in range(len(scenario.slaves)):
             self._start_slave(number)
         for number, plan in enumerate(scenario.jobs):
-            job = _Job(plan, number)
+            job = SubmittedJob(plan, number)
             self._jobs.append(job)
             agenda.at(BEGINNING + plan.arrives, lambda job=job: self._submit(job))  # type: ignore[misc]
         for place, fault in enumerate(scenario.faults):
@@ -211,7 +199,7 @@ class Run:
         resources = {"disk": plan.disk} if plan.disk else {}
         self._slaves[number] = self.cluster.start_slave(f"slave-{number}", plan.workers, resources)
 
-    def _submit(self, job: _Job) -> None:
+    def _submit(self, job: SubmittedJob) -> None:
         def ready(application: SimulatedApplication) -> None:
             options = {
                 "detach": job.plan.detach,
@@ -226,7 +214,7 @@ class Run:
 
         job.process = self.cluster.start_application(f"app-{job.number}", ready)
 
-    def _attach(self, job: _Job) -> None:
+    def _attach(self, job: SubmittedJob) -> None:
         def ready(application: SimulatedApplication) -> None:
             job.handle = application.follow(job.system.system_id)
 
@@ -238,7 +226,7 @@ class Run:
         if process in self._slaves:
             number = self._slaves.index(process)
             self._slaves[number] = None
-            self.ledger.unheard += 1
+            self._forget_crashes(process)
             delay = self.slave_returns_after.pop(process.name, RETURN_AFTER)
             after(RETURN_AFTER if self._calm else delay, lambda: self._start_slave(number))
         elif process.name.startswith(MASTER):
@@ -250,10 +238,16 @@ class Run:
         if running is not None:
             running.end = "lost"
 
-    def _forgive(self, master: Process) -> None:
-        """Let crashes not count of tasks that came with an answer which is not in the journal.
+    def _forget_crashes(self, slave: Process) -> None:
+        """Let crashes not count that a slave takes with it."""
+        agent = getattr(slave.node, "_agent", None)
+        if agent is not None:
+            self.ledger.unheard(unheard_crashes(agent))
 
-        After a restart they are emitted anew, and nobody knows that they ran.
+    def _forgive(self, master: Process) -> None:
+        """Let crashes not count of tasks that no journal knows.
+
+        They came with an answer that was not written any more: after a restart they are emitted anew.
         """
         writer = getattr(getattr(master.node, "_keeper", None), "_writer", None)
         ids = {life.record.number: life.record.system_id for life in master.node._table.lives()} if writer else {}  # noqa: SLF001
@@ -292,7 +286,7 @@ class Run:
             if job.process is process and job.handle is not None:
                 self._look_at_job(job, job.handle)
 
-    def _look_at_job(self, job: _Job, handle: SystemHandle) -> None:
+    def _look_at_job(self, job: SubmittedJob, handle: SystemHandle) -> None:
         """Let another application follow a job when the master has ended."""
         epoch = self._epoch()
         for place, went_well in handle._published:  # noqa: SLF001 - without taking it
@@ -303,7 +297,9 @@ class Run:
             self._replace_application(job)
 
     def _witnessed(self, execution: Execution) -> None:
-        self.cluster.faults += self.ledger.started(execution)
+        agents = [getattr(slave.node, "_agent", None) for slave in self._slaves if slave is not None]
+        pending = {lease for agent in agents if agent is not None for lease in unheard_crashes(agent)}
+        self.cluster.faults += self.ledger.started(execution, pending)
         job = next(job for job in self._jobs if job.system.system_id == execution.system)
         told = job.told.get(execution.number)
         if told is not None and execution.lease >> LEASE_COUNTER_BITS > told[1]:
@@ -318,75 +314,6 @@ class Run:
         if core is not None:
             self._last_epoch = core.epoch
         return self._last_epoch
-
-    def _judge(self) -> Iterator[str]:
-        """Yield what is wrong with the outcomes."""
-        for job in self._jobs:
-            if job.handle is not None and job.handle.done() and not job.orphaned:
-                yield from self._judge_job(job, job.handle)
-            elif self.scenario.mode is Mode.LIVENESS and not job.done:
-                yield f"job {job.number} has not ended {PATIENCE:g} s after the last fault"
-
-    def _judge_job(self, job: _Job, handle: SystemHandle) -> Iterator[str]:
-        if handle.cancelled():
-            if job.plan.cancel_at is None:
-                yield f"job {job.number} was cancelled, and nobody asked for it"
-            return
-        error = handle.exception()
-        if error is not None:
-            if not (self.hosts_killed and "HostLost" in f"{type(error).__name__} {error}"):
-                yield f"job {job.number} failed: {type(error).__name__}: {error}"
-            return
-        values, errors, faults, places = handle.result()
-        yield from faults
-        yield from self._judge_result(job, values, errors, places)
-
-    def _judge_result(self, job: _Job, values: dict[int, Any], errors: dict[int, Any], places: int) -> Iterator[str]:
-        if job.plan.enough is None:
-            if places != job.plan.places:
-                yield f"job {job.number} emitted {places} tasks, {job.plan.places} were planned"
-            if sorted([*values, *errors]) != list(range(places)):
-                yield f"job {job.number} has {len(values)} values and {len(errors)} errors of {places} tasks"
-        for place, value in values.items():
-            if value != value_of(place):
-                yield f"job {job.number} got {value} of task {place}, not {value_of(place)}"
-        assert job.handle is not None  # noqa: S101 - it has the result
-        published = [place for place, _ in job.handle._published]  # noqa: SLF001 - without taking it
-        if len(published) != len(set(published)):
-            yield f"job {job.number}: partial results came twice: {published}"
-        if job.plan.publishes and not job.replaced and set(published) != values.keys() | errors.keys():
-            missing = sorted((values.keys() | errors.keys()) - set(published))
-            yield f"job {job.number}: partial results of {missing} never came"
-        for place, (went_well, _) in job.told.items():
-            if went_well != (place in values):
-                yield f"job {job.number}: task {place} was told to have ended {'well' if went_well else 'badly'}, it did not"
-        for place, (type_name, attempt, max_retries) in errors.items():
-            fault = self._judge_error(job, place, type_name, attempt, max_retries)
-            if fault:
-                yield f"job {job.number}: task {place} failed with {type_name} in attempt {attempt}: {fault}"
-
-    def _judge_error(self, job: _Job, place: int, type_name: str, attempt: int, max_retries: int | None) -> str:
-        """Say why a task may not have failed so; empty when it may."""
-        runs = self.ledger.runs(job.system.system_id, place)
-        if type_name == "SimulatedFailureError":
-            return "" if runs and runs[0].plan.behaviour == "raises" else "it was not to raise"
-        if type_name != "WorkerLost":
-            return "nothing that happened leads to that"
-        if max_retries is not None and attempt > max_retries:
-            return ""
-        lost = sum(run.end not in ("done", "raised") for run in runs)
-        return "" if lost >= min(3, 1 + self.cluster.masters) else f"it was lost {lost} times only"
-
-    @staticmethod
-    def _outcome(job: _Job) -> str:
-        handle = job.handle
-        if job.orphaned:
-            return "orphaned"
-        if handle is None or not handle.done():
-            return "running"
-        if handle.cancelled():
-            return "cancelled"
-        return "complete" if handle.exception() is None else type(handle.exception()).__name__
 
 
 _CHECKS = {"master": (check_master,), "slave": (check_slave,), "app": (check_application,), "host": (check_host,)}

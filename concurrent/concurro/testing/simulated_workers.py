@@ -20,7 +20,7 @@ from concurro.execution.worker import Note
 from concurro.testing.simulated_work import SimulatedTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from concurro.testing.simulated_network import Network, SimulatedLink
     from concurro.testing.simulated_processes import Process
@@ -154,10 +154,12 @@ class Witness:
 
     Attributes:
         on_start: Called with each `Execution` that begins.
+        on_unheard: Called with leases whose crashes nobody will hear of.
     """
 
     def __init__(self) -> None:
         self.on_start: Callable[[Execution], None] = lambda execution: None  # noqa: ARG005
+        self.on_unheard: Callable[[Collection[int]], None] = lambda leases: None  # noqa: ARG005
         self.executions: list[Execution] = []
 
     def started(self, execution: Execution) -> None:

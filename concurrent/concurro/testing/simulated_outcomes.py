@@ -1,0 +1,140 @@
+"""Whether jobs ended as they must.
+
+result of a job --> every task once, right values
+errors          --> only those that something led to: the ledger knows what ran
+partial results --> each once, and nothing told that is not true in the end
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from concurro.testing.simulated_work import SimulatedJob, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from concurro.nodes.handle import SystemHandle
+    from concurro.testing.invariants import Ledger
+    from concurro.testing.simulated_processes import Process
+    from concurro.testing.simulated_scenario import JobPlan
+
+
+class SubmittedJob:
+    """A job and who waits for it.
+
+    Attributes:
+        plan: What it does.
+        number: Which.
+        system: What is submitted.
+        handle: What follows it; None before that, and while its application is replaced.
+        process: The application.
+        accepted: Whether its submission was acknowledged.
+        told: Place of a task to whether it was told to have ended well, and the epoch when that was told.
+        orphaned: Whether nobody waits for it any more.
+        replaced: Whether another application follows it by now.
+    """
+
+    def __init__(self, plan: JobPlan, number: int) -> None:
+        self.plan = plan
+        self.number = number
+        self.system = SimulatedJob([list(plans) for plans in plan.rounds], publishes=plan.publishes, enough=plan.enough)
+        self.handle: SystemHandle | None = None
+        self.process: Process | None = None
+        self.accepted = False
+        self.told: dict[int, tuple[bool, int]] = {}
+        self.orphaned = self.replaced = False
+
+    @property
+    def done(self) -> bool:
+        """Whether somebody has its outcome, or nobody wants it."""
+        return self.orphaned or (self.handle is not None and self.handle.done())
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in a word."""
+        handle = self.handle
+        if self.orphaned:
+            return "orphaned"
+        if handle is None or not handle.done():
+            return "running"
+        if handle.cancelled():
+            return "cancelled"
+        return "complete" if handle.exception() is None else type(handle.exception()).__name__
+
+    def published(self) -> list[int]:
+        """Return the places of which its application was told, in order."""
+        return [] if self.handle is None else [place for place, _ in self.handle._published]  # noqa: SLF001 - without taking it
+
+
+def judge(jobs: Iterable[SubmittedJob], ledger: Ledger, hosts_killed: bool, masters: int) -> Iterator[str]:  # noqa: FBT001 - a fact of the run
+    """Yield what is wrong with the outcomes of jobs that ended.
+
+    Args:
+        jobs: Which.
+        ledger: What ran.
+        hosts_killed: Whether a host was killed.
+        masters: How many masters there were.
+    """
+    for job in jobs:
+        handle = job.handle
+        if handle is None or not handle.done() or job.orphaned:
+            continue
+        error = None if handle.cancelled() else handle.exception()
+        if handle.cancelled():
+            if job.plan.cancel_at is None:
+                yield f"job {job.number} was cancelled, and nobody asked for it"
+        elif error is not None:
+            if not (hosts_killed and "HostLost" in f"{type(error).__name__} {error}"):
+                yield f"job {job.number} failed: {type(error).__name__}: {error}"
+        else:
+            values, errors, faults, places = handle.result()
+            for fault in (*faults, *_of_result(job, values, errors, places), *_of_news(job, values, errors)):
+                yield f"job {job.number}: {fault}"
+            for place, (type_name, attempt, max_retries) in errors.items():
+                fault = _of_error(job, ledger, place, type_name, attempt, max_retries, masters)
+                if fault:
+                    yield f"job {job.number}: task {place} failed with {type_name} in attempt {attempt}: {fault}"
+
+
+def _of_result(job: SubmittedJob, values: dict[int, Any], errors: dict[int, Any], places: int) -> Iterator[str]:
+    if job.plan.enough is None:
+        if places != job.plan.places:
+            yield f"{places} tasks were emitted, {job.plan.places} were planned"
+        if sorted([*values, *errors]) != list(range(places)):
+            yield f"{len(values)} values and {len(errors)} errors of {places} tasks"
+    for place, value in values.items():
+        if value != value_of(place):
+            yield f"got {value} of task {place}, not {value_of(place)}"
+
+
+def _of_news(job: SubmittedJob, values: dict[int, Any], errors: dict[int, Any]) -> Iterator[str]:
+    published, ended = job.published(), values.keys() | errors.keys()
+    if len(published) != len(set(published)):
+        yield f"partial results came twice: {published}"
+    if job.plan.publishes and not job.replaced and set(published) != ended:
+        yield f"partial results of {sorted(ended - set(published))} never came"
+    for place, (went_well, _) in job.told.items():
+        if went_well != (place in values):
+            yield f"task {place} was told to have ended {'well' if went_well else 'badly'}, it did not"
+
+
+def _of_error(  # noqa: PLR0913 - what an error says
+    job: SubmittedJob,
+    ledger: Ledger,
+    place: int,
+    type_name: str,
+    attempt: int,
+    max_retries: int | None,
+    masters: int,
+) -> str:
+    """Say why a task may not have failed so; empty when it may."""
+    runs = ledger.runs(job.system.system_id, place)
+    if type_name == "SimulatedFailureError":
+        return "" if runs and runs[0].plan.behaviour == "raises" else "it was not to raise"
+    if type_name != "WorkerLost":
+        return "nothing that happened leads to that"
+    if max_retries is not None and attempt > max_retries:
+        return ""
+    lost = sum(run.end not in ("done", "raised") for run in runs)
+    return "" if lost >= min(3, 1 + masters) else f"it was lost {lost} times only"
