@@ -171,7 +171,7 @@ def pack_message(kind: int, body: list[Any] | tuple[Any, ...], seq: int = 0, ack
 
 
 def unpack_values(frame: bytes | memoryview) -> Any:
-    """Unpack what may come from anybody: it takes no more memory than is bearable.
+    """Unpack what may come from anybody, within bounds of memory.
 
     Raises:
         Exception: It is not msgpack, or holds too much.
