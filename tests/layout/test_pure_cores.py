@@ -14,6 +14,7 @@ PURE = (
     "concurro.scheduling.*",
     "concurro.execution.crew",
     "concurro.execution.devices",
+    "concurro.execution.holdings",
     "concurro.execution.outbox",
     "concurro.execution.ready_queue",
     "concurro.execution.restarts",

@@ -84,9 +84,9 @@ def executions(folder):
     return Counter(int(line[0]) for line in read_trace(folder))
 
 
-def run_until_the_gate(node, system):
+def run_until_the_gate(node, system, **options):
     """Submit a system and wait until all that runs at once is on disk."""
-    handle = node.submit(system)
+    handle = node.submit(system, **options)
     published = handle.partial_results()
     assert sorted(itertools.islice(published, FREE)) == list(range(FREE))
     wait_until(lambda: len(executions(system.folder)) > FREE, 20, "a task at the gate")

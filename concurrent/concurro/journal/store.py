@@ -26,6 +26,7 @@ from concurro.scheduling.rows import (
     BlobKept,
     CancelAsked,
     GenerationBegun,
+    HostRestarted,
     InputApplied,
     KeptSystem,
     Note,
@@ -72,7 +73,7 @@ _PUT = {
     for table, columns in {"systems": 3, "inputs": 4, "snapshots": 3, "ends": 3}.items()
 }
 _INTENT, _CRASHES = "intent", "crashes"
-_CANCEL, _TAKEN = "cancel", "taken"
+_CANCEL, _TAKEN, _RESTARTED = "cancel", "taken", "restarted"
 
 
 class JournalStore:
@@ -302,6 +303,9 @@ class JournalStore:
     def _write_taken(self, row: PublicationsTaken) -> None:
         self._write_mark(row.system, _TAKEN, row.count)
 
+    def _write_restarted(self, row: HostRestarted) -> None:
+        self._write_mark(row.system, _RESTARTED, row.count)
+
     def _write_mark(self, system: int, kind: str, value: Any) -> None:
         self._database.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (system, kind, value))
 
@@ -369,11 +373,7 @@ class JournalStore:
             kept = self._of(systems, "attempts", system)
             (kept.intents if kind == _INTENT else kept.crashes)[number] = value
         for system, kind, value in rows("SELECT system, kind, value FROM marks"):
-            kept = self._of(systems, "marks", system)
-            if kind == _CANCEL:
-                kept.cancel = str(value)
-            else:
-                kept.taken = int(value)
+            _mark(self._of(systems, "marks", system), kind, value)
         for system, digest in rows("SELECT system, digest FROM blobs"):
             self._of(systems, "blobs", system).blobs.add(digest)
         return systems
@@ -416,11 +416,21 @@ _WRITERS: dict[type, Callable[[JournalStore, Any], None]] = {
     AttemptCrashed: JournalStore._write_crash,  # noqa: SLF001
     CancelAsked: JournalStore._write_cancel,  # noqa: SLF001
     PublicationsTaken: JournalStore._write_taken,  # noqa: SLF001
+    HostRestarted: JournalStore._write_restarted,  # noqa: SLF001
     SlaveSeen: JournalStore._write_slave,  # noqa: SLF001
     SystemEnded: JournalStore._write_end,  # noqa: SLF001
     SystemForgotten: JournalStore._write_nothing,  # noqa: SLF001
     BlobKept: JournalStore._write_blob,  # noqa: SLF001
 }
+
+
+def _mark(kept: KeptSystem, kind: str, value: Any) -> None:
+    if kind == _CANCEL:
+        kept.cancel = str(value)
+    elif kind == _RESTARTED:
+        kept.restarted = int(value)
+    else:
+        kept.taken = int(value)
 
 
 def _seal(table: str, keys: tuple[int, ...], packed: bytes) -> bytes:

@@ -14,7 +14,9 @@ import logging
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from concurro.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     Done = Callable[[], None]
 
 log = logging.getLogger("concurro.journal")
+
+Answer = TypeVar("Answer")
 
 COMMIT_PERIOD = 0.005
 """Commits start at most so often [s]."""
@@ -58,6 +62,7 @@ class JournalWriter:
         self._wanted = threading.Condition()
         self._rows: list[Row] = []
         self._done: list[Done] = []
+        self._reads: list[Callable[[], None]] = []
         self._size = 0
         self._closing = False
         self._full = False
@@ -88,6 +93,22 @@ class JournalWriter:
                 self._done.append(done)
             self._wanted.notify()
 
+    def read(self, query: Callable[[JournalStore], Answer], done: Callable[[Answer], None]) -> None:
+        """Read behind everything that was queued so far.
+
+        Args:
+            query: Called with the store, in the thread.
+            done: Called in the loop with what it returned.
+        """
+
+        def answer() -> None:
+            found = query(self._store)
+            self._post(lambda: done(found))
+
+        with self._wanted:
+            self._reads.append(answer)
+            self._wanted.notify()
+
     def close(self) -> None:
         """Write what waits, and end. Idempotent."""
         with self._wanted:
@@ -99,7 +120,7 @@ class JournalWriter:
         started = 0.0
         while True:
             with self._wanted:
-                while not (self._rows or self._done or self._closing):
+                while not (self._rows or self._done or self._reads or self._closing):
                     self._wanted.wait()
                 while not self._closing and self._size < COMMIT_BYTES:
                     rest = started + COMMIT_PERIOD - time.monotonic()
@@ -108,8 +129,9 @@ class JournalWriter:
                     self._wanted.wait(rest)
                 rows, self._rows = self._rows, []
                 done, self._done = self._done, []
+                reads, self._reads = self._reads, []
                 size = self._size
-                if not rows and not done:
+                if not rows and not done and not reads:
                     return  # closing
             started = time.monotonic()
             if rows and not self._commit(rows):
@@ -118,6 +140,19 @@ class JournalWriter:
                 self._size -= size
             if done:
                 self._post(lambda finished=tuple(done): _call_all(finished))  # type: ignore[misc]
+            if not self._answer(reads):
+                return
+
+    def _answer(self, reads: list[Callable[[], None]]) -> bool:
+        """Read what is wanted; return False when nothing can be read any more."""
+        try:
+            for read in reads:
+                read()
+        except (sqlite3.Error, JournalError) as error:
+            log.critical("the journal cannot be read: %s", error)
+            self._post(lambda reason=str(error): self.on_failed(reason))  # type: ignore[misc]
+            return False
+        return True
 
     def _commit(self, rows: list[Row]) -> bool:
         """Write rows, however long the disk is full.

@@ -63,6 +63,7 @@ def describe_system(life: SystemLife, now: float) -> dict[str, Any]:
         "progress": life.progress,
         "elapsed": (life.ended_at or now) - life.submitted_at,
         "host_pid": life.host_pid,
+        "restarts": life.restarted,
     }
 
 

@@ -186,7 +186,8 @@ class ApplicationNode(Control):
             ttl: How long the result of a detached system is kept after its end, 0 or more [s].
             weight: Its share of the workers against other systems, above 0: with 2 it gets twice
                 the time of one with 1, while both have tasks to run.
-            restarts: How often its host may be started again after it died; 0 only, as yet.
+            restarts: How often its host, the process with its callbacks, is started again after it
+                died by itself. It gets its inputs again and goes on; its tasks run meanwhile.
 
         Raises:
             ValueError: `ttl`, `weight` or `restarts` is none that can be kept.
@@ -196,10 +197,7 @@ class ApplicationNode(Control):
         """
         self.refuse_to_wait("submit()")
         check_system(system)
-        if restarts:
-            message = "restarts need a master with a journal, which this version does not have yet; leave it 0"
-            raise ValueError(message)
-        fault = fault_of_options({"ttl": ttl, "weight": weight})
+        fault = fault_of_options({"ttl": ttl, "weight": weight, "restarts": restarts})
         if fault:
             raise ConfigError(fault)
         name = type(system).__qualname__

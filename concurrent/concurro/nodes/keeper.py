@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from concurro.scheduling.commands import Record
-    from concurro.scheduling.rows import KeptSystem, Row
+    from concurro.scheduling.rows import InputApplied, KeptSystem, Row
     from concurro.scheduling.systems import SystemTable
     from concurro.transport.loop import Loop
     from concurro.wire.blobs import BlobStore
@@ -38,13 +38,15 @@ class Keeper:
         path: Its folder.
         least_epoch: The master's epoch is at least this, and higher than any before.
         loop: The master's.
+        spool: Has the bytes of blobs that are to be kept.
         fail: Ends the master with a reason.
 
     Raises:
         JournalError: The journal cannot be used.
     """
 
-    def __init__(self, path: str, least_epoch: int, loop: Loop, fail: Callable[[str], None]) -> None:
+    def __init__(self, path: str, least_epoch: int, loop: Loop, spool: BlobStore, fail: Callable[[str], None]) -> None:
+        self._spool = spool
         self._folder = JournalFolder(path)
         try:
             self._store = JournalStore(self._folder)
@@ -71,13 +73,13 @@ class Keeper:
         if systems:
             log.warning("systems in the journal: %d, of which %d were running and come back", len(systems), running)
 
-    def record(self, command: Record, spool: BlobStore, done: Callable[[], None]) -> None:
+    def record(self, command: Record, done: Callable[[], None]) -> None:
         """Write what the table wants to keep; `done` is called once it is on disk."""
         rows: list[Row] = []
         size = command.size
         for digest in command.blobs:
-            if digest in spool:
-                content = spool.get(digest)
+            if digest in self._spool:
+                content = self._spool.get(digest)
                 rows.append(BlobKept(command.system, digest, content))
                 size += content.nbytes
                 self._kept.add(digest)
@@ -87,6 +89,10 @@ class Keeper:
                 log.error("a part of system %d is not here and will be missing after a restart", command.system)
         rows += command.rows
         self._writer.write(rows, done, size)
+
+    def reread(self, system: int, done: Callable[[list[InputApplied]], None]) -> None:
+        """Read the inputs of a system, those that wait to be written as well."""
+        self._writer.read(lambda store: store.inputs(system), done)
 
     def read_blob(self, digest: bytes) -> bytes | None:
         """Return bytes that the journal has; None when it has them not."""

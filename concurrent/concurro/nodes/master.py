@@ -25,6 +25,7 @@ from concurro.interfaces import ITaskScheduler
 from concurro.nodes.agents import make_standalone_agent
 from concurro.nodes.answers import OPERATOR_REQUESTS, describe_status, explain
 from concurro.nodes.arrivals import ResultArrivals
+from concurro.nodes.carrier import Carrier
 from concurro.nodes.door import Door
 from concurro.nodes.hosts import HostProcesses
 from concurro.nodes.keeper import Keeper
@@ -34,7 +35,6 @@ from concurro.nodes.printed import Printed
 from concurro.nodes.relay import BlobRelay
 from concurro.nodes.returning import Returning
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
-from concurro.scheduling.commands import Acknowledge, DropBlobs, OfferBlobs, Record, Send, Spool, StartHost, StopHost
 from concurro.scheduling.core import SchedulerCore
 from concurro.scheduling.recovery import ADOPT_PATIENCE, REPLAY_PATIENCE
 from concurro.scheduling.systems import SystemTable
@@ -112,14 +112,14 @@ class MasterNode(Node):
         self.env.start()
         grace = float(config["master.grace"])
         epoch, journal = int(time.time()) & EPOCH_MASK, str(config["master.journal"] or "")
-        self._keeper = Keeper(journal, epoch, self.loop, self.fail) if journal else None
+        self._spool = BlobStore(SPOOL_CACHE)
+        self._keeper = Keeper(journal, epoch, self.loop, self._spool, self.fail) if journal else None
         if self._keeper is not None:
             self._ends.callback(self._keeper.close)
             epoch = self._keeper.epoch
         self._core = SchedulerCore(scheduler, epoch=epoch, seed=time.time_ns(), journalled=bool(journal))
         first = self._keeper.next_number if self._keeper is not None else 1
         self._table = SystemTable(self._core, grace=grace, journalled=bool(journal), first=first)
-        self._spool = BlobStore(SPOOL_CACHE)
         self._relay = BlobRelay(self._spool, self._send_to)
         self._arrivals = ResultArrivals(self._relay, self._results_arrived)
         door = self._door = Door(self.loop, self._core.epoch, grace, self.fail)
@@ -139,6 +139,8 @@ class MasterNode(Node):
         self._url = self._door.open(str(config["master.listen"]), keys, most)
         self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder or self._door.own_folder)
         self._hosts = HostProcesses(self.loop, self._launcher, self._host_message, self._host_started, self._host_lost)
+        self._carrier = Carrier(self._core, self._table, self._relay, self._hosts, self._keeper, self.loop.now)
+        self._carrier.send, self._carrier.acknowledge = self._send_to, self._acknowledge
         self._hosts.on_output = self._printed.host_wrote
         self._hosts.on_service = self._welcome_host
         self._launcher.on_started = self._hosts.started
@@ -435,8 +437,10 @@ class MasterNode(Node):
 
     def _host_lost(self, number: int, reason: str) -> None:
         self._core.begin(self.loop.now())
-        self._table.host_lost(number, reason, self.loop.now())
-        self._relay.peer_left(("host", number))
+        if self._table.host_lost(number, reason, self.loop.now()):
+            self._relay.peer_away(("host", number))
+        else:
+            self._relay.peer_left(("host", number))
 
     def _launcher_lost(self, reason: str) -> None:
         """Start another launcher; the hosts are gone with the one before.
@@ -470,7 +474,7 @@ class MasterNode(Node):
             self._core.tick(now)
             self._put_out_core()
             self._table.advance(now, wall)
-            self._put_out_table()
+            self._carrier.carry_out()
             if self._agent is not None:
                 self._agent.flush()
             if not self._agent_inbox and not self._core.pending:
@@ -530,47 +534,6 @@ class MasterNode(Node):
                 piece, size = [], 0
         if piece:
             self._send_to(slave, Kind.LEASES, piece)
-
-    def _put_out_table(self) -> None:
-        # What is carried out may bring more: parts that are here already need no fetching.
-        while commands := self._table.take_commands():
-            for command in commands:
-                self._carry_out(command)
-
-    def _carry_out(self, command: Any) -> None:
-        if isinstance(command, Send):
-            self._send_to(command.peer, command.kind, command.body)
-        elif isinstance(command, Acknowledge):
-            self._acknowledge(command.slave_id, command.leases)
-        elif isinstance(command, OfferBlobs):
-            self._relay.offer(command.peer, command.blobs, command.owner)
-        elif isinstance(command, StartHost):
-            self._hosts.start(command.system)
-        elif isinstance(command, StopHost):
-            self._hosts.stop(command.system)
-            self._relay.peer_left(("host", command.system))
-        elif isinstance(command, Spool):
-            self._fetch(command)
-        elif isinstance(command, Record):
-            self._record(command)
-        elif isinstance(command, DropBlobs):
-            self._relay.drop(command.owner)
-
-    def _record(self, command: Record) -> None:
-        assert self._keeper is not None  # noqa: S101 - only a journalled table records
-        self._keeper.record(command, self._spool, lambda: self._recorded(command.token))
-
-    def _recorded(self, token: int) -> None:
-        self._core.begin(self.loop.now())
-        self._table.recorded(token, self.loop.now())
-
-    def _fetch(self, command: Spool) -> None:
-        self._relay.spool(
-            command.peer,
-            command.blobs,
-            command.owner,
-            lambda error: self._table.spooled(command.token, error, self.loop.now()),
-        )
 
     def _schedule_wake(self, now: float) -> None:
         due = self._core.wake_at

@@ -57,6 +57,7 @@ class BlobRelay:
         self._owned: dict[Hashable, set[bytes]] = {}
         self._wanted: dict[bytes, int] = {}
         self._awaited: dict[tuple[bytes, int], _Awaited] = {}
+        self._away: set[Hashable] = set()
         self._into_spool = BlobTransfer(spool, self._ask_for_spool)
         self.fallback: Callable[[bytes], bytes | None] = lambda digest: None  # noqa: ARG005
 
@@ -98,8 +99,26 @@ class BlobRelay:
             self._forget_holder(peer, digest)
             self._ask_others(peer, digest)
 
+    def keep(self, digests: list[bytes], owner: Hashable) -> None:
+        """Let blobs that are in the spool stay there for another owner."""
+        for digest in digests:
+            if digest in self._spool:
+                self._spool.own(digest, owner)
+
+    def peer_away(self, peer: Hashable) -> None:
+        """Let whoever wants a blob of a peer wait until that is back."""
+        self._away.add(peer)
+        for awaited in self._awaited.values():
+            awaited.waiters.pop(peer, None)
+
+    def peer_back(self, peer: Hashable) -> None:
+        """Ask a peer that was away for what is wanted of it."""
+        self._away.discard(peer)
+        self.chunks_lost(peer)
+
     def peer_left(self, peer: Hashable) -> None:
         """Forget a peer; what it was asked for is asked of others."""
+        self._away.discard(peer)
         for digest in [digest for digest, holders in self._holders.items() if peer in holders]:
             self._forget_holder(peer, digest)
         for awaited in self._awaited.values():
@@ -108,7 +127,7 @@ class BlobRelay:
 
     def chunks_lost(self, peer: Hashable) -> None:
         """Ask a peer again for what it was asked: its answers may have been lost."""
-        for (digest, offset), awaited in self._awaited.items():
+        for (digest, offset), awaited in list(self._awaited.items()):
             if awaited.holder == peer:
                 self._send(peer, Kind.BLOB_GET, [digest, awaited.size, offset, awaited.length], ())
 
@@ -129,15 +148,17 @@ class BlobRelay:
         self._ask(digest, offset, _Awaited(size, length, peer))
 
     def _ask(self, digest: bytes, offset: int, awaited: _Awaited) -> None:
-        """Ask the first peer that has the blob.
+        """Ask the first peer that has the blob, if need be once it is back.
 
         When nobody has it, those who wait are told.
         """
         self._awaited[digest, offset] = awaited
-        for holder in list(self._holders.get(digest, ())):
+        for holder in sorted(self._holders.get(digest, ()), key=self._away.__contains__):
             if holder in awaited.waiters:
                 continue
             awaited.holder = holder
+            if holder in self._away:
+                return
             if self._send(holder, Kind.BLOB_GET, [digest, awaited.size, offset, awaited.length], ()):
                 return
             self._forget_holder(holder, digest)

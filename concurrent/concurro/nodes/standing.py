@@ -128,6 +128,9 @@ def _why_it_comes_back(table: SystemTable, life: SystemLife) -> str:
     """Say what the journal has to do with it."""
     if life.replay is not None:
         return "is given again what the journal kept of it"
+    if life.rerun is not None:
+        count = f"restart {life.restarted} of {life.options.get('restarts', 0)}"
+        return f"is given its inputs again, since its host died ({count}); its tasks go on"
     if life.orphans is not None:
         count = _count(len(life.orphans.numbers), "task")
         return f"waits a moment for the slaves to say what they still run of {count} since the master was restarted"

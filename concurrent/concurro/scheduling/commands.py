@@ -36,6 +36,28 @@ class StopHost:
 
 
 @dataclass(slots=True)
+class Reread:
+    """Read the recorded inputs of a system, then call `SystemTable.reread`."""
+
+    system: int
+
+
+@dataclass(slots=True)
+class HostBack:
+    """Ask a host again for the blobs that the one before it was asked for."""
+
+    system: int
+
+
+@dataclass(slots=True)
+class KeepBlobs:
+    """Let blobs that are in the spool stay there for a system."""
+
+    system: int
+    blobs: list[bytes]
+
+
+@dataclass(slots=True)
 class Acknowledge:
     """Tell a slave that results are safe."""
 

@@ -63,7 +63,7 @@ class Feeder:
     def feed(self, life: SystemLife, now: float, wall: float) -> bool:
         """Send the next input of a system; return whether one was due."""
         record, flow = life.record, life.flow
-        if record.state is not SystemState.RUNNING or life.replay is not None or life.ending:
+        if record.state is not SystemState.RUNNING or life.comes_back or life.ending:
             return False
         if self._recorder.full and life.kept:
             return False  # the disk is slower than the system

@@ -36,6 +36,7 @@ class InputFlow:
         self.units = FIRST_UNITS
         self._unacknowledged: deque[tuple[str, int] | None] = deque()
         self._under_way: deque[_Input] = deque()
+        self._answered = False
 
     def add(self, entries: list[list[Any]], leases: Sequence[tuple[str, int] | None] = ()) -> None:
         """Queue final tasks, with leases to acknowledge once they were consumed.
@@ -44,6 +45,19 @@ class InputFlow:
         """
         self.finished.extend(entries)
         self._unacknowledged.extend(leases or [None] * len(entries))
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the host has answered START, or more than that."""
+        return self._answered
+
+    def working_on(self) -> tuple[int, int, int] | None:
+        """Return number, finished tasks and pull of the oldest unanswered input.
+
+        None: there is none.
+        """
+        oldest = self._under_way[0] if self._under_way else None
+        return None if oldest is None else (oldest.number, oldest.entries, oldest.pull)
 
     @property
     def idle(self) -> bool:
@@ -85,6 +99,7 @@ class InputFlow:
     def answered(self, number: int, emitted: int, now: float) -> list[tuple[str, int] | None]:
         """Note OUT `number`; return the leases to acknowledge."""
         acknowledged: list[tuple[str, int] | None] = []
+        self._answered = True
         while self._under_way and self._under_way[0].number <= number:
             sent = self._under_way.popleft()
             acknowledged.extend(self._unacknowledged.popleft() for _ in range(sent.entries))

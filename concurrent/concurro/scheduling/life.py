@@ -15,7 +15,9 @@ from concurro.scheduling.news import News
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from concurro.scheduling.history import History
     from concurro.scheduling.replay import Orphans, Replay
+    from concurro.scheduling.rerun import Rerun
 
 DEFAULT_TTL = 86_400.0
 """How long the result of a detached system is kept [s]."""
@@ -37,10 +39,13 @@ class SystemLife:
         nested: Whether a task or callback submitted it: it ends with that.
         submitters: Who waits to be told that it is accepted, each with the token of the submission.
         kept: Whether the journal has it.
-        inputs: Inputs that were sent and not answered, for the journal.
+        history: Its answered inputs, where no journal has them and its host may be started again.
+        inputs: Inputs that were sent and not answered, of one that is recorded.
         answer: What its host answered so far to the oldest of them.
         unsettled: Leases to acknowledge once its end is kept.
-        replay: How far it is on its way back; None when it runs.
+        replay: How far it is on its way back after the master was restarted; None when it runs.
+        rerun: How far it is on its way back after its host died; None when it runs.
+        restarted: How often its host was started again.
         ending: Whether its host said that it is over: nothing more of it counts.
         orphans: Its open tasks of which a slave may still tell; None when none will.
         shortest: Duration of its shortest task class when that was looked for [s].
@@ -81,6 +86,9 @@ class SystemLife:
     answer: AnswerDigest = field(default_factory=AnswerDigest)
     unsettled: list[tuple[str, int] | None] = field(default_factory=list)
     replay: Replay | None = None
+    rerun: Rerun | None = None
+    restarted: int = 0
+    history: History | None = None
     orphans: Orphans | None = None
     ending: bool = False
     shortest: float | None = None
@@ -92,6 +100,16 @@ class SystemLife:
         if self.implicit:
             return () if self.owner is None else (self.owner,)
         return tuple(self.followers)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its inputs are kept once they were answered."""
+        return self.kept or self.history is not None
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether its host is being given recorded inputs."""
+        return self.replay is not None or self.rerun is not None
 
     @property
     def is_over(self) -> bool:
@@ -152,10 +170,13 @@ def ended_body(life: SystemLife) -> list[Any]:
 def fault_of_options(options: dict[str, Any]) -> str:
     """Say what is wrong with the options of a submission; empty if nothing."""
     weight, ttl = options.get("weight", 1.0), options.get("ttl", DEFAULT_TTL)
+    restarts = options.get("restarts", 0)
     if not isinstance(weight, Real) or not 0 < float(weight) < inf:
         return f"weight must be a number above 0, got {weight!r}"
     if not isinstance(ttl, Real) or not float(ttl) >= 0:
         return f"ttl must be 0 seconds or more, got {ttl!r}"
+    if not isinstance(restarts, int) or not restarts >= 0:
+        return f"restarts must be a whole number, 0 or more, got {restarts!r}"
     return ""
 
 

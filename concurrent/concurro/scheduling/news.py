@@ -82,6 +82,8 @@ class News:
         sent: What some follower has not taken yet.
         size: Bytes under way or sent [B].
         published: How many publications there were.
+        delivered: How many of them no longer need their host.
+        repeated: So many that follow are known: a host that died told them.
         number: Of the last EVENT.
         unanswered: Per follower the numbers of the EVENTs that it has not taken.
         behind: Followers that were not told the latest counts.
@@ -96,6 +98,8 @@ class News:
     sent: list[Delivery] = field(default_factory=list)
     size: int = 0
     published: int = 0
+    delivered: int = 0
+    repeated: int = 0
     number: int = 0
     unanswered: dict[Hashable, deque[int]] = field(default_factory=dict)
     behind: set[Hashable] = field(default_factory=set)
@@ -130,7 +134,9 @@ class NewsDesk:
     def publish(self, life: SystemLife, publications: list[list[Any]], now: float) -> None:
         """Queue partial results."""
         news = life.news
-        for payload, blobs in publications:
+        known = min(len(publications), news.repeated)
+        news.repeated -= known
+        for payload, blobs in publications[known:]:
             news.published += 1
             size = len(payload) + sum(blob[2] for blob in blobs or ())
             last = news.waiting[-1] if news.waiting else None
@@ -157,8 +163,11 @@ class NewsDesk:
         """Take every step that is due by now."""
         self._move(life, now)
 
-    def begin_again(self, life: SystemLife) -> None:
-        """Forget what was published: the system runs again from its start."""
+    def begin_again(self, life: SystemLife, another: int = 1) -> None:
+        """Forget what was published: the system runs again from its start.
+
+        `another` is 0 where it will publish the same again, under the same numbers.
+        """
         number, unanswered, held, generation = (
             life.news.number,
             life.news.unanswered,
@@ -166,7 +175,7 @@ class NewsDesk:
             life.news.generation,
         )
         self.drop(life)
-        life.news = News(number=number, unanswered=unanswered, held=held, generation=generation + 1)
+        life.news = News(number=number, unanswered=unanswered, held=held, generation=generation + another)
 
     def announce_end(
         self, life: SystemLife, state: SystemState, result: list[Any], now: float, *, blobs: list[Any]
@@ -305,6 +314,7 @@ class NewsDesk:
         return on_their_way < MOST_DELIVERIES and news.size + delivery.size <= NEWS_BYTES
 
     def _deliver(self, life: SystemLife, delivery: Delivery, now: float) -> None:
+        life.news.delivered = delivery.last
         if delivery.blobs:
             self._command(Send(life.host, Kind.PUBLISHED, [life.record.number, delivery.last]))
         if delivery.publications or life.notices:

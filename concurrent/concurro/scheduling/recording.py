@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.scheduling.answer import AnswerDigest, digests
-from concurro.scheduling.commands import Record
+from concurro.scheduling.commands import KeepBlobs, Record
+from concurro.scheduling.history import History
 from concurro.scheduling.rows import (
     CancelAsked,
     GenerationBegun,
+    HostRestarted,
     InputApplied,
     PublicationsTaken,
     SystemAccepted,
@@ -70,6 +72,8 @@ class Recorder:
     def accepted(self, life: SystemLife, wall: float, now: float, then: Then) -> None:
         """Record a submission, its blobs included."""
         if not self.keeps(life):
+            if int(life.options.get("restarts", 0)) and not life.implicit:
+                life.history = History()
             then(now)
             return
         record = life.record
@@ -89,14 +93,14 @@ class Recorder:
 
     def sent(self, life: SystemLife, n: int, body: list[Any]) -> None:
         """Keep an input until it was answered."""
-        if life.kept:
+        if life.is_recorded:
             life.inputs[n] = body
 
     def emitted(
         self, life: SystemLife, first: int, classes: list[Any], tasks: list[list[Any]], cancelled: list[int]
     ) -> None:
         """Add a part of an answer to what will be compared."""
-        if life.kept:
+        if life.is_recorded:
             life.answer.add(first, classes, tasks, cancelled)
 
     def answered(self, life: SystemLife, n: int, now: float, then: Then) -> None:
@@ -105,7 +109,7 @@ class Recorder:
         Raises:
             ProtocolError: There was no such input.
         """
-        if not life.kept:
+        if not life.is_recorded:
             then(now)
             return
         body = life.inputs.pop(n, None)
@@ -122,7 +126,25 @@ class Recorder:
                     blobs += digests(entry[3])
         row = InputApplied(life.record.number, n, body, life.answer.note())
         life.answer = AnswerDigest()
-        self._record([row], blobs, life.record.number, then, size)
+        if life.kept:
+            self._record([row], blobs, life.record.number, then, size)
+        else:
+            self._remember(life, row, blobs, size)
+            then(now)
+
+    def _remember(self, life: SystemLife, row: InputApplied, blobs: list[bytes], size: int) -> None:
+        """Keep an input in memory, as far as there is room."""
+        parts = sum(blob[2] for entry in row.body[3:4] for one in entry if one[1] == 0 for blob in one[3] or ())
+        if life.history is None or not life.history.add(row, size + parts):
+            life.history = None
+            life.inputs.clear()
+        elif blobs:
+            self._command(KeepBlobs(life.record.number, blobs))
+
+    def restarted(self, life: SystemLife) -> None:
+        """Record that the host of a system is started again."""
+        if life.kept:
+            self._record([HostRestarted(life.record.number, life.restarted)], [], life.record.number, _nothing)
 
     def behind(self, life: SystemLife, now: float, then: Then) -> None:
         """Go on behind what of a system waits for the journal.
@@ -136,9 +158,11 @@ class Recorder:
 
     def begun(self, life: SystemLife) -> None:
         """Record that a system is run again from its submission."""
-        self._record(
-            [GenerationBegun(life.record.number, life.record.generation, -1)], [], life.record.number, _nothing
-        )
+        number = life.record.number
+        if life.kept:
+            self._record([GenerationBegun(number, life.record.generation, -1)], [], number, _nothing)
+        elif int(life.options.get("restarts", 0)):
+            life.history = History()
 
     def ended(self, life: SystemLife, wall: float, now: float, then: Then) -> None:
         """Record the end of a system, its result's blobs included."""

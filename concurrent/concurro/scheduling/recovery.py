@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from concurro.ids import LEASE_COUNTER_BITS, Outcome, SystemState
-from concurro.scheduling.commands import Send, StartHost, StopHost
-from concurro.scheduling.replay import DIFFERS, UNKNOWN, begin_again, finish_replay, make_kept_life
+from concurro.scheduling.commands import Send, StartHost, StopHost, acknowledgements
+from concurro.scheduling.replay import DIFFERS, UNKNOWN, begin_again, finish_replay, forget_course, make_kept_life
 from concurro.wire.messages import Kind
 from concurro.wire.stamps import stamp_of
 
@@ -111,7 +111,7 @@ class Recovery:
             self._news.skip(life, body[6][:known])
             self._news.publish(life, body[6][known:], now)
         if replay.differs:
-            self._run_again(life, now)
+            self.run_again(life, "when it was replayed than before the master was restarted", now)
         elif following is not None:
             self._command(Send(life.host, Kind.IN, following))
         elif replay.done and not body[9].get("more"):
@@ -188,17 +188,31 @@ class Recovery:
         if queued:
             self._core.scheduler.push_tasks(queued)
 
-    def _run_again(self, life: SystemLife, now: float) -> None:
-        """Run a system from its start that answers otherwise than it did."""
+    def forget_replayed(self, life: SystemLife) -> None:
+        """Forget how far a replay came: its host died, and another one begins."""
+        self._core.end_system(life.record, SystemState.STARTING)
+        forget_course(life)
+        self._news.begin_again(life, another=0)
+
+    def run_again(self, life: SystemLife, when: str, now: float) -> None:
+        """Run a system from its start that answers otherwise than it did.
+
+        Args:
+            life: It.
+            when: It was found, and compared with what; for people.
+            now: Monotonic time [s].
+        """
         number = life.record.number
         self._coming.pop(number, None)
         if life.cancel_by is not None:
             self._end(life, [SystemState.CANCELLED.value, _CANCELLED], now)
             return
         self._core.end_system(life.record, SystemState.STARTING)
+        for told in acknowledgements(life.flow.rest()):
+            self._command(told)
         self._news.begin_again(life)
         self._recorder.begun(begin_again(life))
-        self._notice(number, DIFFERS.format(life.record.system_id), now)
+        self._notice(number, DIFFERS.format(life.record.system_id, when), now)
         self._command(StopHost(number))
         self._command(StartHost(number))
 

@@ -41,10 +41,7 @@ class Orphans:
     crashes: dict[int, int]
 
 
-DIFFERS = (
-    "system {} emitted other tasks when it was replayed than before the master was restarted: "
-    "it is run again from its start"
-)
+DIFFERS = "system {} emitted other tasks {}: it is run again from its start"
 
 CANCELLED = Failure("TaskCancelled", "the task was cancelled")
 UNKNOWN = Failure(
@@ -65,14 +62,18 @@ class Replay:
     """
 
     def __init__(self, kept: KeptSystem) -> None:
-        self.differs = False
-        self.number = 0
-        self._rows: deque[InputApplied] = deque(kept.inputs)
-        self._answer = AnswerDigest()
-        self._cancelled: set[int] = set()
+        self.begin_again(kept.inputs)
         self.intents = kept.intents
         self.crashes = kept.crashes
         self.taken = kept.taken
+
+    def begin_again(self, rows: list[InputApplied]) -> None:
+        """Start with the first input: the host is a new one."""
+        self.differs = False
+        self.number = 0
+        self._rows = deque(rows)
+        self._answer = AnswerDigest()
+        self._cancelled: set[int] = set()
 
     @property
     def start_facts(self) -> dict[str, Any] | None:
@@ -143,6 +144,7 @@ def make_kept_life(kept: KeptSystem, now: float, wall: float, grace: float) -> S
     submitted_at = now - max(0.0, wall - accepted.submitted_at)
     life = SystemLife(record, accepted.payload, accepted.blobs, options, None, submitted_at, accepted.seed)
     life.client = accepted.client
+    life.restarted = kept.restarted
     life.accepted = life.kept = record.kept = True
     if not options.get("detach"):
         life.orphan_since = now
@@ -171,12 +173,19 @@ def finish_replay(core: SchedulerCore, life: SystemLife, replay: Replay) -> None
 
 def begin_again(life: SystemLife) -> SystemLife:
     """Make a system as it was when it was submitted, as a new generation."""
+    life.record.generation += 1
+    forget_course(life)
+    life.replay = life.rerun = None
+    return life
+
+
+def forget_course(life: SystemLife) -> None:
+    """Forget what a system has done so far."""
     record = life.record
-    record.generation += 1
     record.classes.clear()
     record.done = record.failed = record.cancelled = 0
     record.endings.clear()
     life.flow = InputFlow()
-    life.replay = None
+    life.inputs.clear()
+    life.answer = AnswerDigest()
     life.progress = None
-    return life

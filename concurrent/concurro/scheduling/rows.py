@@ -161,6 +161,19 @@ class PublicationsTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class HostRestarted:
+    """The host of a system died, and is started again.
+
+    Attributes:
+        system: Which.
+        count: How often, this time included.
+    """
+
+    system: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class SlaveSeen:
     """A slave joined, or left.
 
@@ -223,6 +236,7 @@ Row = (
     | AttemptCrashed
     | CancelAsked
     | PublicationsTaken
+    | HostRestarted
     | SlaveSeen
     | SystemEnded
     | SystemForgotten
@@ -243,6 +257,7 @@ class KeptSystem:
         crashes: Task number to how often it took its worker with it.
         cancel: Why it was cancelled; None when nobody did.
         taken: How many of its partial results its followers have.
+        restarted: How often its host was started again.
         ended: How it ended; None while it runs.
         blobs: Digests of the blobs that are kept for it.
     """
@@ -255,5 +270,6 @@ class KeptSystem:
     crashes: dict[int, int] = field(default_factory=dict)
     cancel: str | None = None
     taken: int = 0
+    restarted: int = 0
     ended: SystemEnded | None = None
     blobs: set[bytes] = field(default_factory=set)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.ids import SystemRecord, SystemState
+from concurro.scheduling.acceptance import Acceptance
 from concurro.scheduling.agenda import Agenda
 from concurro.scheduling.attendance import Attendance
-from concurro.scheduling.commands import DropBlobs, OfferBlobs, Send, Spool, StartHost, StopHost, acknowledgements
+from concurro.scheduling.commands import DropBlobs, OfferBlobs, Send, Spool, StopHost, acknowledgements
 from concurro.scheduling.feeding import Feeder
 from concurro.scheduling.life import (
     SystemLife,
@@ -33,6 +34,7 @@ from concurro.scheduling.life import (
 from concurro.scheduling.news import NewsDesk, owner_of
 from concurro.scheduling.recording import Recorder
 from concurro.scheduling.recovery import Recovery
+from concurro.scheduling.rerun import HostRestarts, skip_known
 from concurro.scheduling.roster import Roster
 from concurro.wire.messages import Kind
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
     from concurro.scheduling.core import SchedulerCore
     from concurro.scheduling.roster import PastSystem
-    from concurro.scheduling.rows import KeptSystem
+    from concurro.scheduling.rows import InputApplied, KeptSystem
 
 CANCEL_PATIENCE = 5.0
 """How long a host may take for `gather_result` after a cancel [s]."""
@@ -66,6 +68,8 @@ class SystemTable:
         counts, taken = lambda life: count_tasks(life.record), self._recorder.taken
         self._news = NewsDesk(self._command, self._finish_end, counts, taken)
         self.recovery = Recovery(core, self._recorder, self._news, self._command, self._end_by_host, self.notice)
+        self._acceptance = Acceptance(self._recorder, self._command)
+        self._restarts = HostRestarts(self._recorder, self.recovery, self._command, self.notice)
         self._feeder = Feeder(core, self._command, self._recorder)
         self._agenda = Agenda()
         self._counts_changed: set[int] = set()
@@ -148,7 +152,7 @@ class SystemTable:
             return
         fault = fault_of_options(options)
         if fault:
-            self._commands.append(Send(peer, Kind.SUBMITTED, [token, 0, system_id, fault, "options"]))
+            self._acceptance.refuse(peer, token, system_id, fault, "options")
             return
         if life is None:
             life = self._create(peer, system_id, name, payload, blobs, options, now, seed)
@@ -159,7 +163,7 @@ class SystemTable:
             number = life.record.number
             self._commands.append(Spool(peer, blobs, ("submit", number, (peer, token)), number))
         else:
-            self._accept(life, peer, token, now)
+            self._acceptance.accept(life, peer, token, now, self._wall)
 
     def open(self, peer: Hashable, token: int, system_id: str, name: str, now: float) -> None:
         """Make the implicit system of an application.
@@ -174,14 +178,14 @@ class SystemTable:
         life.implicit = True
         self._own(life, peer)
         self._core.start_system(life.record)
-        self._commands.append(Send(peer, Kind.SUBMITTED, [token, life.record.number, system_id, None, None]))
+        self._acceptance.confirm(life, peer, token)
 
     def attach(self, peer: Hashable, token: int, system_id: str, now: float) -> None:
         """Let an application follow a system that it, or another, submitted."""
         life = self.find(system_id)
         if life is None or life.implicit:
             text = f"no system {system_id}: it was never submitted here, or its result expired"
-            self._commands.append(Send(peer, Kind.SUBMITTED, [token, 0, system_id, text, "unknown"]))
+            self._acceptance.refuse(peer, token, system_id, text, "unknown")
             return
         self._follow(life, peer, token, now, owner=False)
 
@@ -219,7 +223,7 @@ class SystemTable:
             life.cancel_by = now + CANCEL_PATIENCE
             self._recorder.cancelled(life, reason)
             self._touch(life)
-            if life.replay is None:
+            if life.replay is None:  # of a replay nobody knows its tasks yet
                 self._core.cancel_tasks(life.record, list(life.record.open))
         return True
 
@@ -280,26 +284,45 @@ class SystemTable:
             self._commands.append(StopHost(number))
             return
         life.host_pid = pid
-        life.flow.started(now)
         self._hosted.add(number)
         self._touch(life)
-        recorded = None if life.replay is None else life.replay.start_facts
-        facts = recorded or {"name": life.record.name, "view": self._feeder.view(now), "time": wall}
-        self._recorder.sent(life, 0, [facts])
+        rerun = life.rerun
+        if rerun is not None:
+            facts = rerun.start_facts(life.inputs)
+        else:
+            life.flow.started(now)
+            facts = None if life.replay is None else life.replay.start_facts
+        if facts is None:
+            facts = {"name": life.record.name, "view": self._feeder.view(now), "time": wall}
+            self._recorder.sent(life, 0, [facts])
         body = [number, life.record.system_id, life.payload, life.blobs, life.seed, facts]
         self._commands.append(Send(life.host, Kind.START, body))
-        self._core.start_system(life.record)
+        if rerun is not None:
+            self._restarts.started(life, rerun)
+        else:
+            self._core.start_system(life.record)
 
-    def host_lost(self, number: int, reason: str, now: float) -> None:
-        """Fail the system of a host that died by itself."""
+    def host_lost(self, number: int, reason: str, now: float) -> bool:
+        """Start a host again that died by itself, or fail its system.
+
+        Return whether another one is started.
+        """
         life = self._roster.get(number)
         if life is None or life.is_over:
-            return
+            return False
         if life.cancel_by is not None:
             self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
-            return
-        text = f"the process that ran system {life.record.system_id} ({life.record.name}) died: {reason}"
-        self._end(life, SystemState.FAILED, failure_result("HostLost", text), now)
+            return False
+        fault = self._restarts.begin(life, reason, now)
+        if fault:
+            self._end(life, SystemState.FAILED, failure_result("HostLost", fault), now)
+        return not fault
+
+    def reread(self, number: int, rows: list[InputApplied]) -> None:
+        """Go on with a system whose recorded inputs were read."""
+        life = self._roster.get(number)
+        if life is not None and not life.is_over:
+            self._restarts.reread(life, rows)
 
     def recover(self, kept: KeptSystem, now: float, wall: float) -> None:
         """Take a system that the journal kept; its blobs are in the spool."""
@@ -327,21 +350,23 @@ class SystemTable:
             return
         record = life.record
         self._touch(life)
+        if life.rerun is not None:
+            self._offer_parts(life, classes, tasks)
+            self._restarts.step(life, life.rerun, body, now)
+            return
         acknowledged = [] if facts.get("more") else life.flow.answered(n, len(tasks), now)
         life.flow.exhausted = bool(facts.get("exhausted"))
         life.round = facts.get("round", life.round)
         for notice in facts.get("notices", ()):
             note_notice(life, notice)
+        self._offer_parts(life, classes, tasks)
         if classes:
-            self._offer(life, [blob for entry in classes for blob in entry[7] or ()])
             self._core.announce_classes(record, classes)
-        if tasks:
-            self._offer(life, [blob for entry in tasks if len(entry) > 2 for blob in entry[2] or ()])  # noqa: PLR2004
         if life.replay is not None:
             self.recovery.step(life, life.replay, body, now)
             return
         if tasks and life.cancel_by is None:
-            self._core.emit(record, first, tasks)
+            self._core.emit(record, *skip_known(life, first, tasks))
         if cancelled:
             self._core.cancel_tasks(record, cancelled)
         self._recorder.emitted(life, first, classes, tasks, cancelled)
@@ -521,26 +546,6 @@ class SystemTable:
         self._roster.add(life)
         return life
 
-    def _accept(self, life: SystemLife, peer: Hashable, token: int, now: float) -> None:
-        """Tell a submitter that its system is kept; start its host, once."""
-        life.submitters.append((peer, token))
-        if life.accepted:
-            self._tell_submitters(life)
-        elif len(life.submitters) == 1:
-            self._recorder.accepted(life, self._wall, now, lambda _: self._accepted(life))
-
-    def _accepted(self, life: SystemLife) -> None:
-        self._tell_submitters(life)
-        life.accepted = True
-        if not life.record.state.ended:
-            self._commands.append(StartHost(life.record.number))
-
-    def _tell_submitters(self, life: SystemLife) -> None:
-        number, system_id = life.record.number, life.record.system_id
-        for peer, token in life.submitters:
-            self._commands.append(Send(peer, Kind.SUBMITTED, [token, number, system_id, None, None]))
-        life.submitters = []
-
     def _parts_arrived(self, life: SystemLife, submission: tuple[Hashable, int], error: str | None, now: float) -> None:
         """Go on with a submission whose blobs are here, or do not come."""
         peer, token = submission
@@ -548,10 +553,9 @@ class SystemTable:
         if life.record.state.ended:
             return
         if error is None:
-            self._accept(life, peer, token, now)
+            self._acceptance.accept(life, peer, token, now, self._wall)
             return
-        text = f"its parts did not arrive: {error}"
-        self._commands.append(Send(peer, Kind.SUBMITTED, [token, 0, life.record.system_id, text, "blobs"]))
+        self._acceptance.refuse(peer, token, life.record.system_id, f"its parts did not arrive: {error}", "blobs")
         if not life.accepted and not life.spooling:
             self._forget(life)
 
@@ -563,8 +567,7 @@ class SystemTable:
         is_back = life.client != "" and life.client == self._attendance.client(peer)
         if owner or (is_back and not life.options.get("detach")):
             self._own(life, peer)
-        body = [token, life.record.number, life.record.system_id, None, None]
-        self._commands.append(Send(peer, Kind.SUBMITTED, body))
+        self._acceptance.confirm(life, peer, token)
         self._news.followed(life, peer, now)
         if life.ended_at is not None:
             self._commands.append(Send(peer, Kind.ENDED, ended_body(life)))
@@ -583,6 +586,9 @@ class SystemTable:
     def _command(self, command: Any) -> None:
         self._commands.append(command)
 
-    def _offer(self, life: SystemLife, blobs: list[Any]) -> None:
+    def _offer_parts(self, life: SystemLife, classes: list[list[Any]], tasks: list[list[Any]]) -> None:
+        """Note that a host has the large parts of what it emitted."""
+        blobs = [blob for entry in classes for blob in entry[7] or ()]
+        blobs += [blob for entry in tasks if len(entry) > 2 for blob in entry[2] or ()]  # noqa: PLR2004 - [class, payload, blobs]
         if blobs:
             self._commands.append(OfferBlobs(life.host, blobs, life.record.number))

@@ -127,6 +127,54 @@ def test_tells_who_waits_when_the_last_holder_leaves(network):
     assert network.take() == [(HOST, Kind.BLOB_MISSING, MISSING, []), (SOUTH, Kind.BLOB_MISSING, MISSING, [])]
 
 
+def test_who_wants_a_blob_waits_for_the_only_holder_to_come_back(network):
+    network.relay.offer(HOST, BLOBS, 1)
+    network.get(NORTH)
+    network.take()
+    network.relay.peer_away(HOST)
+    network.get(SOUTH)
+    before = network.take()
+
+    network.relay.peer_back(HOST)
+    asked = network.take()
+    network.chunk(HOST)
+
+    assert before == []
+    assert asked == [(HOST, Kind.BLOB_GET, GET, [])]
+    assert [peer for peer, *_ in network.take()] == [NORTH, SOUTH]
+
+
+def test_another_holder_is_asked_while_the_first_one_is_away(network):
+    network.relay.offer(HOST, BLOBS, 1)
+    network.relay.offer(SOUTH, BLOBS, 1)
+    network.relay.peer_away(HOST)
+
+    network.get(NORTH)
+
+    assert network.take() == [(SOUTH, Kind.BLOB_GET, GET, [])]
+
+
+def test_who_waits_for_a_holder_that_never_comes_back_is_told(network):
+    network.relay.offer(HOST, BLOBS, 1)
+    network.relay.peer_away(HOST)
+    network.get(NORTH)
+
+    network.relay.peer_left(HOST)
+
+    assert network.take() == [(NORTH, Kind.BLOB_MISSING, MISSING, [])]
+
+
+def test_what_is_kept_for_another_owner_outlives_the_first(network):
+    network.spool.put(CONTENT, "result", DIGEST)
+
+    network.relay.keep([DIGEST, b"of nobody"], 1)
+    network.relay.drop("result")
+    stays = DIGEST in network.spool
+    network.relay.drop(1)
+
+    assert stays
+
+
 def test_a_holder_that_was_gone_when_it_was_offered_keeps_nobody_waiting(network):
     network.gone.add(NORTH)
     network.relay.offer(NORTH, BLOBS, 1)

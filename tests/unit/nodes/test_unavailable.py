@@ -2,8 +2,7 @@
 
 import pytest
 
-from concurro import ConfigError, SlaveNode, TaskSystem
-from concurro.nodes.application import ApplicationNode
+from concurro import ApplicationNode, ConfigError, SlaveNode, TaskSystem
 
 
 @pytest.mark.parametrize("manager", ["thread-pool", "inline"])
@@ -14,10 +13,11 @@ def test_a_slave_refuses_a_limit_that_its_task_manager_could_not_keep(manager):
         slave.start()
 
 
-def test_restarts_are_refused_at_submission():
+@pytest.mark.parametrize("restarts", [-1, 1.5, "two"])
+def test_restarts_that_are_no_count_are_refused(restarts):
     application = ApplicationNode("ipc:///nowhere/master")
 
-    with pytest.raises(ValueError, match="restarts need a master with a journal"):
-        application.submit(TaskSystem(), restarts=1)
+    with pytest.raises(ValueError, match="restarts must be a whole number, 0 or more"):
+        application.submit(TaskSystem(), restarts=restarts)
 
     application.close()
