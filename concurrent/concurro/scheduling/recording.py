@@ -146,16 +146,6 @@ class Recorder:
         if life.kept:
             self._record([HostRestarted(life.record.number, life.restarted)], [], life.record.number, _nothing)
 
-    def behind(self, life: SystemLife, now: float, then: Then) -> None:
-        """Go on behind what of a system waits for the journal.
-
-        What it published comes before its end.
-        """
-        if not life.kept:
-            then(now)
-            return
-        self._record([], [], life.record.number, then)
-
     def begun(self, life: SystemLife) -> None:
         """Record that a system is run again from its submission."""
         number = life.record.number

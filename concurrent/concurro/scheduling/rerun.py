@@ -100,6 +100,7 @@ class HostRestarts:
         if not life.is_recorded:
             return f"{text}; it is not started again: its inputs are too many to keep without a journal"
         life.restarted += 1
+        life.host_pid = None
         self._recorder.restarted(life)
         self._notice(life.record.number, f"{text}; it is started again, restart {life.restarted} of {allowed}", now)
         self._prepare(life)

@@ -488,8 +488,7 @@ class SystemTable:
             # What it has not sent yet never comes: whoever waits for that is told.
             self._command(StopHost(life.record.number))
         blobs = [] if life.implicit else result[2] or []
-        announce = self._news.announce_end
-        self._recorder.behind(life, now, lambda later: announce(life, state, result, later, blobs=blobs))
+        self._news.announce_end(life, state, result, now, blobs=blobs)
 
     def _finish_end(self, life: SystemLife, state: SystemState, result: list[Any], now: float) -> None:
         life.record.state = state
