@@ -6,9 +6,6 @@ import errno
 import os
 import resource
 import signal
-import subprocess
-import sys
-import tempfile
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -16,29 +13,21 @@ import pytest
 from concurro import ApplicationNode
 from tests.support.jobs import SHIPPED, Mixture, Square, Traced
 from tests.support.nodes import master_process, slave_process
+from tests.support.small_disk import fill, needs_mount, python_with_disk, seen_by
 from tests.support.waiting import wait_until
-
-UNSHARE = ["unshare", "--map-root-user", "--mount"]
-MOUNT_AND_RUN = 'mount -t tmpfs -o size=1m tmpfs "$0" && cd "$0" && exec "$@"'
-FILL = """
-import os
-with open({disk!r} + "/ballast", "wb", 0) as ballast:
-    try:
-        while True:
-            ballast.write(bytes(4096))
-    except OSError:
-        pass
-"""
 
 
 @contextmanager
 def slave_on_a_full_disk(url, folder):
     """Run a slave whose temporary folder, working directory and log are on a full disk of its own."""
-    disk = str(folder / "disk")
-    os.mkdir(disk)  # noqa: PTH102 - as text
-    python = [*UNSHARE, "sh", "-c", MOUNT_AND_RUN, disk, sys.executable, "-P"]
-    prelude = FILL.format(disk=disk) + LOG_TO.format(path=disk + "/log")
-    with slave_process(url, python=python, prelude=prelude, env={**os.environ, "TMPDIR": disk}) as process:
+    disk = folder / "disk"
+    disk.mkdir()
+    environment = {**os.environ, "TMPDIR": str(disk)}
+    python = python_with_disk(disk, "1m")
+    with slave_process(url, python=python, prelude=LOG_TO.format(path=f"{disk}/log"), env=environment) as process:
+        mine = seen_by(process.pid, disk)
+        wait_until((mine / "log").exists, 30, "the disk")
+        fill(mine)
         yield process
 
 
@@ -49,22 +38,11 @@ sys.stderr = open({path!r}, "w", 1)
 
 
 @contextmanager
-def slave_whose_files_do_not_grow(url, folder):
-    """Run a slave that can write no byte into any file, memory files included."""
-    prelude = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))"
+def slave_whose_files_stay_small(url, folder):
+    """Run a slave that can write no more than 64 KiB into any file, memory files included."""
+    prelude = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, resource.RLIM_INFINITY))"
     with slave_process(url, prelude=prelude, env={**os.environ, "TMPDIR": str(folder)}) as process:
         yield process
-
-
-def can_mount():
-    with tempfile.TemporaryDirectory() as folder:
-        probe = [*UNSHARE, "sh", "-c", MOUNT_AND_RUN, folder, "true"]
-        with suppress(OSError):
-            return subprocess.run(probe, capture_output=True, check=False).returncode == 0
-    return False
-
-
-NEEDS_MOUNT = pytest.mark.skipif(not can_mount(), reason="needs a user namespace in which it may mount")
 
 
 class Writes(Traced):
@@ -105,10 +83,10 @@ class Clears(Traced):
 @pytest.mark.parametrize(
     ("slave", "number"),
     [
-        pytest.param(slave_on_a_full_disk, errno.ENOSPC, marks=NEEDS_MOUNT),
-        (slave_whose_files_do_not_grow, errno.EFBIG),
+        pytest.param(slave_on_a_full_disk, errno.ENOSPC, marks=needs_mount),
+        (slave_whose_files_stay_small, errno.EFBIG),
     ],
-    ids=["full disk", "no growing file"],
+    ids=["full disk", "small files"],
 )
 def test_f45_a_slave_whose_disk_is_full_fails_tasks_that_write_and_runs_all_others(
     tmp_path, runtime_folder, slave, number

@@ -46,12 +46,12 @@ def check_command(folder: str | None, config: str | None) -> None:
 
     Ends with 0 when the journal is whole, with 1 when it is not.
     """
-    with _opened(folder, config) as (store, where):
-        try:
+    try:
+        with _opened(folder, config) as (store, where):
             store.check(click.echo)
-        except JournalDamagedError as error:
-            message = f"damaged: {error}"
-            raise CommandFailure(message, EXIT_FAILED) from error
+    except JournalDamagedError as error:
+        message = f"damaged: {error}"
+        raise CommandFailure(message, EXIT_FAILED) from error
     click.echo(f"{where} is whole")
 
 

@@ -64,6 +64,11 @@ class Keeper:
 
     def recover(self, table: SystemTable, now: float) -> None:
         """Give everything that was kept to a new table."""
+
+        def note_full(full: bool) -> None:  # noqa: FBT001 - the signature of a callback
+            table.journal_is_full = full
+
+        self._writer.on_full = note_full
         systems, self._systems = self._systems, {}
         for kept in systems.values():
             for digest in kept.blobs:

@@ -134,8 +134,10 @@ def _why_it_comes_back(table: SystemTable, life: SystemLife) -> str:
     if life.orphans is not None:
         count = _count(len(life.orphans.numbers), "task")
         return f"waits a moment for the slaves to say what they still run of {count} since the master was restarted"
+    if life.kept and table.journal_is_full:
+        return "waits: the disk of the master's journal is full; it goes on by itself as soon as there is room"
     if life.kept and table.journal_is_behind:
-        return "waits: the journal does not write as fast as it goes on; a full disk shows in the log and the status"
+        return "waits: the journal does not write as fast as it goes on"
     return ""
 
 

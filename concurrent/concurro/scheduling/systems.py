@@ -61,6 +61,7 @@ class SystemTable:
     def __init__(self, core: SchedulerCore, *, grace: float = 60.0, journalled: bool = False, first: int = 1) -> None:
         self._core = core
         self.grace = grace
+        self.journal_is_full = False  # its disk is: what waits for it waits for room
         self._roster = Roster(first)
         self._attendance = Attendance()
         self._commands: list[Any] = []
