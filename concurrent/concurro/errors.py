@@ -23,7 +23,7 @@ class ConcurroError(Exception):
 
 
 class ConfigError(ConcurroError, ValueError):
-    """A configuration that cannot be used.
+    """A configuration, or an argument of a call, that cannot be used.
 
     Attributes:
         where: `file:line`, the environment variable or the option at fault.

@@ -17,6 +17,7 @@ from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from concurro.execution.inside import this_process
+from concurro.nodes.arguments import check_count
 from concurro.task import Task
 
 if TYPE_CHECKING:
@@ -123,9 +124,8 @@ class ClusterExecutor(concurrent.futures.Executor):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
-        if max_workers is not None and max_workers < 1:
-            message = f"max_workers must be 1 or more, got {max_workers}"
-            raise ValueError(message)
+        if max_workers is not None:
+            max_workers = check_count("max_workers", max_workers)
         if max_workers is not None and master is not None:
             message = f"max_workers is for a cluster of its own; the master at {master} has slaves already"
             raise ValueError(message)
@@ -195,9 +195,7 @@ class ClusterExecutor(concurrent.futures.Executor):
             timeout: Seconds until `next` raises TimeoutError, from now on [s].
             chunksize: Calls per task; more is faster for many short ones.
         """
-        if chunksize < 1:
-            message = f"chunksize must be 1 or more, got {chunksize}"
-            raise ValueError(message)
+        chunksize = check_count("chunksize", chunksize)
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout)
         chunks = _chunks(zip(*iterables, strict=False), chunksize)

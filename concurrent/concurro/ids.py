@@ -31,7 +31,7 @@ def parse_task_id(task_id: str) -> tuple[str, int]:
     Raises:
         ValueError: `task_id` is not of the form `<system_id>:<number>`.
     """
-    system_id, colon, number = task_id.rpartition(":")
+    system_id, colon, number = task_id.rpartition(":") if isinstance(task_id, str) else ("", "", "")
     if not colon or not number.isdigit():
         message = f"{task_id!r} is not a task id; one looks like <system_id>:<number>"
         raise ValueError(message)

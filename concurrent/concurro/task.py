@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import InvalidTaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
 
     from concurro.errors import TaskError
 
@@ -144,6 +144,20 @@ def check_task(value: object) -> Task:
     return value
 
 
+def each_task(tasks: Iterable[Any]) -> Iterator[Any]:
+    """Return an iterator over tasks that are to be pushed.
+
+    Raises:
+        InvalidTaskError: They cannot be iterated over; a single task was given, perhaps.
+    """
+    try:
+        return iter(tasks)
+    except TypeError:
+        hint = "; for a single task there is push_task" if isinstance(tasks, Task) else ""
+        message = f"push_tasks takes an iterable of tasks, got {_shown(tasks)}{hint}"
+        raise InvalidTaskError(message) from None
+
+
 def task_class_key(task: Task) -> Hashable:
     """Return what the tasks of one `TaskClass` have in common."""
     requires = task.requires
@@ -176,7 +190,7 @@ def _is_positive(value: object) -> bool:
 
 def _is_amounts(value: object) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(name, str) and _is_positive(amount) for name, amount in value.items()
+        isinstance(name, str) and name.strip() != "" and _is_positive(amount) for name, amount in value.items()
     )
 
 

@@ -156,7 +156,7 @@ def test_map_gives_up_after_its_timeout(executor):
 
 
 def test_map_refuses_chunks_of_nothing(executor):
-    with pytest.raises(ValueError, match="chunksize must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="chunksize must be a whole number of 1 or more, got 0"):
         executor.map(scale, [1], chunksize=0)
 
 
@@ -317,7 +317,7 @@ def test_a_running_master_serves_executors(tmp_path, runtime_folder):
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_too_few_workers_are_refused(workers):
-    with pytest.raises(ValueError, match=f"max_workers must be 1 or more, got {workers}"):
+    with pytest.raises(ValueError, match=f"max_workers must be a whole number of 1 or more, got {workers}"):
         ClusterExecutor(workers)
 
 

@@ -94,7 +94,7 @@ def test_a_slave_that_is_not_there_cannot_be_removed(shared_cluster):
 
 @pytest.mark.parametrize("arguments", [{"workers": -1}, {"workers": 0}, {"slaves": 0}])
 def test_fewer_than_one_worker_is_refused(arguments):
-    with pytest.raises(ConfigError, match="must be 1 or more"):
+    with pytest.raises(ConfigError, match="must be a whole number of 1 or more"):
         LocalCluster(**arguments)
 
 

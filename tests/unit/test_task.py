@@ -105,6 +105,8 @@ def test_what_is_no_task_is_refused_by_name(value, named):
         ("requires", ["gpu"]),
         ("requires", {"gpu": -1}),
         ("requires", {1: 1}),
+        ("requires", {"": 1}),
+        ("requires", {" ": 1}),
     ],
 )
 def test_a_field_without_a_usable_value_is_named(field, value):

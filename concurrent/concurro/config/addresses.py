@@ -43,6 +43,9 @@ def parse_address(text: str, where: str = "") -> Address:
     Raises:
         AddressError: It is malformed; the message names what is wrong.
     """
+    if not isinstance(text, str):
+        message = f"an address is a text, e.g. 'tcp://127.0.0.1:8081', got {text!r}"  # type: ignore[unreachable]
+        raise AddressError(message, where)
     scheme, separator, rest = text.partition("://")
     if not separator:
         raise _malformed(text, "it has no scheme", where)

@@ -101,6 +101,9 @@ class Config:
         folders = [user_folder(environ) / PLUGINS_FOLDER]
         if isinstance(config, Mapping):
             return cls(read_mapping(config, MAPPING_ORIGIN), command_line, variables, None, tuple(folders))
+        if config is not None and not isinstance(config, str | os.PathLike):
+            message = f"config must be a path, a mapping, a Config or None, got {config!r}"  # type: ignore[unreachable]
+            raise ConfigError(message)
         file = search_file(environ) if config is None else named_file(Path(config))
         if file is None:
             return cls({}, command_line, variables, None, tuple(folders))

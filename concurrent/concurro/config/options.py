@@ -224,6 +224,8 @@ class TableOption(Option[dict[str, float]]):
         if not isinstance(value, dict):
             refuse("is not a table, like { gpu = 1 }")
         for name, amount in value.items():
+            if not isinstance(name, str) or not name.strip():
+                refuse(f"has no name for the amount {amount!r}")
             if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < math.inf:
                 refuse(f"gives {name} = {amount!r}, which is not a number of 0 or more")
         return dict(value)

@@ -92,6 +92,9 @@ class Environment:
             raise ConfigError(message)
         self.config = Config.load(config)
         self.kind = kind
+        if isinstance(plugins, str | Path):
+            message = f"plugins must be a list of paths and classes, got {plugins!r}; give [{plugins!r}]"
+            raise ConfigError(message)
         named = list(plugins)
         self.plugins = tuple(str(Path(path).absolute()) for path in named if not isinstance(path, type))
         self.strict = strict_plugins

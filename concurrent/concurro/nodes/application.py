@@ -21,6 +21,7 @@ from concurro.errors import ClosedError, ConfigError, InvalidTaskError, MasterUn
 from concurro.ids import ProgressRecord, Role
 from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
+from concurro.nodes.arguments import check_flag, check_system_id, check_timeout
 from concurro.nodes.dialer import Dialer
 from concurro.nodes.futures import LoopFuture, LoopThread, TaskFuture
 from concurro.nodes.handle import Control, SystemHandle
@@ -29,6 +30,7 @@ from concurro.nodes.printer import Printer
 from concurro.nodes.waiting import wait_with_progress
 from concurro.scheduling.life import fault_of_options
 from concurro.system import TaskSystem
+from concurro.task import each_task
 from concurro.transport.loop import Loop
 from concurro.wire.blobs import BlobStore
 from concurro.wire.importing import refuse_while_importing
@@ -195,6 +197,7 @@ class ApplicationNode(Control):
             MasterUnreachable: No master answered.
             WaitInCallbackError: Called in a callback of this application.
         """
+        check_flag("detach", detach)
         self.refuse_to_wait("submit()")
         check_system(system)
         fault = fault_of_options({"ttl": ttl, "weight": weight, "restarts": restarts})
@@ -223,9 +226,11 @@ class ApplicationNode(Control):
 
         Raises:
             UnknownSystemError: The master does not know it.
+            ConfigError: It is no id.
             WaitInCallbackError: Called in a callback of this application.
         """
         self.refuse_to_wait("attach()")
+        check_system_id(system_id)
         self.connect()
         handle = SystemHandle(system_id, "attached", self)
         self._post(lambda: self._core.attach(handle))
@@ -251,6 +256,7 @@ class ApplicationNode(Control):
             WaitInCallbackError: Called in a callback of this application.
         """
         self.refuse_to_wait("run()")
+        timeout = check_timeout(timeout, least=0.0)
         return wait_with_progress(self.submit(system), timeout, progress)
 
     def cancel_system(self, system_id: str) -> None:
@@ -276,7 +282,7 @@ class ApplicationNode(Control):
     def push_tasks(self, tasks: Iterable[Task]) -> list[TaskFuture]:
         """Push tasks; return their futures in order. Raises as `push_task` does."""
         self.connect()
-        return [self._push(task) for task in tasks]
+        return [self._push(task) for task in each_task(tasks)]
 
     def executor(self) -> Any:
         """Return a `ClusterExecutor` that shares this application."""

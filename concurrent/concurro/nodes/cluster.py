@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from concurro.errors import ClosedError, ConfigError
+from concurro.errors import ClosedError
 from concurro.kernel import Environment
 from concurro.nodes.application import ApplicationNode
+from concurro.nodes.arguments import check_count
 from concurro.nodes.embedded import EmbeddedCluster
 from concurro.nodes.inline import InlineApplication
 
@@ -65,12 +66,9 @@ class LocalCluster:
         inline: bool = False,
         main_file: str | None = None,
     ) -> None:
-        if workers is not None and workers < 1:
-            message = f"workers must be 1 or more, got {workers}"
-            raise ConfigError(message)
-        if slaves < 1:
-            message = f"slaves must be 1 or more, got {slaves}"
-            raise ConfigError(message)
+        if workers is not None:
+            workers = check_count("workers", workers)
+        slaves = check_count("slaves", slaves)
         self._env = Environment(config, kind="application", plugins=plugins)
         self._processes: EmbeddedCluster | None = None
         self._application: ApplicationNode | InlineApplication
@@ -142,10 +140,8 @@ class LocalCluster:
             ConfigError: Fewer than one worker.
             ClosedError: The cluster was closed, or is inline.
         """
-        if workers < 1:
-            message = f"workers must be 1 or more, got {workers}"
-            raise ConfigError(message)
-        return self._real().add_slave(workers)
+        count = check_count("workers", workers)
+        return self._real().add_slave(count)
 
     def remove_slave(self, slave_id: str) -> None:
         """End a slave; its tasks run elsewhere.

@@ -13,6 +13,7 @@ from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import WaitInCallbackError
+from concurro.nodes.arguments import check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,7 @@ class LoopFuture(Future[Any]):
             TimeoutError: It did not come within `timeout` [s].
             WaitInCallbackError: Called in a callback, before it is there.
         """
+        timeout = check_timeout(timeout)
         if (timeout is None or timeout > 0) and not self.done():
             self._refuse("result()")
             if self._lend is not None:
@@ -94,6 +96,7 @@ class LoopFuture(Future[Any]):
             TimeoutError: It did not come within `timeout` [s].
             WaitInCallbackError: Called in a callback, before it is there.
         """
+        timeout = check_timeout(timeout)
         if (timeout is None or timeout > 0) and not self.done():
             self._refuse("exception()")
             if self._lend is not None:

@@ -144,8 +144,9 @@ class SystemHandle(LoopFuture):
         Raises:
             LookupError: The system has no such task, or it ended too long ago.
         """
-        if task_id.rpartition(":")[0] != self.system_id:
-            message = f"no task {task_id} in system {self.system_id}"
+        if not isinstance(task_id, str) or task_id.rpartition(":")[0] != self.system_id:
+            expected = f"output takes the id of one of its tasks (task.task_id), e.g. '{self.system_id}:0'"
+            message = f"no task {task_id!r} in system {self.system_id}: {expected}"
             raise LookupError(message)
         self._control.refuse_to_wait("output()")
         return str(self._control.request("output", [task_id]).result(OUTPUT_LIMIT))

@@ -19,6 +19,7 @@ from concurro.errors import InvalidTaskError, StalledSystemError, TaskCancelled
 from concurro.ids import Outcome, SlaveView, SystemState
 from concurro.interfaces import IMaster, implementer
 from concurro.nodes.ledger import TaskLedger
+from concurro.task import each_task
 from concurro.wire.failures import describe
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class MasterView:
 
     def push_tasks(self, tasks: Iterable[Task]) -> list[str]:
         """Emit more tasks; return their ids."""
-        return [self._core.push(task) for task in tasks]
+        return [self._core.push(task) for task in each_task(tasks)]
 
     def cancel_task(self, task_id: str) -> None:
         """Cancel an open task of this system; a final one is left alone."""
@@ -333,7 +334,11 @@ class HostCore:
 
 
 def _within_64_bits(name: str, value: Any) -> int:
-    number = int(value)
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        message = f"report_progress: {name} must be a number, got {value!r} ({type(value).__qualname__})"
+        raise ValueError(message) from None
     if not -(2**63) <= number < 2**63:
         message = f"report_progress: {name} must fit into 64 bits, got a number of {number.bit_length()} bits"
         raise ValueError(message)

@@ -11,16 +11,19 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import ClosedError
+from concurro.errors import ClosedError, ConfigError
 from concurro.execution.inside import Door, behind
 from concurro.ids import Outcome, SystemState
 from concurro.nodes.application import check_system
 from concurro.nodes.application_core import progress_record, resolve
+from concurro.nodes.arguments import check_timeout
 from concurro.nodes.futures import TaskFuture
 from concurro.nodes.handle import Control, SystemHandle
 from concurro.nodes.host_core import HostCore
 from concurro.nodes.ledger import TaskLedger
 from concurro.nodes.waiting import wait_with_progress
+from concurro.scheduling.life import fault_of_options
+from concurro.task import each_task
 from concurro.wire.blobs import BlobStore
 from concurro.wire.failures import describe
 from concurro.wire.payload import Packer
@@ -63,9 +66,10 @@ class InlineApplication(Control):
 
     def submit(self, system: TaskSystem, **options: Any) -> SystemHandle:
         """Run a task system to its end; return its handle, which is done."""
-        del options
         self._check_open()
         check_system(system)
+        if fault := fault_of_options(options):
+            raise ConfigError(fault)
         known = self._handles.get(system.system_id)
         if known is not None:
             return known
@@ -93,6 +97,7 @@ class InlineApplication(Control):
         progress: bool | Callable[[ProgressRecord], None] = False,  # noqa: FBT001, FBT002 - the fixed public signature
     ) -> Any:
         """Run a task system to its result. `timeout` cannot interrupt a task here."""
+        timeout = check_timeout(timeout, least=0.0)
         return wait_with_progress(self.submit(system), timeout, progress)
 
     def push_task(self, task: Task) -> TaskFuture:
@@ -112,7 +117,7 @@ class InlineApplication(Control):
 
     def push_tasks(self, tasks: Iterable[Task]) -> list[TaskFuture]:
         """Run tasks; return their futures in order."""
-        return [self.push_task(task) for task in tasks]
+        return [self.push_task(task) for task in each_task(tasks)]
 
     def executor(self) -> Any:
         """Return a `ClusterExecutor` whose calls run at once."""

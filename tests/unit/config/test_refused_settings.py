@@ -53,6 +53,7 @@ def test_fewer_than_no_workers_are_refused(tmp_path):
         ({"slave.memory_limit": "2 GiBi"}, "is not a size"),
         ({"slave.memory_limit": -1}, "must be 0 or more"),
         ({"slave.resources": {"gpu": "one"}}, "gives gpu = 'one'"),
+        ({"slave.resources": {"": 1}}, "has no name for the amount 1"),
         ({"master.grace": "soon"}, "is not a duration"),
         ({"master.grace": float("nan")}, "is not a finite number"),
         ({"master.standalone": 1}, "is not true or false"),
