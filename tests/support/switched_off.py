@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import NamedTuple
@@ -36,16 +37,18 @@ def run_without(mechanism: str, test: str, folder: Path) -> Outcome:
     assert (SWITCHES / f"{mechanism}.py").is_file(), mechanism
     report = folder / "report.xml"
     paths = [str(SWITCHES), *filter(None, [os.environ.get("PYTHONPATH")])]
-    options = ["-m", "", "-p", "no:cacheprovider", f"--basetemp={folder / 'inner'}", f"--junitxml={report}"]
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", test, *options],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CONCURRO_WITHOUT": mechanism},
-        capture_output=True,
-        text=True,
-        timeout=TEST_LIMIT,
-        check=False,
-    )
+    # Paths of sockets must be short: the folders of the inner run are not within ours.
+    with tempfile.TemporaryDirectory(prefix="off-") as inner:
+        options = ["-m", "", "-p", "no:cacheprovider", f"--basetemp={inner}/t", f"--junitxml={report}"]
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", test, *options],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CONCURRO_WITHOUT": mechanism},
+            capture_output=True,
+            text=True,
+            timeout=TEST_LIMIT,
+            check=False,
+        )
     assert report.is_file(), run.stdout + run.stderr
     cases = list(ET.parse(report).iter("testcase"))  # noqa: S314 - we have just written it
     failures = [failure.text or "" for case in cases for failure in case.findall("failure")]

@@ -37,26 +37,6 @@ JournalStore.apply = apply
 """
 """Of a master that never gets the result of a task on disk."""
 
-HASTY = """
-from concurro.scheduling.recording import Recorder
-answered = Recorder.answered
-def hasty(recorder, life, n, now, then):
-    then(now)
-    answered(recorder, life, n, now, lambda later: None)
-Recorder.answered = hasty
-"""
-"""Of a master that acknowledges before it commits."""
-
-FORGETFUL = """
-from concurro.nodes.keeper import Keeper
-Keeper.hold = lambda keeper, entries, send: send()
-def crashed(keeper, attempts, acknowledge):
-    for *_, slave_id, lease in attempts:
-        acknowledge(slave_id, [lease])
-Keeper.crashed = crashed
-"""
-"""Of a master that writes no crash down."""
-
 
 class Poison(Task):
     """Takes its worker with it; from the third attempt on it waits at the gate first."""
@@ -212,43 +192,35 @@ def test_f58_the_tasks_of_a_standalone_master_end_with_it_and_are_run_again(tmp_
     assert executions(tmp_path) == {**ONCE_EACH, **dict.fromkeys(range(FREE, COUNT), 2)}
 
 
-@pytest.mark.parametrize("hasty", [False, True])
-def test_f58_a_result_is_acknowledged_when_it_is_on_disk_or_would_be_run_again(tmp_path, hasty):
+def test_f58_a_result_is_acknowledged_once_it_is_on_disk_and_not_run_again(tmp_path):
     open_gate(tmp_path)
-    with (
-        journalled(tmp_path, prelude=NO_COMMIT + HASTY * hasty) as (master, url),
-        slave_process(url),
-        application(url) as node,
-    ):
+    with journalled(tmp_path, prelude=NO_COMMIT) as (master, url), slave_process(url), application(url) as node:
         handle = node.submit(Steps(1, tmp_path))
         wait_until(lambda: node.status()["systems"][0]["done"] == 1, 30, "the result at the master")
-        if hasty:
-            # What the slave was told before arrives with what it is told now.
-            assert node.push_task(Once()).result(30) == 1
+        # What the slave was told before arrives before what it is told now.
+        assert node.push_task(Once()).result(30) == 1
         kill(master)
         with journalled(tmp_path):
             seen, _ = handle.result(60)
 
     assert seen == [0]
-    assert executions(tmp_path) == {0: 2 if hasty else 1}
+    assert executions(tmp_path) == {0: 1}
 
 
-@pytest.mark.parametrize("forgetful", [False, True])
-def test_f31_no_task_takes_more_than_three_workers_although_the_master_is_killed(tmp_path, forgetful):
-    prelude = IMPATIENT + FORGETFUL * forgetful
-    with journalled(tmp_path, prelude=prelude) as (master, url), application(url) as node:
+def test_f31_no_task_takes_more_than_three_workers_although_the_master_is_killed(tmp_path):
+    with journalled(tmp_path) as (master, url), application(url) as node:
         with slave_process(url) as slave:
             handle = node.submit(Mixture(Poison(tmp_path)))
             wait_until(lambda: len(read_trace(tmp_path)) == 3, 30, "two crashes, and another attempt")
             kill(master)
             kill(slave)
         open_gate(tmp_path)
-        with journalled(tmp_path, prelude=prelude), slave_process(url):
+        with journalled(tmp_path, prelude=IMPATIENT), slave_process(url):
             (error,) = handle.result(60).errors
 
     assert error.type_name == "WorkerLost"
     lost_with_its_slave = 1
-    assert len(read_trace(tmp_path)) - lost_with_its_slave == (5 if forgetful else 3)
+    assert len(read_trace(tmp_path)) - lost_with_its_slave == 3
 
 
 def test_f58_plain_tasks_that_may_run_once_are_no_part_of_the_journal(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from tests.support.switched_off import run_without
 
 LATE_RESULTS = "test_f38_a_stopped_slave_is_lost_and_joins_again_its_late_results_dropped_and_counted"
+RETURNING = "tests/system/test_failures_returning.py"
 
 FAILURE_TESTS = [
     (
@@ -31,6 +32,16 @@ FAILURE_TESTS = [
         "group_kill",
         "tests/system/test_failures_limits.py::test_f15_the_children_of_an_attempt_that_times_out_end_with_it",
         "the end of the child",
+    ),
+    (
+        "commit_before_ack",
+        f"{RETURNING}::test_f58_a_result_is_acknowledged_once_it_is_on_disk_and_not_run_again",
+        "assert executions(tmp_path) == {0: 1}",
+    ),
+    (
+        "crash_budget",
+        f"{RETURNING}::test_f31_no_task_takes_more_than_three_workers_although_the_master_is_killed",
+        "assert len(read_trace(tmp_path)) - lost_with_its_slave == 3",
     ),
 ]
 """Mechanism, the test of its failure, and the words in which that must fail."""

@@ -21,8 +21,7 @@ def believe_everybody(module):
             if task is not None and task.system.open.get(task.number) is task:
                 self._revoke(task)
                 self.scheduler.cancel(task.id)
-                self._commands.leases_of.setdefault(task.system.number, []).append((slave_id, lease))
-                self._end_task(task, *outcome)
+                self._end_task(task, *outcome, (slave_id, lease))
         take_results(self, slave_id, current)
 
     core._hand_out, core.results = remember, believe
