@@ -342,7 +342,7 @@ def submit_and_be_killed(url, folder, *, detach):
     return system_id
 
 
-def test_a_detached_system_goes_on_without_its_application(shared_cluster, tmp_path):
+def test_f78_a_detached_system_goes_on_without_its_application(shared_cluster, tmp_path):
     system_id = submit_and_be_killed(shared_cluster.master_url, tmp_path, detach=True)
     wait_until(lambda: read_trace(tmp_path), 10, "the task")
     open_gate(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from concurro import (
 )
 from tests.support.jobs import SHIPPED, Mixture, Square, Traced, Waiting, open_gate, read_trace
 from tests.support.nodes import master_process, slave_process
+from tests.support.programs import run_program
 from tests.support.waiting import has_ended, wait_until
 
 
@@ -148,6 +150,15 @@ def test_f43_a_slave_of_another_version_is_refused_with_both_versions(runtime_fo
     assert slave.returncode != 0
     assert all(word in complaint for word in words), complaint
     assert square == 36
+
+
+def test_f43_the_command_of_a_refused_slave_ends_with_3(runtime_folder):
+    program = f"{OTHER_PYTHON}; from concurro.cli import slave_main; slave_main()"
+    with master_process(runtime_folder) as (_, url):
+        run = run_program(sys.executable, "-P", "-c", program, "--master", url, "--workers", 1, expect=3)
+
+    assert "Python 3.4" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_f82_an_application_of_another_python_is_refused_with_both_versions(runtime_folder, monkeypatch):
