@@ -70,6 +70,20 @@ class BrokenPluginError(ComponentError, ImportError):
     """A plugin did not import; the traceback of the import is its cause."""
 
 
+class StrategyError(ComponentError, RuntimeError):
+    """A strategy raised, or answered what cannot be used; its master ends.
+
+    Attributes:
+        strategy: Its name and class.
+        traceback: Of what it raised; empty when it raised nothing.
+    """
+
+    def __init__(self, message: str, strategy: str = "", traceback: str = "") -> None:
+        super().__init__(message)
+        self.strategy = strategy
+        self.traceback = traceback
+
+
 class DependencyCycleError(ComponentError, ValueError):
     """Components need one another in a circle."""
 

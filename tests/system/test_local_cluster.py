@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +13,16 @@ from collections import Counter
 import psutil
 import pytest
 
-from concurro import ConfigError, LocalCluster, Task, TaskCancelled, TaskError, WorkerLost
+from concurro import (
+    ConfigError,
+    LocalCluster,
+    MasterUnreachable,
+    StrategyError,
+    Task,
+    TaskCancelled,
+    TaskError,
+    WorkerLost,
+)
 from concurro.nodes.master import COLLECT_AFTER
 from tests.support.jobs import SHIPPED, Mixture, Square, Traced, Waiting, open_gate, read_trace
 from tests.support.programs import ROOT
@@ -250,6 +260,52 @@ def test_a_task_that_is_lost_and_one_that_waits_share_a_cluster(shared_cluster, 
     open_gate(tmp_path)
 
     assert isinstance(waiting.result(10), int)
+
+
+RAISES = """
+from concurro import Component, ITaskScheduleStrategy, implementer
+
+@implementer(ITaskScheduleStrategy)
+class Spoiled(Component):
+    name = "spoiled"
+
+    def setup(self, scheduler, master):
+        self.master = master
+
+    def rate(self, slave):
+        return RATE
+
+    def get_next_slave(self, task=None, slaves=None):
+        return 1 / 0
+"""
+
+
+@pytest.mark.parametrize(("rate", "method"), [("1 / 0", "rate"), ("0.0", "get_next_slave")])
+def test_what_a_strategy_raises_is_what_the_application_raises(tmp_path, rate, method):
+    plugin = tmp_path / "spoiled.py"
+    plugin.write_text(RAISES.replace("RATE", rate))
+
+    with (
+        pytest.raises(StrategyError) as caught,
+        LocalCluster(workers=1, plugins=[plugin], config={"master": {"strategy": "spoiled"}}) as cluster,
+    ):
+        cluster.push_task(Square(3)).result(60)
+
+    assert str(caught.value) == (
+        f"strategy 'spoiled' (Spoiled of {plugin}) raised ZeroDivisionError in {method}: division by zero"
+    )
+    assert "return 1 / 0" in str(caught.value.__cause__)
+
+
+def test_a_killed_master_of_our_own_is_noticed_by_its_end(tmp_path):
+    with LocalCluster(workers=1) as cluster:
+        handle = cluster.submit(Mixture(Square(3), Waiting("forever", tmp_path)))
+        os.kill(cluster.master_pid, signal.SIGKILL)
+
+        with pytest.raises(MasterUnreachable) as caught:
+            handle.result(60)
+
+    assert str(caught.value).endswith("was ended by SIGKILL")
 
 
 class AskCollector(Task):

@@ -55,6 +55,9 @@ log = logging.getLogger("concurro.application")
 
 ACCEPT_LIMIT = 60.0
 REQUEST_LIMIT = 30.0
+FAULT_PATIENCE = 5.0
+"""How long the master of our own cluster may take to say why it failed [s]."""
+
 UNSENT_BYTES = 64 * 1024 * 1024
 """Pushed bytes that may wait to be sent; beyond it `push_task` waits [B]."""
 
@@ -150,6 +153,13 @@ class ApplicationNode(Control):
         if self._state == "closed":
             message = "the application was closed"
             raise ClosedError(message)
+
+    def own(self, cluster: EmbeddedCluster) -> None:
+        """Let a local cluster live as long as this, and tell when its master ends.
+
+        Call it before `connect`.
+        """
+        self._embedded = cluster
 
     def close(self) -> None:
         """Leave the master; what is unfinished and not detached ends. Idempotent."""
@@ -406,6 +416,7 @@ class ApplicationNode(Control):
         )
         dialer.on_joined = self._join
         dialer.on_failed = self._fail
+        dialer.fate = self._fate
         dialer.start()
 
     def _join(self, peer: Peer, welcome: list[Any]) -> None:
@@ -421,9 +432,13 @@ class ApplicationNode(Control):
     def _lost(self, reason: str) -> None:
         farewell = self._peer.farewell if self._peer is not None else ""
         self._peer = None
+        fault = self._fate(FAULT_PATIENCE) if farewell == Farewell.FAILED else None
         gave_up = self._dialer is not None and self._dialer.gave_up
         if self._dialer is not None:
             self._dialer.stop()
+        if fault is not None:
+            self._fail(fault)
+            return
         with self._lock:
             self._core.lost(reason)
             self._room.notify_all()
@@ -433,6 +448,10 @@ class ApplicationNode(Control):
             self._fail(MasterUnreachable(reason))
         else:
             self._dial()
+
+    def _fate(self, patience: float = 0.0) -> Exception | None:
+        """Return why the master of our own cluster ended; None if it did not."""
+        return None if self._embedded is None else self._embedded.fault(patience)
 
     def _fail(self, error: Exception) -> None:
         self._dialer = None

@@ -80,8 +80,10 @@ class LocalCluster:
         )
         processes.start()
         try:
-            self._application = ApplicationNode(processes.url, config=self._env.config, main_file=main_file)
-            self._application.connect()
+            application = ApplicationNode(processes.url, config=self._env.config, main_file=main_file)
+            application.own(processes)
+            self._application = application
+            application.connect()
         except BaseException:
             processes.stop()
             raise

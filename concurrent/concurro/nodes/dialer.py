@@ -82,6 +82,7 @@ class Dialer:
     ) -> None:
         self.on_joined: Callable[[Peer, list[Any]], None] = lambda peer, welcome: None  # noqa: ARG005
         self.on_failed: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
+        self.fate: Callable[[], Exception | None] = lambda: None
         self._loop = loop
         self._url = url
         self._role = role
@@ -266,6 +267,10 @@ class Dialer:
             self._timer.cancel()
         self._calling = None
         self._last = reason
+        fate = self.fate()
+        if fate is not None:
+            self._fail(fate)
+            return
         now = self._loop.now()
         late = self._deadline is not None and now >= self._deadline
         if isinstance(fault, AuthenticationError):

@@ -14,6 +14,7 @@ import logging
 import os
 import pickle
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 import msgpack
 
 from concurro.config import Config
-from concurro.errors import ClosedError, ConcurroError, NodeStartError
+from concurro.errors import ClosedError, ConcurroError, MasterUnreachable, NodeStartError, RemoteTraceback
 from concurro.execution.program import python_command
 from concurro.nodes.agents import NATIVE
 from concurro.transport.stream import Channel
@@ -93,9 +94,7 @@ class NodeProcess:
         if news == "ready":
             return str(facts[0])
         self.stop()
-        error = None
-        with contextlib.suppress(Exception):
-            error = pickle.loads(facts[0])
+        error = _loaded(facts[0])
         if isinstance(error, ConcurroError):
             raise error
         message = f"the {self._role} did not start: {facts[1]}"
@@ -104,6 +103,31 @@ class NodeProcess:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process.poll() is None
+
+    def fault(self, patience: float) -> Exception | None:
+        """Return why it ended by itself, once it worked; None when it runs.
+
+        Args:
+            patience: How long it may take to end [s].
+        """
+        try:
+            status = self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return None
+        frames = None
+        with contextlib.suppress(OSError):
+            self._stream.settimeout(0)
+            frames = self._channel.receive()
+        if frames is not None:
+            _, pickled, text = msgpack.unpackb(frames[0])
+            error = _loaded(pickled)
+            if isinstance(error, ConcurroError):
+                return error
+            fault = MasterUnreachable(f"the {self._role} (process {self.pid}) failed: {text}")
+            fault.__cause__ = error
+            return fault
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+        return MasterUnreachable(f"the {self._role} (process {self.pid}) {how}")
 
     def stop(self) -> None:
         """Close the channel and wait for the end; kill what does not end.
@@ -199,6 +223,15 @@ class EmbeddedCluster:
                     return process
         return None
 
+    def fault(self, patience: float = 0.0) -> Exception | None:
+        """Return why the master ended by itself; None when it works.
+
+        Args:
+            patience: How long it may take to end [s].
+        """
+        master = self._master
+        return None if master is None else master.fault(patience)
+
     def stop(self) -> None:
         """End every node; nothing is left when it returns. Idempotent."""
         with self._lock:
@@ -221,6 +254,17 @@ class EmbeddedCluster:
         if workers is not None:
             own["slave.workers"] = workers
         return NodeProcess("slave", Config.load(self._config, overrides=own), self._plugins)
+
+
+def _loaded(pickled: bytes) -> Exception | None:
+    """Return the error of another process with its traceback, if we can."""
+    error = None
+    with contextlib.suppress(Exception):
+        error = pickle.loads(pickled)
+    traceback = getattr(error, "traceback", "")
+    if isinstance(error, ConcurroError) and traceback:
+        error.__cause__ = RemoteTraceback(traceback)
+    return error if isinstance(error, Exception) else None
 
 
 def make_private_folder() -> str:

@@ -22,6 +22,12 @@ from concurro.scheduling.parking import Parking
 from concurro.scheduling.queue import FairQueue, Standing
 from concurro.scheduling.resources import covers
 from concurro.scheduling.room import Room
+from concurro.scheduling.strategy_faults import (
+    checked_rating,
+    describe_strategy,
+    describe_wrong_choice,
+    strategy_raised,
+)
 from concurro.scheduling.unfit import UnfitWatch
 
 if TYPE_CHECKING:
@@ -41,11 +47,14 @@ class Placing:
         host: The `ISchedulerHost`.
         strategy: Chooses among the slaves that may have a task.
         log: Where a strategy's wrong choices are reported.
+        who: The strategy's name and class; None: its own.
     """
 
-    def __init__(self, host: Any, strategy: Any, log: Logger) -> None:
+    def __init__(self, host: Any, strategy: Any, log: Logger, who: str | None = None) -> None:
         self._host = host
         self._strategy = strategy
+        self._who = who or describe_strategy(strategy)
+        self._told: set[int] = set()  # systems that were told of a wrong choice
         self._log = log
         self.queue = FairQueue()
         self.room = Room()
@@ -59,7 +68,11 @@ class Placing:
 
     def rate(self, slave: SlaveRecord) -> None:
         """Rate one slave and note how much room it has."""
-        slave.rating = self._strategy.rate(slave)
+        try:
+            rating = self._strategy.rate(slave)
+        except Exception as error:
+            raise strategy_raised(self._who, "rate", error) from error
+        slave.rating = rating if type(rating) is float else checked_rating(self._who, slave, rating)
         self.room.update(slave)
 
     def connect(self, slave: SlaveRecord) -> None:
@@ -78,6 +91,7 @@ class Placing:
 
     def drop_system(self, record: SystemRecord) -> None:
         """Forget the queues of a system that ended."""
+        self._told.discard(record.number)
         system = self.queue.systems.get(record.number)
         if system is None:
             return
@@ -301,15 +315,34 @@ class Placing:
         return slave
 
     def ask(self, task: TaskRecord, slaves: Collection[str] | None) -> SlaveRecord | None:
-        """Return the slave that the strategy chooses for a task, if it does."""
-        chosen = self._strategy.get_next_slave(task, slaves)
+        """Return the slave that the strategy chooses for a task, if it does.
+
+        Raises:
+            StrategyError: It raised.
+        """
+        try:
+            chosen = self._strategy.get_next_slave(task, slaves)
+        except Exception as error:
+            raise strategy_raised(self._who, "get_next_slave", error) from error
         if chosen is None:
             return None
-        slave: SlaveRecord | None = self._host.slaves.get(chosen)
+        slave: SlaveRecord | None = self._host.slaves.get(chosen) if isinstance(chosen, str) else None
         if slave is None or (slaves is not None and chosen not in slaves):
-            self._log.warning("strategy chose %r, which is not among the slaves it may choose", chosen)
-            return None
+            return self._instead(task, chosen, slaves)
         return slave
+
+    def _instead(self, task: TaskRecord, chosen: Any, slaves: Collection[str] | None) -> SlaveRecord | None:
+        """Return another slave than the wrong one that was chosen, and tell of it."""
+        known: dict[str, SlaveRecord] = self._host.slaves
+        taken = next(iter(known if slaves is None else slaves), None)
+        if taken is None:
+            return None
+        if task.system.number not in self._told:
+            self._told.add(task.system.number)
+            text = describe_wrong_choice(self._who, task, chosen, taken)
+            self._log.warning(text)
+            self._host.warn(task.system, text)
+        return known[taken]
 
     # Leases
 

@@ -24,6 +24,7 @@ from concurro.scheduling.queue import LEAST_COST
 from concurro.scheduling.retries import is_tried_again
 from concurro.scheduling.shadow import Shadow, Shadowed
 from concurro.scheduling.speculation import Speculation
+from concurro.scheduling.strategy_faults import describe_strategy, strategy_raised
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,11 +50,19 @@ class RatedScheduler(Component):
     strategy = Selected(ITaskScheduleStrategy, "master.strategy", default="least-loaded")
 
     def setup(self, master: Any) -> None:
-        """Learn the host and set the strategy up."""
+        """Learn the host and set the strategy up.
+
+        Raises:
+            StrategyError: Its `setup` raised.
+        """
         self._host = master
-        self.strategy.setup(self, master)
+        who = describe_strategy(self.strategy)
+        try:
+            self.strategy.setup(self, master)
+        except Exception as error:
+            raise strategy_raised(who, "setup", error) from error
         self._set_up_shadow()
-        self._placing = Placing(master, self.strategy, self.log)
+        self._placing = Placing(master, self.strategy, self.log, who)
         self._speculation = Speculation(master, self._placing, self.crash_limit)
         self._queue = self._placing.queue
         self._room = self._placing.room
