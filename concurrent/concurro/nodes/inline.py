@@ -7,11 +7,13 @@ loaded on the way all the same, so that what cannot travel shows here as well.
 from __future__ import annotations
 
 import platform
+import threading
 import time
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import ClosedError, ConfigError
+from concurro.errors import ClosedError, ConfigError, WaitInCallbackError
 from concurro.execution.inside import Door, behind
 from concurro.ids import Outcome, SystemState
 from concurro.nodes.application import check_system
@@ -30,7 +32,7 @@ from concurro.wire.payload import Packer
 from concurro.wire.travelling import Travelling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from concurro.ids import ProgressRecord
     from concurro.kernel import Environment
@@ -54,6 +56,7 @@ class InlineApplication(Control):
         self._number = 0
         self._cancelled: set[str] = set()
         self._door = Door(self)  # whoever asks from inside gets this very application
+        self._runner: int | None = None  # the thread that is inside a task or a callback
 
     @property
     def code(self) -> CodeTable:
@@ -78,7 +81,7 @@ class InlineApplication(Control):
         payload, blobs = self._packer.dumps(system, ("system", system.system_id), type(system).__qualname__)
         copy = self._packer.loads(payload, blobs)
         self._number += 1
-        with behind(self._door):
+        with self._inside():
             InlineRun(self._number, copy, system.system_id, self._packer, handle, self._cancelled).go()
         return handle
 
@@ -105,9 +108,9 @@ class InlineApplication(Control):
         self._check_open()
         ledger = TaskLedger(self._packer, f"inline-{self._number}")
         self._number += 1
-        future = TaskFuture(ledger.add(task), self.refuse_to_wait, lambda task_id: None)  # noqa: ARG005 - it has run already
+        future = TaskFuture(ledger.add(task), self.refuse_to_wait, _run_already, lend=self.lend)
         _, classes, entries = ledger.take()
-        with behind(self._door):
+        with self._inside():
             settled = ledger.settle(run_entry(self._packer, {}, classes, 0, entries[0], task.task_id or ""))
         if settled is not None:
             done, result, error = settled
@@ -138,6 +141,31 @@ class InlineApplication(Control):
         """Refuse: there is no master to ask."""
         message = f"an inline cluster has no master to ask for {name} {arguments}"
         raise LookupError(message)
+
+    @contextmanager
+    def lend(self, what: str) -> Iterator[None]:
+        """Refuse to wait inside a task or a callback: nothing else runs meanwhile.
+
+        Raises:
+            WaitInCallbackError: This is inside one.
+        """
+        if self._runner == threading.get_ident():
+            message = (
+                f"a task or callback of an inline cluster would wait for {what}, for ever: everything runs in this "
+                f"very thread, one after the other, and that goes on only when this returns"
+            )
+            raise WaitInCallbackError(message)
+        yield
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """Run tasks and callbacks in this thread."""
+        before, self._runner = self._runner, threading.get_ident()
+        try:
+            with behind(self._door):
+                yield
+        finally:
+            self._runner = before
 
     def _check_open(self) -> None:
         if self._closed:
@@ -273,3 +301,7 @@ def _attempt(  # noqa: PLR0913 - what a lease consists of
     except Exception as fault:  # noqa: BLE001 - whatever keeps it from travelling
         return Outcome.NOT_PICKLABLE, list(describe(fault)), None
     return Outcome.DONE, value, result_blobs
+
+
+def _run_already(task_id: str) -> None:
+    """Cancel nothing: the task has run."""
