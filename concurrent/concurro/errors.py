@@ -12,7 +12,8 @@ import pickle
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Callable, Sequence
 
 
 class ConcurroError(Exception):
@@ -154,6 +155,30 @@ class TaskError(ConcurroError):
         self.slave_id = slave_id
         self.attempt = attempt
         self.cause = cause
+        self.saver: Callable[[TaskError, str | os.PathLike[str]], None] | None = None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the failed attempt to a file, for `concurrent replay`.
+
+        Class, code and arguments are in it, for its owner alone to read. It is the task as it is
+        beside its system now. Possible where the error arrived: in `task_finished` or `finished`,
+        and as long as the error is kept there.
+
+        Args:
+            path: The file; one of that name is replaced. In callbacks of a task system it is on
+                the machine of the master.
+
+        Raises:
+            NothingToSaveError: The error was made by hand, or has travelled since.
+            NotPicklableError: The task has changed, and cannot travel any more.
+            OSError: The file cannot be written.
+        """
+        if self.saver is None:
+            message = (
+                f"nothing is known of task {self.task_id} here any more; save it where task_finished gets its error"
+            )
+            raise NothingToSaveError(message)
+        self.saver(self, path)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with every fact but the cause when that does not pickle."""
@@ -164,6 +189,14 @@ class TaskError(ConcurroError):
             cause = None
         facts = (self.task_id, self.type_name, self.message, self.traceback)
         return type(self), (*facts, self.slave_id, self.attempt, cause)
+
+
+class NothingToSaveError(ConcurroError, LookupError):
+    """There is no failed attempt here that could be saved."""
+
+
+class SavedAttemptError(ConcurroError, ValueError):
+    """A file that holds no saved attempt, or none that can be used here."""
 
 
 class TaskTimeout(TaskError, TimeoutError):  # noqa: N818 - a fixed public name
@@ -187,7 +220,13 @@ class ResultNotPicklable(TaskError, TypeError):  # noqa: N818 - a fixed public n
 
 
 class RemoteTraceback(ConcurroError):  # noqa: N818 - a fixed public name
-    """The traceback of another process, as the cause of an exception here."""
+    """The traceback of another process, as the cause of an exception here.
+
+    Attributes:
+        error: The failure of the task with all its facts; None when it is of no task.
+    """
+
+    error: TaskError | None = None
 
     def __str__(self) -> str:
         """Return the traceback, on lines of its own."""

@@ -27,6 +27,7 @@ _COMMANDS = {
     "config": "concurro.cli.config:config_group",
     "keys": "concurro.cli.keys:keys_group",
     "journal": "concurro.cli.journal:journal_group",
+    "replay": "concurro.cli.replay:replay_command",
 }
 
 

@@ -12,10 +12,11 @@ import time
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import WaitInCallbackError
+from concurro.errors import NothingToSaveError, RemoteTraceback, TaskError, WaitInCallbackError
 from concurro.nodes.arguments import check_timeout
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
@@ -177,6 +178,25 @@ class TaskFuture(LoopFuture):
             message = f"the output of task {self.task_id} is not kept"
             raise LookupError(message)
         return self._ask_output(self.task_id)
+
+    def save_task(self, path: str | os.PathLike[str]) -> None:
+        """Write the failed attempt to a file, for `concurrent replay`.
+
+        See `TaskError.save`.
+
+        Raises:
+            NothingToSaveError: The task has not failed.
+            NotPicklableError: The task has changed, and cannot travel any more.
+            OSError: The file cannot be written.
+        """
+        raised = None if self.cancelled() or not self.done() else self.exception(0)
+        if isinstance(raised, TaskError):
+            raised.save(path)
+        elif raised is not None and isinstance(raised.__cause__, RemoteTraceback) and raised.__cause__.error:
+            raised.__cause__.error.save(path)
+        else:
+            message = f"task {self.task_id} has not failed"
+            raise NothingToSaveError(message)
 
     def cancel(self) -> bool:
         """Cancel the task, running or not; return False when it is final."""

@@ -9,6 +9,7 @@ Used by whoever makes tasks: the host of a system, and an application for its pl
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import InvalidTaskError
@@ -16,6 +17,7 @@ from concurro.ids import Failure, Outcome, format_task_id, parse_task_id
 from concurro.task import check_task, task_class_key
 from concurro.wire.failures import describe, rebuild
 from concurro.wire.messages import Kind, pack_message
+from concurro.wire.saved_attempt import save_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -158,8 +160,11 @@ class TaskLedger:
             try:
                 return task, self._packer.loads(value, blobs), None
             except BaseException as fault:  # noqa: BLE001 - loading a result runs user code, which may do anything
-                return task, None, self._unloadable(task, fault)
-        return task, None, rebuild(task.task_id, outcome, value, slave_id, attempt, self._packer.loads_whole)
+                error = self._unloadable(task, fault)
+        else:
+            error = rebuild(task.task_id, outcome, value, slave_id, attempt, self._packer.loads_whole)
+        error.saver = partial(save_attempt, self._packer, task)
+        return task, None, error
 
     def _announce(self, key: Hashable, task: Task) -> int:
         payload, blobs = self._packer.dump_task_class(type(task), (self.system_id, "classes"))

@@ -94,9 +94,10 @@ def original(error: TaskError) -> BaseException:
     if not isinstance(cause, Exception):
         return error
     try:
-        cause.__cause__ = RemoteTraceback(error.traceback)
+        cause.__cause__ = remote = RemoteTraceback(error.traceback)
     except Exception:  # noqa: BLE001 - an exception may refuse attributes in any way; then ours says it all
         return error
+    remote.error = error
     return cause
 
 
