@@ -77,6 +77,7 @@ class Step(Traced):
         return int(self.name)
 
 
+@pytest.mark.slow
 def test_f67_a_system_whose_state_stops_pickling_survives_its_master(tmp_path, runtime_folder):
     journal = {"journal": str(tmp_path / "journal")}
     with (

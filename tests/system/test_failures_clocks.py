@@ -10,7 +10,7 @@ from collections import Counter
 import psutil
 import pytest
 
-from concurro import ApplicationNode, MasterUnreachable
+from concurro import ApplicationNode, MasterUnreachable, TaskTimeout
 from tests.support.far_cluster import far_cluster
 from tests.support.jobs import (
     SHIPPED,
@@ -37,6 +37,14 @@ class TellsTime(Traced):
     def __call__(self):
         super().__call__()
         return time.time()
+
+
+class Limited(Waiting):
+    """Waits at the gate, up to its timeout."""
+
+    def __init__(self, name, folder, timeout):
+        super().__init__(name, folder)
+        self.timeout = timeout
 
 
 class Timed(Mixture):
@@ -87,16 +95,18 @@ def test_f46_a_slave_whose_clock_is_wrong_works_as_any_other(tmp_path, runtime_f
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forward", "back"])
+@pytest.mark.slow
 def test_f90_nothing_follows_from_a_wall_clock_that_jumps_an_hour(tmp_path, runtime_folder, monkeypatch, jump):
     ours, traces = time.time, tmp_path / "traces"
     traces.mkdir()
     clock = WrongClock(tmp_path / "clock")
     with (
         master_process(runtime_folder, env=clock.environment, master={"grace": 5.0}) as (_, url),
-        slave_process(url, workers=2, env=clock.environment),
+        slave_process(url, workers=3, env=clock.environment),
         application(url) as node,
     ):
         before = sound_slaves(node, 1)
+        patient = node.push_task(Limited("patient", tmp_path, 600.0))
         kept = node.submit(Mixture(TellsTime("early", tmp_path)), detach=True, ttl=60.0)
         right = kept.result(30).results["early"]
         tasks = brief_tasks(traces, 100)
@@ -105,6 +115,9 @@ def test_f90_nothing_follows_from_a_wall_clock_that_jumps_an_hour(tmp_path, runt
             wait_until(lambda reached=reached: len(read_trace(traces)) >= reached, 30, "tasks that run")
             clock.set(shift)
             monkeypatch.setattr(time, "time", lambda shift=shift: ours() + shift)
+            hasty = node.push_task(Limited("hasty", tmp_path, 0.3))
+            assert isinstance(hasty.exception(30), TaskTimeout)
+        open_gate(tmp_path)
         report = handle.result(60)
         clock.set(jump)
         wrong = node.push_task(TellsTime("late", tmp_path)).result(30)
@@ -112,6 +125,7 @@ def test_f90_nothing_follows_from_a_wall_clock_that_jumps_an_hour(tmp_path, runt
         after = sound_slaves(node, 1)
 
     assert_ran_once(report, traces, tasks)
+    assert patient.result(30)
     assert still_there == right
     assert abs(wrong - right - jump) < HOUR / 2  # it did jump
     assert after == before

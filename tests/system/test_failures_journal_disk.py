@@ -95,6 +95,7 @@ def test_f71_a_master_goes_on_behind_a_torn_tail_of_its_journal(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_f72_a_master_refuses_a_journal_in_which_a_bit_was_flipped_and_leaves_it_as_it_is(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=2), application(url) as node:
         run_to_the_gate_and_kill(node, master, job(tmp_path))
@@ -140,6 +141,7 @@ def test_f73_a_master_whose_disk_is_full_waits_says_so_and_goes_on_when_there_is
     assert not full
 
 
+@pytest.mark.slow
 def test_f74_a_master_whose_disk_fails_ends_at_once_and_the_next_one_loses_nothing(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=2), application(url) as node:
         system = job(tmp_path)
@@ -178,6 +180,7 @@ JournalStore.apply = wait_and_apply
 """
 
 
+@pytest.mark.slow
 def test_f75_a_disk_that_takes_its_time_keeps_only_those_who_wait_for_it(tmp_path):
     slow = tmp_path / "slow"
     with (
