@@ -2,7 +2,8 @@
 
 A task that requires 2 gets two devices, one that requires 0.5 a share of one: of the busiest
 device that still has room, so that whole ones stay free for those that need them (best fit).
-Shares are counted in millionths: no rounding error piles up.
+But a worker that is bound to devices comes before that: best fit decides among such workers,
+and about devices only where there is none. Shares are counted in millionths: no rounding error piles up.
 
 Source: best-fit decreasing order is not possible on-line; plain best fit after D. S. Johnson,
 "Near-optimal bin packing algorithms" (1973), section 2.
@@ -78,12 +79,15 @@ class Devices:
     def take_these(self, names: Sequence[str], amount: float) -> Share | None:
         """Take these devices; None when they do not suffice, or are not free."""
         wholes, part = _split(amount)
+        return self._taken(names, wholes, part) if self.suffice(names, amount) else None
+
+    def suffice(self, names: Sequence[str], amount: float) -> bool:
+        """Say whether these are the devices for an amount, and free."""
+        wholes, part = _split(amount)
         if len(names) != wholes + (part > 0):
-            return None
+            return False
         needed = [_WHOLE] * wholes + [part] * (part > 0)
-        if any(self._free.get(name, 0) < each for name, each in zip(names, needed, strict=True)):
-            return None
-        return self._taken(names, wholes, part)
+        return all(self._free.get(name, 0) >= each for name, each in zip(names, needed, strict=True))
 
     def give_back(self, share: Share) -> None:
         """Free what an attempt held."""
@@ -101,12 +105,15 @@ def choose_worker(devices: Devices, amount: float, idle: Sequence[_B]) -> tuple[
     """Return who runs an attempt, and on what.
 
     A library binds its process to the first devices that it sees. So a worker once bound serves
-    only the same set: best is an idle one of a set that is free, then one never bound. A worker
-    without a share is to be replaced, and the attempt waits; nobody: it just waits.
+    only the same set: best is an idle one of a set that is free (of several that whose last
+    device, the shared one, is busiest), then one never bound. A worker without a share is to be
+    replaced, and the attempt waits; nobody: it just waits.
     """
-    for worker in idle:
-        if worker.devices and (share := devices.take_these(worker.devices, amount)):
-            return worker, share
+    bound = [worker for worker in idle if worker.devices and devices.suffice(worker.devices, amount)]
+    if bound:
+        free = devices.free
+        best = min(bound, key=lambda worker: free[worker.devices[-1]])
+        return best, devices.take_these(best.devices, amount)
     share = devices.take(amount)
     if share is None or not idle:
         if share is not None:

@@ -108,6 +108,37 @@ def test_prefers_a_worker_that_is_bound_to_a_free_set():
     assert share.devices == ("1",)
 
 
+def test_of_workers_that_are_bound_the_one_with_the_busiest_device_that_has_room():
+    devices, bound = Devices("012"), [Worker((name,)) for name in "012"]
+    devices.take_these(("1",), 0.3)
+    devices.take_these(("2",), 0.8)
+
+    worker, share = choose_worker(devices, 0.5, bound)
+
+    assert worker is bound[1]
+    assert share.devices == ("1",)
+
+
+def test_a_bound_worker_comes_before_a_device_that_would_be_a_better_fit():
+    devices, fresh, bound = Devices("01"), Worker(), Worker(("1",))
+    devices.take_these(("0",), 0.1)
+
+    worker, share = choose_worker(devices, 0.1, [fresh, bound])
+
+    assert worker is bound
+    assert share.devices == ("1",)
+    assert devices.take(1) is None
+
+
+def test_on_fresh_workers_parts_leave_whole_devices_free():
+    devices = Devices("01")
+
+    for _ in range(3):
+        choose_worker(devices, 0.1, [Worker()])
+
+    assert devices.take(1).devices == ("1",)
+
+
 def test_else_one_that_was_never_bound():
     devices, fresh = Devices("01"), Worker()
     devices.take_these(("1",), 1)
