@@ -12,11 +12,13 @@ import shutil
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from concurro.nodes.bar import Bar, written_around
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from concurro.ids import ProgressRecord
     from concurro.nodes.handle import SystemHandle
@@ -28,7 +30,6 @@ LINE_PERIOD = 5.0
 """Seconds between two plain lines [s]."""
 
 BAR_CELLS = 24
-_ERASE = "\r\x1b[2K"
 
 
 @contextmanager
@@ -43,16 +44,25 @@ def live_progress(handle: SystemHandle, stream: TextIO | None = None) -> Iterato
     if stream is None:  # a program without a console has none
         yield
         return
-    on_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     over = threading.Event()
-    show = _show_bar if on_terminal else _show_lines
-    thread = threading.Thread(target=show, args=(handle, stream, over), name="concurro-progress", daemon=True)
+    with ExitStack() as stack:
+        if stream.isatty() and os.environ.get("TERM") != "dumb":
+            bar = Bar(stream)
+            stack.enter_context(written_around(bar))
+            thread = _started(_show_bar, handle, bar, over)
+        else:
+            thread = _started(_show_lines, handle, stream, over)
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _started(show: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=show, args=arguments, name="concurro-progress", daemon=True)
     thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return thread
 
 
 def progress_line(progress: ProgressRecord, elapsed: float, *, with_bar: bool) -> str:
@@ -81,18 +91,15 @@ def progress_line(progress: ProgressRecord, elapsed: float, *, with_bar: bool) -
     return "  ".join(parts)
 
 
-def _show_bar(handle: SystemHandle, stream: TextIO, over: threading.Event) -> None:
+def _show_bar(handle: SystemHandle, bar: Bar, over: threading.Event) -> None:
     started = time.monotonic()
-    drawn = False
     # Not at once: a job of a blink shows no bar.
     while not over.wait(BAR_PERIOD):
         line = progress_line(handle.progress, time.monotonic() - started, with_bar=True)
         width = shutil.get_terminal_size().columns
-        if not _write(stream, _ERASE + line[: width - 1]):
+        if not bar.draw(line[: width - 1]):
             return
-        drawn = True
-    if drawn:
-        _write(stream, _ERASE)
+    bar.erase()
 
 
 def _show_lines(handle: SystemHandle, stream: TextIO, over: threading.Event) -> None:

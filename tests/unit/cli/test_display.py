@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import sys
 
 import pytest
 
@@ -21,6 +23,17 @@ class Screen(io.StringIO):
 
 class StillRunning:
     progress = ProgressRecord(3, 6, "searching", {"done": 3, "leased": 2, "queued": 1})
+
+
+class Counting:
+    """Counts how often it is asked for its progress."""
+
+    asked = 0
+
+    @property
+    def progress(self):
+        self.asked += 1
+        return StillRunning.progress
 
 
 @pytest.fixture
@@ -65,6 +78,59 @@ def test_anything_else_gets_plain_lines(quick):
 
     assert "\x1b" not in stream.getvalue()
     assert stream.getvalue().startswith("3/6 (50%)  tasks: 3 done")
+
+
+def rows(text):
+    """Return what a terminal shows of a text, row by row, each erased row as it was before."""
+    return [row for line in text.split("\n") for row in line.split("\r\x1b[2K")]
+
+
+def test_what_others_print_and_log_stands_on_lines_of_its_own_above_the_bar(quick, monkeypatch):
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(sys, "stderr", screen)
+    handler = logging.StreamHandler(screen)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+
+    with live_progress(StillRunning(), screen):
+        wait_until(lambda: "50%" in screen.getvalue(), what="the bar")
+        print("from a", "task")
+        logging.getLogger("concurro.test").warning("a warning")
+
+    shown = rows(screen.getvalue())
+    assert "from a task" in shown
+    assert "a warning" in shown
+    assert shown[-1] == ""
+    assert (sys.stdout, sys.stderr, handler.stream) == (screen, screen, screen)
+
+
+def test_a_line_that_is_not_finished_is_not_erased(quick, monkeypatch):
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    handle = Counting()
+
+    with live_progress(handle, screen):
+        wait_until(lambda: "50%" in screen.getvalue(), what="the bar")
+        print("one, ", end="")
+        asked = handle.asked
+        wait_until(lambda: handle.asked > asked + 2, what="moments in which the bar would be drawn again")
+        print("two")
+        wait_until(lambda: screen.getvalue().endswith("searching"), what="the bar again")
+
+    assert "one, two" in rows(screen.getvalue())
+
+
+def test_a_stream_that_is_no_terminal_is_left_alone(quick, monkeypatch):
+    screen, file = Screen(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", file)
+
+    with live_progress(StillRunning(), screen):
+        wait_until(lambda: "50%" in screen.getvalue(), what="the bar")
+        untouched = sys.stdout is file
+        print("a result")
+
+    assert untouched
+    assert file.getvalue() == "a result\n"
 
 
 def test_a_short_job_shows_nothing():
