@@ -29,12 +29,12 @@ class RootLogging:
         """Undo what a task changed. Its own handlers are flushed, not closed."""
         root = logging.root
         if root.handlers != self._handlers:
-            for handler in root.handlers:
-                with contextlib.suppress(Exception):  # a handler may be anything, and its file closed
+            with contextlib.suppress(BaseException):  # a handler may be anything, and its file closed
+                for handler in root.handlers:
                     handler.flush()
-            root.handlers[:] = self._handlers
+            root.handlers = list(self._handlers)
         if root.filters != self._filters:
-            root.filters[:] = self._filters
+            root.filters = list(self._filters)
         if root.disabled != self._disabled:
             root.disabled = self._disabled
         if root.level != self._level:

@@ -43,15 +43,15 @@ def flush_prints() -> None:
     for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
         try:
             getattr(sys, name).flush()
-        except Exception:  # noqa: BLE001, S112 - a task may have put anything there, or closed it
+        except BaseException:  # noqa: BLE001, S112 - a task may have put anything there, or closed it
             continue
 
 
 def _is_open(stream: Any) -> bool:
     try:
         return not stream.closed
-    except (AttributeError, ValueError):
-        return False  # no stream, or detached from its buffer
+    except Exception:  # noqa: BLE001 - no stream, or detached from its buffer, or an import has put anything there
+        return False
 
 
 def _files() -> list[tuple[int, int]]:
