@@ -150,7 +150,7 @@ def test_f05_a_result_that_does_not_unpickle_in_the_host_is_that_tasks_error(sha
 def test_f05_a_result_that_kills_the_host_ends_that_system_only(shared_cluster):
     other = shared_cluster.submit(Mixture(*(Doing(time.sleep, 0.01, name=f"nap-{n}") for n in range(40))))
 
-    with pytest.raises(HostLost, match="exit code 3"):
+    with pytest.raises(HostLost, match="exit code 3, in the loading of a result"):
         shared_cluster.run(Mixture(Doing(lambda: LoadsBadly(os._exit, 3))), timeout=20)
 
     assert len(other.result(20).results) == 40

@@ -474,9 +474,10 @@ def test_a_host_that_is_killed_fails_its_system_only(shared_cluster, tmp_path):
     handle = shared_cluster.submit(Looping(tmp_path))
     [[_, host]] = wait_until(lambda: read_trace(tmp_path), 10, "the loop")
     other = shared_cluster.submit(Rounds())
+    wait_until(lambda: "now in task_finished (host process" in handle.explain(), 30, "the callback to be named")
 
     psutil.Process(int(host)).kill()
 
-    with pytest.raises(HostLost, match="SIGKILL"):
-        handle.result(10)
-    assert other.result(20) == [1, 2**8, 3**8]
+    with pytest.raises(HostLost, match="SIGKILL, in task_finished"):
+        handle.result(30)
+    assert other.result(30) == [1, 2**8, 3**8]

@@ -12,6 +12,8 @@ from concurro.nodes.standing import explain_past, explain_system, find_stuck
 from concurro.scheduling.explain import explain_final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from concurro.scheduling.core import SchedulerCore
     from concurro.scheduling.life import SystemLife
     from concurro.scheduling.systems import SystemTable
@@ -81,8 +83,21 @@ def describe_status(
     }
 
 
-def explain(core: SchedulerCore, table: SystemTable, wanted: str, now: float) -> str:
+def explain(
+    core: SchedulerCore,
+    table: SystemTable,
+    wanted: str,
+    now: float,
+    callback: Callable[[int], str] = lambda number: "",  # noqa: ARG005 - who has no hosts knows none
+) -> str:
     """Return why a task, or a system, is where it is.
+
+    Args:
+        core: The master's.
+        table: The master's.
+        wanted: Id of a task or a system, or the beginning of that.
+        now: Monotonic time [s].
+        callback: Says in which callback the host of a system is, by the system's number.
 
     Raises:
         LookupError: There is no such system, and was none lately.
@@ -93,7 +108,7 @@ def explain(core: SchedulerCore, table: SystemTable, wanted: str, now: float) ->
     if life is None:
         return explain_past(table, system_id, number, now)
     if number is None:
-        return explain_system(core, table, life, now)
+        return explain_system(core, table, life, now, callback(life.record.number))
     if number not in life.record.open:
         return explain_final(life.record, number)
     sentence: str = core.scheduler.explain(format_task_id(life.record.system_id, number))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import mmap
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import NoApplicationError, SystemLoadError
 from concurro.execution.inside import Door, this_process
 from concurro.ids import Outcome, SystemState
-from concurro.nodes.host_core import HostCore
+from concurro.nodes.host_core import LOADING, HostCore
 from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
 from concurro.transport.stream import StreamLink
@@ -50,8 +51,9 @@ log = logging.getLogger(__name__)
 class Host:
     """Ties a HostCore to its stream."""
 
-    def __init__(self, loop: Loop, stream: socket.socket, service: socket.socket) -> None:
+    def __init__(self, loop: Loop, stream: socket.socket, service: socket.socket, trail: Any = None) -> None:
         self._loop = loop
+        self._trail = bytearray(1) if trail is None else trail
         self._link = StreamLink(loop, stream, "master")
         self._link.on_message = self._message
         self._link.on_closed = self._closed
@@ -116,6 +118,7 @@ class Host:
 
     def _start(self, body: list[Any]) -> None:
         number, system_id, payload, blobs, seed, facts = body[:6]
+        self._trail[0] = LOADING
         try:
             with importing("the code of a task system"):
                 system = self._packer.loads(payload, blobs)
@@ -130,7 +133,8 @@ class Host:
             self._send(Kind.OUT, [number, 0, 0, [], [], [], [], None, end, {}])
             return
         system.system_id = self._door.own_system = system_id
-        self._core = HostCore(number, system, system_id, self._packer, seed=seed, view=facts.get("view"))
+        view = facts.get("view")
+        self._core = HostCore(number, system, system_id, self._packer, seed=seed, view=view, trail=self._trail)
         self._put_out(self._core.start(facts.get("time", 0.0)))
 
     def _put_out(self, body: list[Any]) -> None:
@@ -243,7 +247,8 @@ def main() -> None:
     """Run a host on the descriptor named on the command line.
 
     The next two become its standard output and error: the master reads them. The third is the
-    way to the master for what its callbacks submit.
+    way to the master for what its callbacks submit, the fourth a byte of memory that says in
+    which callback we are.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A stopped service ends all its processes; the system must not fail before its master ends.
@@ -257,7 +262,9 @@ def main() -> None:
     loop = Loop()
     service = socket.socket(fileno=channel + 3)
     os.set_inheritable(service.fileno(), False)  # noqa: FBT003 - as above
-    Host(loop, stream, service)
+    with os.fdopen(channel + 4, "r+b", buffering=0) as page:
+        trail = mmap.mmap(page.fileno(), 1)
+    Host(loop, stream, service, trail)
     loop.run()
     sys.stdout.flush()
     sys.stderr.flush()

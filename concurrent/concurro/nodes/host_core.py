@@ -40,6 +40,23 @@ EMISSION_BYTES = 8 * 1024 * 1024
 """Payload bytes after which a pull stops, to be continued by the next one [B]."""
 
 
+LOADING, INIT, RESULT, FINISHED, TASK_FINISHED, IS_COMPLETE, GENERATE, GATHER = range(1, 9)
+"""What the first byte of a trail says: where a host is; 0 for none of the system's code."""
+
+CALLBACKS = (
+    "",
+    "the loading of its code",
+    "init_system",
+    "the loading of a result",
+    "finished of a task",
+    "task_finished",
+    "is_complete",
+    "generate_tasks",
+    "gather_result",
+)
+"""The same for people."""
+
+
 class _Ended(Exception):  # noqa: N818 - it carries the end upwards, it is no error
     """The system has ended: nothing more of this input is looked at."""
 
@@ -106,6 +123,7 @@ class HostCore:
         packer: Pickles what goes out, loads what comes in.
         seed: Of the system's randomness.
         view: The first view of the cluster.
+        trail: Its first byte says in which callback we are; others may look.
     """
 
     def __init__(  # noqa: PLR0913 - what START carries
@@ -117,11 +135,13 @@ class HostCore:
         *,
         seed: int = 0,
         view: list[list[Any]] | None = None,
+        trail: Any = None,
     ) -> None:
         self.number = number
         self.ended = False
         self.progress: list[Any] | None = None
-        self.callback = ""
+        self._trail: Any = bytearray(1) if trail is None else trail
+        self._task: Task | None = None
         self._system = system
         self._packer = packer
         self._ledger = TaskLedger(packer, system_id)
@@ -202,19 +222,21 @@ class HostCore:
             self._pull(pull, budget)
 
     def _call_init(self) -> None:
-        self.callback = "init_system"
+        self._trail[0] = INIT
         self._system.init_system(self._master)
 
     def _finish(self, entry: list[Any]) -> None:
+        self._trail[0] = RESULT
         settled = self._ledger.settle(entry)
         if settled is None:
             return
         task, result, error = settled
         if error is not None:
             self._notice(task, error)
-        self.callback = f"{type(task).__qualname__}.finished"
+        self._task = task
+        self._trail[0] = FINISHED
         task.finished(result, error)
-        self.callback = "task_finished"
+        self._trail[0] = TASK_FINISHED
         self._system.task_finished(self._master, task, result, error)
         if self._pulled:
             self._ask_complete()
@@ -231,7 +253,7 @@ class HostCore:
         self._notices.append(f"task {task.name!r} failed; further failures of this kind are only counted\n{error}")
 
     def _ask_complete(self) -> None:
-        self.callback = "is_complete"
+        self._trail[0] = IS_COMPLETE
         if self._system.is_complete(self._master):
             self._gather(SystemState.COMPLETE)
 
@@ -244,7 +266,7 @@ class HostCore:
                     return
                 if not self._round:
                     self._begin_round()
-            self.callback = "generate_tasks"
+            self._trail[0] = GENERATE
             assert self._iterator is not None  # noqa: S101 - a round has begun
             task: Any = next(self._iterator, _EXHAUSTED)
             if task is _EXHAUSTED:
@@ -261,7 +283,7 @@ class HostCore:
     def _begin_round(self) -> None:
         self._round += 1
         self._round_start = self._added
-        self.callback = "generate_tasks"
+        self._trail[0] = GENERATE
         tasks = self._system.generate_tasks(self._master)
         if tasks is None:
             tasks = ()
@@ -288,7 +310,7 @@ class HostCore:
         return True
 
     def _gather(self, state: SystemState) -> None:
-        self.callback = "gather_result"
+        self._trail[0] = GATHER
         gathered: Any = self._system.gather_result(self._master)
         # A text or a dictionary of two would unpack as well.
         if not isinstance(gathered, tuple | list) or len(gathered) != 2:  # noqa: PLR2004 - a pair
@@ -309,10 +331,16 @@ class HostCore:
             return
         except BaseException as fault:  # noqa: BLE001 - a system's callbacks may raise anything, exits included
             failure = describe(fault, dumps=self._packer.dumps_whole, loads=self._packer.loads_whole)
-            where = f"{type(self._system).__qualname__}.{self.callback}" if "." not in self.callback else self.callback
-            self._finish_with(SystemState.FAILED, [int(Outcome.RAISED), [*failure, where], None])
+            self._finish_with(SystemState.FAILED, [int(Outcome.RAISED), [*failure, self._where()], None])
         finally:
-            self.callback = ""
+            self._trail[0] = 0
+            self._task = None
+
+    def _where(self) -> str:
+        """Name the class and the method that we are in."""
+        if self._trail[0] == FINISHED:
+            return f"{type(self._task).__qualname__}.finished"
+        return f"{type(self._system).__qualname__}.{CALLBACKS[self._trail[0]]}"
 
     def _finish_with(self, state: SystemState, result: list[Any]) -> None:
         self.ended = True

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.execution.launching import describe_status
+from concurro.execution.native_trace import unnamed_file
 from concurro.execution.output_flow import PERIOD
 from concurro.execution.program import python_command
 from concurro.execution.worker_output import ProcessOutput
+from concurro.nodes.host_core import CALLBACKS
 from concurro.transport.stream import StreamLink
 from concurro.wire.messages import Kind, Message, pack_message, unpack_message
 from concurro.wire.schema import Sender, check_message
@@ -58,6 +60,7 @@ class HostProcesses:
         self._on_lost = on_lost
         self._links: dict[int, StreamLink] = {}
         self._outputs: dict[int, ProcessOutput] = {}
+        self._trails: dict[int, int] = {}  # a byte of memory that each host shares with us
         self._looking = False
         self._child_ids = itertools.count(HOST_CHILD)
         self._children: dict[int, int] = {}  # system number to the id of its latest host
@@ -68,7 +71,7 @@ class HostProcesses:
     def start(self, number: int) -> None:
         """Execute the host of a system; if that cannot be, tell of its loss."""
         try:
-            (ours, theirs), (service, service_end), (output, output_end), (errors, errors_end) = _channels()
+            (ours, theirs), (service, service_end), (output, output_end), (errors, errors_end), trails = _channels()
         except OSError as error:
             self._on_lost(number, f"it could not be started, for want of file descriptors: {error.strerror}")
             return
@@ -78,7 +81,8 @@ class HostProcesses:
         link.on_message = lambda frames: self._take(number, frames)
         callbacks = StreamLink(self._loop, socket.socket(fileno=service), f"the callbacks of system {number}")
         self.on_service(number, callbacks)
-        fds = [theirs, output_end, errors_end, service_end]
+        self._trails[number], trail = trails
+        fds = [theirs, output_end, errors_end, service_end, trail]
         child_id = self._children[number] = next(self._child_ids)
         self._numbers[child_id] = number
         self._launcher.execute_host(child_id, command, fds)
@@ -91,12 +95,18 @@ class HostProcesses:
         link.send([pack_message(kind, body), *frames])
         return True
 
+    def callback(self, number: int) -> str:
+        """Return in which callback a host is; empty for none, or no host."""
+        trail = self._trails.get(number)
+        place = os.pread(trail, 1, 0) if trail is not None else b""
+        return CALLBACKS[place[0]] if place and place[0] < len(CALLBACKS) else ""
+
     def stop(self, number: int) -> None:
         """End a host now. Idempotent."""
         link = self._links.pop(number, None)
         if link is not None:
             link.close()
-            self._close_output(number)
+            self._close_files(number)
             child_id = self._children.pop(number)
             self._numbers.pop(child_id, None)
             self._launcher.kill(child_id)
@@ -107,7 +117,7 @@ class HostProcesses:
             link.close()
         self._links.clear()
         for number in list(self._outputs):
-            self._close_output(number)
+            self._close_files(number)
 
     def started(self, child_id: int, pid: int) -> None:
         """Take the launcher's news."""
@@ -144,9 +154,10 @@ class HostProcesses:
         link = self._links.pop(number, None)
         if link is not None:
             link.close()
-            self._close_output(number)
+            callback = self.callback(number)
+            self._close_files(number)
             self._numbers.pop(self._children.pop(number), None)
-            self._on_lost(number, reason)
+            self._on_lost(number, f"{reason}, in {callback}" if callback else reason)
 
     def _take(self, number: int, frames: list[Any]) -> None:
         """Take a message of a host.
@@ -186,7 +197,10 @@ class HostProcesses:
             if output.flow.waiting:
                 self._look_soon()
 
-    def _close_output(self, number: int) -> None:
+    def _close_files(self, number: int) -> None:
+        trail = self._trails.pop(number, None)
+        if trail is not None:
+            os.close(trail)
         output = self._outputs.pop(number, None)
         if output is not None:
             output.close()
@@ -199,14 +213,14 @@ class HostProcesses:
 
 
 def _channels() -> list[tuple[int, int]]:
-    """Return the ends of two socket pairs and two pipes: ours, the host's.
+    """Return two socket pairs, two pipes and a shared byte: ours, the host's.
 
     Raises:
         OSError: There is no room for all of them; none is left open.
     """
     with contextlib.ExitStack() as opened:
         channels: list[tuple[int, int]] = []
-        for pair in (_socket_pair, _socket_pair, _pipe, _pipe):
+        for pair in (_socket_pair, _socket_pair, _pipe, _pipe, _shared_byte):
             channels.append(pair())
             for fd in channels[-1]:
                 opened.callback(os.close, fd)
@@ -221,3 +235,13 @@ def _socket_pair() -> tuple[int, int]:
 
 def _pipe() -> tuple[int, int]:
     return os.pipe2(os.O_CLOEXEC)
+
+
+def _shared_byte() -> tuple[int, int]:
+    fd = unnamed_file("concurro-callback")
+    try:
+        os.ftruncate(fd, 1)
+        return fd, os.dup(fd)
+    except OSError:
+        os.close(fd)
+        raise

@@ -406,7 +406,7 @@ class MasterNode(Node):
                 facts["journal"] = None if self._keeper is None else self._keeper.describe(self._table.recovery.counts)
                 answer: Any = describe_status(self._core, self._table, self._pids, now, facts)
             elif name == "explain":
-                answer = explain(self._core, self._table, str(arguments[0]), now)
+                answer = explain(self._core, self._table, str(arguments[0]), now, self._hosts.callback)
             elif name == "output":
                 answer = self._printed.last_lines(str(arguments[0]))
             elif name == "cancel":

@@ -31,8 +31,8 @@ LAST_TASKS = 20
 MEBIBYTE = 1024 * 1024
 
 
-def explain_system(core: SchedulerCore, table: SystemTable, life: SystemLife, now: float) -> str:
-    """Return one true sentence about a system."""
+def explain_system(core: SchedulerCore, table: SystemTable, life: SystemLife, now: float, callback: str = "") -> str:
+    """Return one true sentence about a system, whose host is in `callback`."""
     record = life.record
     who = f"System {record.system_id} ({record.name})"
     if record.state.ended:
@@ -43,7 +43,7 @@ def explain_system(core: SchedulerCore, table: SystemTable, life: SystemLife, no
         return f"{who} {parts}{leaving}."
     reason = (
         _why_it_comes_back(table, life)
-        or _why_it_is_held(life, now)
+        or _why_it_is_held(life, now, callback)
         or _why_nothing_runs(core, record)
         or _why_some_do_not_run(core, record)
         or _what_it_waits_for(core, table, life, now)
@@ -141,7 +141,7 @@ def _why_it_comes_back(table: SystemTable, life: SystemLife) -> str:
     return ""
 
 
-def _why_it_is_held(life: SystemLife, now: float) -> str:
+def _why_it_is_held(life: SystemLife, now: float, callback: str) -> str:
     """Say who holds the system up, whatever the slaves do."""
     if life.news.waiting:
         followers = "application" if len(life.followers) == 1 else f"{len(life.followers)} applications"
@@ -152,7 +152,8 @@ def _why_it_is_held(life: SystemLife, now: float) -> str:
         return ""
     if life.implicit:
         return f"waits: its application has not taken results for {now - oldest:.0f} s"
-    return f"is inside its own callbacks for {now - oldest:.0f} s (host process {life.host_pid})"
+    place = f", now in {callback}" if callback else ""
+    return f"is inside its own callbacks for {now - oldest:.0f} s{place} (host process {life.host_pid})"
 
 
 def _why_nothing_runs(core: SchedulerCore, record: SystemRecord) -> str:

@@ -15,8 +15,8 @@ def master():
     return Master(grace=30.0)
 
 
-def ask(master, system_id="job"):
-    return explain(master.core, master.table, system_id, master.now)
+def ask(master, system_id="job", callback=""):
+    return explain(master.core, master.table, system_id, master.now, lambda number: callback)
 
 
 def stuck(master):
@@ -56,6 +56,9 @@ def test_a_system_inside_its_callbacks_says_for_how_long(master):
     master.now += 12.0
 
     assert ask(master) == "System job (Job) is inside its own callbacks for 12 s (host process 4711)."
+    assert ask(master, callback="is_complete") == (
+        "System job (Job) is inside its own callbacks for 12 s, now in is_complete (host process 4711)."
+    )
 
 
 def test_a_system_without_slaves_says_so(master):
