@@ -130,7 +130,7 @@ def command_lines() -> Iterator[str]:
     """Yield the reference of every command, from click's own tree."""
     commands = _click_commands()
     for program in PROGRAMS:
-        yield from _command(commands[program], click.Context(commands[program], info_name=program), "-")
+        yield from _command(commands[program], _context(commands[program], program), "-")
 
 
 def name_lines() -> Iterator[str]:
@@ -151,6 +151,8 @@ def name_lines() -> Iterator[str]:
         bases = ", ".join(base.__name__ for base in value.__bases__)
         yield from _heading(name, "~")
         yield from _literal(f"{name}({bases})\n\n{inspect.getdoc(value)}")
+        for member, text in _members_of_its_own(value):
+            yield from _literal(f"{member}\n{textwrap.indent(text, '    ')}")
 
 
 def error_names() -> list[str]:
@@ -203,6 +205,10 @@ def _click_commands() -> dict[str, click.Command]:
     return {command.name: command for command in found if command.name in PROGRAMS}
 
 
+def _context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
+    return click.Context(command, info_name=name, parent=parent, **command.context_settings)
+
+
 def _command(command: click.Command, context: click.Context, underline: str) -> Iterator[str]:
     yield from _heading(context.command_path, underline)
     yield from _literal(command.get_help(context))
@@ -210,7 +216,7 @@ def _command(command: click.Command, context: click.Context, underline: str) -> 
         for name in command.list_commands(context):
             child = command.get_command(context, name)
             if child is not None and not child.hidden:
-                yield from _command(child, click.Context(child, info_name=name, parent=context), "~")
+                yield from _command(child, _context(child, name, context), "~")
 
 
 def _entry(name: str, value: object) -> Iterator[str]:
@@ -232,6 +238,14 @@ def _class_members(value: object) -> Iterator[tuple[str, str]]:
             yield f"{name}: {_annotation(member.fget)}", text
         else:
             yield f"{name}{_signature(getattr(value, name))}", text
+
+
+def _members_of_its_own(error: type) -> Iterator[tuple[str, str]]:
+    return (
+        (f"{name}{_signature(member)}", inspect.getdoc(member) or "")
+        for name, member in vars(error).items()
+        if inspect.isfunction(member) and not name.startswith("_")
+    )
 
 
 class _Bare(str):

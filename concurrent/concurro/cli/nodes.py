@@ -24,16 +24,16 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 
 
 def _node_options(function: Callable[..., None]) -> Callable[..., None]:
-    keys = click.option("--keys", metavar="PATH", help="A master's folder of keys; a slave's key file, or its folder.")
     config = click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it.")
     plugins = click.option(
         "--plugins", metavar="PATH", multiple=True, help="A file or folder with components; may be repeated."
     )
-    return click.version_option(package_name="concurro")(keys(config(plugins(function))))
+    return click.version_option(package_name="concurro")(config(plugins(function)))
 
 
 @click.command("concurrent-master", context_settings=_HELP)
 @click.option("--listen", metavar="URL", help="Where to listen, e.g. tcp://127.0.0.1:8081 or ipc://PATH.")
+@click.option("--keys", metavar="PATH", help="The folder that `concurrent keys init` made.")
 @_node_options
 def master_command(listen: str | None, keys: str | None, config: str | None, plugins: tuple[str, ...]) -> None:
     """Run a master until SIGINT or SIGTERM."""
@@ -51,8 +51,12 @@ def master_command(listen: str | None, keys: str | None, config: str | None, plu
 @click.command("concurrent-slave", context_settings=_HELP)
 @click.option("--master", metavar="URL", help="Address of the master, e.g. tcp://127.0.0.1:8081 or ipc://PATH.")
 @click.option(
-    "--workers", type=click.IntRange(min=0), metavar="N", help="How many tasks run at once; 0: one per processor."
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How many tasks run at once; 0: one per usable processor.",
 )
+@click.option("--keys", metavar="PATH", help="The slave's key file, or the folder that holds it.")
 @_node_options
 def slave_command(
     master: str | None, workers: int | None, keys: str | None, config: str | None, plugins: tuple[str, ...]

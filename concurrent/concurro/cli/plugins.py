@@ -55,8 +55,6 @@ def list_plugins(config_path: str | None, plugins: tuple[str, ...], *, strict_pl
     ]
     for line in aligned([("INTERFACE", "NAME", "STATE", "CLASS", "SOURCE", ""), *rows]):
         click.echo(line)
-    for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
 
 
 @plugins_group.command("check")
@@ -88,8 +86,6 @@ def check_plugins(
             click.echo(f"{'FAULTY' if faults else 'ok':<7} {offer.interface_name} {offer.name} ({offer.source})")
             for fault in faults:
                 click.echo(f"          {fault}")
-    for warning in environment.warnings:
-        click.echo(f"warning: {warning}", err=True)
     if faulty:
         raise click.exceptions.Exit(1)
 

@@ -29,7 +29,7 @@ ANSWER_LIMIT = 30.0
 def _master_options(function: Callable[..., None]) -> Callable[..., None]:
     keys = click.option("--keys", metavar="PATH", help="Your key file, or the folder that holds it.")
     config = click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it.")
-    master = click.option("--master", metavar="URL", help="Address of the master.")
+    master = click.option("--master", metavar="URL", help="Address of the master; else the one that is configured.")
     return master(keys(config(function)))
 
 
@@ -40,7 +40,11 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @_master_options
 @_json_option
 def status_command(master: str | None, keys: str | None, config: str | None, *, as_json: bool) -> None:
-    """Show the slaves and systems of a master."""
+    """Show the slaves and systems of a master.
+
+    QUEUED are tasks that were sent to a slave and have not started, FINISHED attempts that ended there; OPEN are
+    tasks of a system that are not final.
+    """
     with _asked(master, keys, config) as application:
         status = application.status()
     if as_json:
@@ -55,7 +59,10 @@ def status_command(master: str | None, keys: str | None, config: str | None, *, 
 @_master_options
 @_json_option
 def explain_command(wanted: str, master: str | None, keys: str | None, config: str | None, *, as_json: bool) -> None:
-    """Say why a task or a system is where it is."""
+    """Say why a task or a system is where it is.
+
+    ID is a system's id, or its beginning of four characters and more; for a task a colon and its number follow.
+    """
     with _asked(master, keys, config) as application:
         sentence = _ask(application, "explain", wanted)
     click.echo(json.dumps({"version": JSON_VERSION, "id": wanted, "explanation": sentence}) if as_json else sentence)
@@ -65,7 +72,10 @@ def explain_command(wanted: str, master: str | None, keys: str | None, config: s
 @click.argument("wanted", metavar="ID")
 @_master_options
 def cancel_command(wanted: str, master: str | None, keys: str | None, config: str | None) -> None:
-    """Cancel a system."""
+    """Cancel a system.
+
+    ID is its id, or its beginning of four characters and more. Tasks that wait are cancelled, running ones killed.
+    """
     with _asked(master, keys, config) as application:
         was_open = _ask(application, "cancel", wanted)
     if not was_open:

@@ -81,7 +81,7 @@ def _common_options(function: Callable[..., None]) -> Callable[..., None]:
             "-p", "--parameter", "parameters", metavar="NAME=VALUE", multiple=True,
             help="Set a parameter of the task system; may be repeated.",
         ),
-        click.option("--master", metavar="URL", help="Address of a master, e.g. tcp://127.0.0.1:8081 or ipc://PATH."),
+        click.option("--master", metavar="URL", help="A master: tcp://HOST:PORT or ipc://PATH; else as configured."),
         click.option("--keys", metavar="PATH", help="Your key file, or the folder that holds it."),
         click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it."),
         click.option("--plugins", metavar="PATH", multiple=True, help="File or folder with components; repeatable."),
@@ -95,7 +95,12 @@ def _common_options(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("run")
 @_common_options
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Workers of the embedded cluster.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Workers without a master; else one per usable processor.",
+)
 @click.option("--detach", is_flag=True, help="Leave after the submission; the job goes on at the master.")
 @click.option("--inline", is_flag=True, help="Do everything in this process and thread: for debuggers.")
 @click.option(
