@@ -67,11 +67,6 @@ class Crew:
             worker.state = WorkerState.RETIRING
         return spare
 
-    def forget_classes(self, keys: set[tuple[int, int]]) -> None:
-        """Send classes again that are others now."""
-        for worker in self:
-            worker.known -= keys
-
     @property
     def slots(self) -> int:
         """How many tasks it may hold at once, those that wait included."""

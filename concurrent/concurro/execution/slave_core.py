@@ -89,8 +89,6 @@ class SlaveCore:
 
     def classes(self, announcements: Iterable[list[Any]]) -> None:
         """Take CLASSES."""
-        announcements = list(announcements)
-        self._crew.forget_classes(self._supplies.differing(announcements))
         self._commands += self._supplies.announce(announcements, with_devices=bool(self._devices))
 
     def leases(self, entries: Iterable[Entry]) -> None:
@@ -151,7 +149,7 @@ class SlaveCore:
         self._remove_queued(self._supplies.of_system(system))
         self._remove_queued(self._ready.of_system(system))
         for worker in self._crew:
-            worker.known = {key for key in worker.known if key[0] != system}
+            worker.known = {key: code for key, code in worker.known.items() if key[0] != system}
         self._commands.append(Forget(system))
 
     def drain(self) -> None:
@@ -514,8 +512,8 @@ class SlaveCore:
         self, worker: WorkerRecord, code: TaskCode, entries: list[Entry], now: float, share: Share | None = None
     ) -> None:
         announced: tuple[TaskCode, ...] = ()
-        if code.key not in worker.known:
-            worker.known.add(code.key)
+        if worker.known.get(code.key) is not code:
+            worker.known[code.key] = code
             announced = (code,)
         if not worker.chunks:
             worker.progress = now

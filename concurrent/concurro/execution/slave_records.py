@@ -220,7 +220,7 @@ class WorkerRecord:
         id: Never reused.
         state: Where it stands.
         chunks: Posted and not ended, oldest first.
-        known: Keys of the classes that it was sent.
+        known: What it was sent last of each class, by key: another master gives the same numbers to others.
         nudged: Whether it was told to report since it was last heard of.
         taking: Tokens are being taken back.
         taken: Tokens were taken back; nothing new until it is idle.
@@ -259,7 +259,7 @@ class WorkerRecord:
         self.id = worker_id
         self.state = WorkerState.STARTING
         self.chunks: deque[Chunk] = deque()
-        self.known: set[tuple[int, int]] = set()
+        self.known: dict[tuple[int, int], TaskCode] = {}
         self.nudged = False
         self.taking = False
         self.taken = False

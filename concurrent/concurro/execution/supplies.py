@@ -79,15 +79,6 @@ class Supplies:
                 ended.append(entry)
         return ended
 
-    def differing(self, announcements: Iterable[list[Any]]) -> set[tuple[int, int]]:
-        """Return the keys of classes that were another class before."""
-        codes = [TaskCode(announcement) for announcement in announcements]
-        return {
-            code.key
-            for code in codes
-            if code.key in self.codes and self.codes[code.key].announcement != code.announcement
-        }
-
     def drop_missing(self) -> None:
         """Forget the classes whose bytes are not here."""
         self.codes = {key: code for key, code in self.codes.items() if code.here}

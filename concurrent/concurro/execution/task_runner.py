@@ -47,10 +47,15 @@ class TaskRunner:
     def announce(self, announcement: list[Any]) -> None:
         """Learn of a class; it is loaded at first use.
 
+        Another master may give the same numbers to another class.
+
         Args:
             announcement: `[system, class, name, code payload, blobs, system id]`.
         """
-        self._announced[announcement[0], announcement[1]] = announcement
+        key = announcement[0], announcement[1]
+        if self._announced.get(key) != announcement:
+            self._classes.pop(key, None)
+        self._announced[key] = announcement
 
     def forget(self, system: int) -> list[int]:
         """Drop the classes of a system; return which."""
