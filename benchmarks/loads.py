@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.simulated_slave import SlaveModel
-from benchmarks.simulation import Job, SimulatedTask
+from concurro.testing.simulated_load import Job, Load, SimulatedTask
+from concurro.testing.simulated_slave import SlaveModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEGABYTE = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """A cluster and what it is to do: machines, and jobs in the order of arrival."""
-
-    slaves: tuple[SlaveModel, ...]
-    jobs: tuple[Job, ...]
 
 
 def _equal_slaves(count: int = 16) -> tuple[SlaveModel, ...]:

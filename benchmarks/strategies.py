@@ -15,13 +15,12 @@ import statistics
 from typing import TYPE_CHECKING
 
 from benchmarks.loads import LOADS
-from benchmarks.simulation import simulate
 from concurro.interfaces import ITaskScheduleStrategy
 from concurro.kernel import Environment
+from concurro.testing.simulated_load import lower_bound, simulate
 
 if TYPE_CHECKING:
-    from benchmarks.loads import Load
-    from benchmarks.simulation import Report
+    from concurro.testing.simulated_load import Load, Report
 
 SEEDS = (1, 2, 3)
 
@@ -33,22 +32,6 @@ BOUND = "bound"
 
 Figures = dict[str, dict[str, dict[str, float]]]
 """Load to strategy to measure to figure."""
-
-
-def lower_bound(load: Load) -> float:
-    """Return a time that no schedule can beat [s].
-
-    Whatever arrives from a moment on, takes its work divided by the capacity from there, and its
-    longest task on the fastest slave. Transfers are not counted.
-    """
-    capacity = sum(slave.workers * slave.speed for slave in load.slaves)
-    fastest = max(slave.speed for slave in load.slaves)
-    bound = work = 0.0
-    for job in reversed(load.jobs):
-        work += sum(task.duration for task in job.tasks)
-        longest = max(task.duration for task in job.tasks)
-        bound = max(bound, job.arrives + work / capacity, job.arrives + longest / fastest)
-    return bound
 
 
 def slowdowns(load: Load, report: Report) -> list[float]:

@@ -8,10 +8,8 @@ from itertools import pairwise
 import pytest
 
 from benchmarks import loads
-from benchmarks.loads import Load
-from benchmarks.simulated_slave import SlaveModel
-from benchmarks.simulation import Job, SimulatedTask, TaskKind, simulate
-from benchmarks.strategies import lower_bound
+from concurro.testing.simulated_load import Job, Load, SimulatedTask, TaskKind, lower_bound, simulate
+from concurro.testing.simulated_slave import SlaveModel
 
 SHORT = 10e-6
 LONG = 1.0

@@ -19,8 +19,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from concurro.errors import ConcurroError
+from concurro.testing.recorded_load import make_slaves, read_load
+from concurro.testing.simulated_load import Load
 from concurro.testing.simulated_run import shrink, simulate
 from concurro.testing.simulated_scenario import Mode, draw
+from concurro.testing.what_if import ask, table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -35,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return 1 when anything failed, else 0."""
     options = _parser().parse_args(arguments)
     modes = [Mode(options.mode)] if options.mode else list(Mode)
+    if options.load:
+        return _what_if(options.load, options.strategy or ["least-loaded"], options.slaves, options.workers)
     if options.campaign or options.minutes:
         return _campaign(options.seed, options.campaign, options.minutes, modes)
     without = [int(place) for place in options.without.split(",") if place]
@@ -54,7 +60,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--without", default="", help="places of faults that are left out, e.g. 0,2")
     parser.add_argument("--campaign", type=int, default=0, metavar="N", help="run so many seeds")
     parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="run seeds for so long")
+    parser.add_argument("--load", metavar="FILE", help="a recorded load: a .csv, a .json, or the folder of a journal")
+    parser.add_argument("--strategy", action="append", metavar="NAME", help="what to run it with; may be repeated")
+    parser.add_argument("--slaves", type=int, default=0, metavar="N", help="so many equal slaves instead of the file's")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="workers of each of these slaves")
     return parser
+
+
+def _what_if(path: str, strategies: list[str], slaves: int, workers: int) -> int:
+    try:
+        load = read_load(path)
+        if slaves or not load.slaves:
+            load = Load(make_slaves(slaves or 1, workers), load.jobs)
+        answers = [ask(load, strategy) for strategy in strategies]
+    except (ConcurroError, RuntimeError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    for line in table(load, answers):
+        _say(line)
+    return 0
 
 
 def _tell(seed: int, mode: Mode, without: list[int]) -> int:

@@ -17,12 +17,12 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.simulated_slave import Run, SimulatedSlave, SlaveModel
 from concurro.ids import SlaveRecord, SystemRecord, SystemState
 from concurro.interfaces import ITaskScheduler
 from concurro.kernel import Environment
 from concurro.scheduling.commands import acknowledgements
 from concurro.scheduling.core import SchedulerCore
+from concurro.testing.simulated_slave import Run, SimulatedSlave, SlaveModel
 from concurro.testing.simulated_time import Agenda
 from concurro.wire.messages import Kind
 
@@ -72,6 +72,30 @@ class Job:
     kinds: tuple[TaskKind, ...] = (TaskKind(),)
     weight: float = 1.0
     application: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A cluster and what it is to do: machines, and jobs in the order of arrival."""
+
+    slaves: tuple[SlaveModel, ...]
+    jobs: tuple[Job, ...]
+
+
+def lower_bound(load: Load) -> float:
+    """Return a time that no schedule can beat [s].
+
+    Whatever arrives from a moment on, takes its work divided by the capacity from there, and its
+    longest task on the fastest slave. Transfers are not counted.
+    """
+    capacity = sum(slave.workers * slave.speed for slave in load.slaves)
+    fastest = max(slave.speed for slave in load.slaves)
+    bound = work = 0.0
+    for job in reversed(load.jobs):
+        work += sum(task.duration for task in job.tasks)
+        longest = max(task.duration for task in job.tasks)
+        bound = max(bound, job.arrives + work / capacity, job.arrives + longest / fastest)
+    return bound
 
 
 @dataclass(frozen=True, slots=True)
