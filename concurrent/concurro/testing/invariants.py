@@ -124,15 +124,11 @@ class Ledger:
 
     def __init__(self) -> None:
         self._runs: dict[tuple[str, int], list[Execution]] = {}
+        self._heard: set[int] = set()
         self._of_lease: dict[int, tuple[str, int, int]] = {}
 
-    def started(self, execution: Execution, pending: Collection[int] = ()) -> Iterator[str]:
-        """Yield what is wrong with a task that begins, in words.
-
-        Args:
-            execution: It.
-            pending: Leases whose crashes were not acknowledged yet.
-        """
+    def started(self, execution: Execution) -> Iterator[str]:
+        """Yield what is wrong with a task that begins, in words."""
         key = (execution.system, execution.number)
         name = f"task {key[0]}:{key[1]}"
         before = self._runs.setdefault(key, [])
@@ -143,15 +139,19 @@ class Ledger:
             yield f"{name} runs twice under lease {execution.lease}"
         if execution.plan.max_retries == 0 and before:
             yield f"{name} has max_retries=0 and runs {len(before) + 1} times"
-        crashes = sum(run.end == "crashed" and run.lease not in pending for run in before)
+        crashes = sum(run.end == "crashed" and run.lease in self._heard for run in before)
         if crashes >= CRASH_LIMIT:
             yield f"{name} took {crashes} workers with it, and runs again"
         before.append(execution)
 
-    def unheard(self, leases: Collection[int]) -> None:
-        """Let crashes under these leases not count: whoever knew of them is gone."""
+    def acknowledged(self, leases: Collection[int]) -> None:
+        """Note that a master has results; crashes among them count."""
+        self._heard.update(leases)
+
+    def killed(self, leases: Collection[int]) -> None:
+        """Note that a master does not know leases any more: it cannot count their crashes."""
         for lease in leases:
-            if lease in self._of_lease:
+            if lease in self._of_lease and lease not in self._heard:
                 system, number, _ = self._of_lease[lease]
                 for run in self.runs(system, number):
                     if run.lease == lease and run.end == "crashed":

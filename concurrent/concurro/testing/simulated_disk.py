@@ -13,7 +13,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import random
@@ -66,6 +66,7 @@ class SimulatedWriter:
         self._loop = loop
         self._rows: list[Row] = []
         self._done: list[Done] = []
+        self._reads: list[Done] = []
         self._size = 0
         self._writing: tuple[list[Row], list[Done], int] | None = None
         self._closed = False
@@ -80,6 +81,17 @@ class SimulatedWriter:
         self._size += size
         if done is not None:
             self._done.append(done)
+        self._begin()
+
+    def read(self, query: Callable[[JournalStore], Any], done: Callable[[Any], None]) -> None:
+        """Read behind everything that was queued so far."""
+
+        def answer() -> None:
+            if not self._closed:
+                found = query(self.store)
+                self._loop.post(lambda: done(found))
+
+        self._reads.append(answer)
         self._begin()
 
     def close(self) -> None:
@@ -103,6 +115,9 @@ class SimulatedWriter:
             self.lost = [*writing, *self._rows]
 
     def _begin(self) -> None:
+        if self._writing is None and not (self._rows or self._done):
+            reads, self._reads = self._reads, []
+            _call_all(reads)
         if self._writing is None and (self._rows or self._done) and not self._closed:
             self._writing = self._rows, self._done, self._size
             self._rows, self._done = [], []

@@ -65,10 +65,16 @@ def _freeze_worker(run: Run, fault: Fault) -> None:
 
 
 def _kill_host(run: Run, fault: Fault) -> None:
-    hosts = [process for process in run.cluster.processes.living.values() if process.name.startswith("host ")]
-    if hosts:
-        run.hosts_killed = True
-        hosts[fault.target % len(hosts)].kill()
+    host = run.host_of(fault.target)
+    if host is not None:
+        run.note_kill(host)
+        host.kill()
+
+
+def _freeze_host(run: Run, fault: Fault) -> None:
+    host = run.host_of(fault.target)
+    if host is not None:
+        _freeze(run, host, fault.seconds)
 
 
 def _kill_application(run: Run, fault: Fault) -> None:
@@ -168,6 +174,7 @@ _KINDS = {
     "kill_worker": _kill_worker,
     "freeze_worker": _freeze_worker,
     "kill_host": _kill_host,
+    "freeze_host": _freeze_host,
     "kill_application": _kill_application,
     "freeze_master": _freeze_master,
     "kill_master": _kill_master,

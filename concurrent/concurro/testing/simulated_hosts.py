@@ -38,4 +38,4 @@ class SimulatedHosts(HostProcesses):
             far.hand_to(process.loop)
             far_service.hand_to(process.loop)
 
-        self._launcher.execute_host(child_id, [], [born])  # type: ignore[list-item]  # a simulated launcher
+        self._launcher.execute_host(child_id, [str(number)], [born])  # type: ignore[list-item]  # a simulated launcher

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TaskKind:
-    """What tasks of one class have in common: `priority`, and what they require."""
+    """What tasks of one class have in common: priority, requirements."""
 
     priority: int = 0
     requires: dict[str, float] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A cluster and what it is to do: machines, and jobs in the order of arrival."""
+    """Machines, and jobs in the order of their arrival."""
 
     slaves: tuple[SlaveModel, ...]
     jobs: tuple[Job, ...]

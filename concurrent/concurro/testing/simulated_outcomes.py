@@ -31,6 +31,7 @@ class SubmittedJob:
         process: The application.
         accepted: Whether its submission was acknowledged.
         told: Place of a task to whether it was told to have ended well, and the epoch when that was told.
+        hosts_killed: How many of its hosts were killed.
         orphaned: Whether nobody waits for it any more.
         replaced: Whether another application follows it by now.
     """
@@ -43,6 +44,7 @@ class SubmittedJob:
         self.process: Process | None = None
         self.accepted = False
         self.told: dict[int, tuple[bool, int]] = {}
+        self.hosts_killed = 0
         self.orphaned = self.replaced = False
 
     @property
@@ -67,13 +69,12 @@ class SubmittedJob:
         return [] if self.handle is None else [place for place, _ in self.handle._published]  # noqa: SLF001 - without taking it
 
 
-def judge(jobs: Iterable[SubmittedJob], ledger: Ledger, hosts_killed: bool, masters: int) -> Iterator[str]:  # noqa: FBT001 - a fact of the run
+def judge(jobs: Iterable[SubmittedJob], ledger: Ledger, masters: int) -> Iterator[str]:
     """Yield what is wrong with the outcomes of jobs that ended.
 
     Args:
         jobs: Which.
         ledger: What ran.
-        hosts_killed: Whether a host was killed.
         masters: How many masters there were.
     """
     for job in jobs:
@@ -85,7 +86,7 @@ def judge(jobs: Iterable[SubmittedJob], ledger: Ledger, hosts_killed: bool, mast
             if job.plan.cancel_at is None:
                 yield f"job {job.number} was cancelled, and nobody asked for it"
         elif error is not None:
-            if not (hosts_killed and "HostLost" in f"{type(error).__name__} {error}"):
+            if not (job.hosts_killed > job.plan.restarts and "HostLost" in f"{type(error).__name__} {error}"):
                 yield f"job {job.number} failed: {type(error).__name__}: {error}"
         else:
             values, errors, faults, places = handle.result()

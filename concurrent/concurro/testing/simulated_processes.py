@@ -175,9 +175,8 @@ class SimulatedLauncher:
         self._start(child_id, f"{self._owner.name} worker {child_id}", fds[0], BIRTH)
 
     def execute_host(self, child_id: int, argv: Sequence[str], fds: Sequence[Any] = ()) -> None:
-        """Start a host: the first of `fds` makes it."""
-        del argv
-        self._start(child_id, f"host {child_id & 0xFFFF}", fds[0], HOST_BIRTH)
+        """Start a host of the system `argv[0]`: the first of `fds` makes it."""
+        self._start(child_id, f"host {argv[0]}", fds[0], HOST_BIRTH)
 
     def prepare(self, module: str) -> None:
         """Do nothing: everything is imported here."""

@@ -15,7 +15,6 @@ from concurro.errors import MasterUnreachable
 from concurro.ids import LEASE_COUNTER_BITS
 from concurro.scheduling.rows import InputApplied
 from concurro.testing.invariants import Ledger, check_application, check_host, check_master, check_slave
-from concurro.testing.simulated_agent import unheard_crashes
 from concurro.testing.simulated_cluster import BEGINNING, MASTER, SimulatedCluster
 from concurro.testing.simulated_faults import befall
 from concurro.testing.simulated_outcomes import SubmittedJob, judge
@@ -34,6 +33,9 @@ PATIENCE = 300.0
 
 MOST_STEPS = 200_000
 """Steps after which a run is one that does not end."""
+
+UNREACHABLE = 25.0
+"""So long after a fault an application may give a master up [s]."""
 
 RETURN_AFTER = 1.0
 """How soon somebody starts again what ended [s]."""
@@ -85,13 +87,12 @@ class Run:
         scenario: What happens.
         cluster: Where.
         slave_returns_after: Name of a slave to how soon it is started again [s].
-        hosts_killed: Whether a host was killed.
         masters_stopped: Whether a master ended and said so.
     """
 
     def __init__(self, scenario: Scenario, without: Collection[int] = ()) -> None:
         self.scenario = scenario
-        self.hosts_killed = self.masters_stopped = False
+        self.masters_stopped = False
         self.slave_returns_after: dict[str, float] = {}
         settings = {"master": {"strategy": scenario.strategy}}
         self.cluster = SimulatedCluster(
@@ -115,7 +116,7 @@ class Run:
         cluster.processes.on_turn = self._look
         cluster.processes.on_ended = self._ended
         cluster.witness.on_start = self._witnessed
-        cluster.witness.on_unheard = self.ledger.unheard
+        cluster.witness.on_acknowledged, cluster.witness.on_killed = self.ledger.acknowledged, self.ledger.killed
         with cluster:
             self._start()
             end = scenario.calm_at if scenario.mode is Mode.SAFETY else scenario.calm_at + PATIENCE
@@ -126,7 +127,7 @@ class Run:
                 if self._calm and all(job.done for job in self._jobs):
                     break
             if not cluster.faults:
-                cluster.faults += judge(self._jobs, self.ledger, self.hosts_killed, cluster.masters)
+                cluster.faults += judge(self._jobs, self.ledger, cluster.masters)
                 if scenario.mode is Mode.LIVENESS:
                     cluster.faults += [
                         f"job {job.number} has not ended {PATIENCE:g} s after the last fault"
@@ -149,6 +150,19 @@ class Run:
         busy = [process for process in workers if process.node is not None and process.node.running is not None]
         among = busy or workers
         return among[target % len(among)] if among else None
+
+    def host_of(self, target: int) -> Process | None:
+        """Return a host's process; None when there is none."""
+        hosts = [process for process in self.cluster.processes.living.values() if process.name.startswith("host ")]
+        return hosts[target % len(hosts)] if hosts else None
+
+    def note_kill(self, host: Process) -> None:
+        """Note whose host is killed."""
+        master = self.cluster.master
+        life = master.node._table.life(int(host.name.split()[1])) if master is not None else None  # noqa: SLF001
+        for job in self._jobs:
+            if life is not None and job.system.system_id == life.record.system_id:
+                job.hosts_killed += 1
 
     def machine_of(self, target: int) -> str:
         """Return the name of a machine with a slave or an application."""
@@ -205,7 +219,7 @@ class Run:
                 "detach": job.plan.detach,
                 "ttl": 86400.0,
                 "weight": 1.0,
-                "restarts": 0,
+                "restarts": job.plan.restarts,
                 "speculate": job.plan.speculate,
             }
             job.handle = application.hand_in(job.system, options)
@@ -226,7 +240,6 @@ class Run:
         if process in self._slaves:
             number = self._slaves.index(process)
             self._slaves[number] = None
-            self._forget_crashes(process)
             delay = self.slave_returns_after.pop(process.name, RETURN_AFTER)
             after(RETURN_AFTER if self._calm else delay, lambda: self._start_slave(number))
         elif process.name.startswith(MASTER):
@@ -237,12 +250,6 @@ class Run:
         running = getattr(node, "running", None)
         if running is not None:
             running.end = "lost"
-
-    def _forget_crashes(self, slave: Process) -> None:
-        """Let crashes not count that a slave takes with it."""
-        agent = getattr(slave.node, "_agent", None)
-        if agent is not None:
-            self.ledger.unheard(unheard_crashes(agent))
 
     def _forgive(self, master: Process) -> None:
         """Let crashes not count of tasks that no journal knows.
@@ -293,13 +300,17 @@ class Run:
             job.told.setdefault(place, (went_well, epoch))
         if not handle.done():
             job.accepted = job.accepted or handle._acknowledged.is_set()  # noqa: SLF001 - what `submit` waits for
-        elif self.masters_stopped and not handle.cancelled() and isinstance(handle.exception(), MasterUnreachable):
+        elif not handle.cancelled() and isinstance(handle.exception(), MasterUnreachable) and self._was_unreachable():
             self._replace_application(job)
 
+    def _was_unreachable(self) -> bool:
+        """Say whether an application may have waited in vain for a master, or was told of its end."""
+        now = self.cluster.agenda.now - BEGINNING
+        latest = max((fault.at + fault.seconds for fault in self.scenario.faults if fault.at <= now), default=-inf)
+        return self.masters_stopped or now - min(latest, self.scenario.calm_at) < UNREACHABLE
+
     def _witnessed(self, execution: Execution) -> None:
-        agents = [getattr(slave.node, "_agent", None) for slave in self._slaves if slave is not None]
-        pending = {lease for agent in agents if agent is not None for lease in unheard_crashes(agent)}
-        self.cluster.faults += self.ledger.started(execution, pending)
+        self.cluster.faults += self.ledger.started(execution)
         job = next(job for job in self._jobs if job.system.system_id == execution.system)
         told = job.told.get(execution.number)
         if told is not None and execution.lease >> LEASE_COUNTER_BITS > told[1]:

@@ -42,6 +42,7 @@ class JobPlan:
         enough: Complete after so many finished tasks; None for all.
         detach: Whether it goes on without its application.
         speculate: Whether straggler copies of its tasks may run.
+        restarts: How often its host may be started again.
         cancel_at: When its application cancels it [s]; None for never.
     """
 
@@ -51,6 +52,7 @@ class JobPlan:
     enough: int | None = None
     detach: bool = False
     speculate: bool = False
+    restarts: int = 0
     cancel_at: float | None = None
 
     @property
@@ -115,7 +117,7 @@ class Scenario:
 
 
 _OF_ALL = ("kill_slave", "freeze_slave", "kill_worker", "freeze_worker", "drain_slave", "lose_workers", "kill_host")
-_ANYWHERE = (*_OF_ALL, "freeze_master", "kill_application")
+_ANYWHERE = (*_OF_ALL, "freeze_master", "kill_application", "kill_host", "freeze_host")
 _OVER_TCP = ("cut", "cut_to_master", "cut_from_master", "reset", "slow", "lose", "repeat")
 _WITH_JOURNAL = ("kill_master", "kill_master", "stop_master", "fill_disk", "slow_disk", "fail_disk")
 _DURATIONS = (0.0005, 0.003, 0.01, 0.05, 0.3, 1.0, 3.0)
@@ -180,6 +182,7 @@ def _draw_job(dice: random.Random, disk: float) -> JobPlan:
         enough=dice.randint(1, total) if dice.random() < 0.15 else None,  # noqa: PLR2004 - some
         detach=dice.random() < 0.4,  # noqa: PLR2004 - some
         speculate=dice.random() < 0.3,  # noqa: PLR2004 - some
+        restarts=dice.choice((0, 0, 1, 3)),
         cancel_at=dice.uniform(0.1, 8.0) if dice.random() < 0.1 else None,  # noqa: PLR2004 - some
     )
 

@@ -1,4 +1,4 @@
-"""A slave in virtual time: the real slave core, and workers that only let time pass.
+"""A slave in virtual time: the real core, workers that let time pass.
 
     master model --LEASES, RECALL, KILL--> SlaveCore --chunks, tokens--> SimulatedWorker
                  <--RESULTS, RETURNED-----            <--results--------

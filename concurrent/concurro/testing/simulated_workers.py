@@ -154,12 +154,14 @@ class Witness:
 
     Attributes:
         on_start: Called with each `Execution` that begins.
-        on_unheard: Called with leases whose crashes nobody will hear of.
+        on_acknowledged: Called with leases whose results a master has.
+        on_killed: Called with leases that a master does not want.
     """
 
     def __init__(self) -> None:
         self.on_start: Callable[[Execution], None] = lambda execution: None  # noqa: ARG005
-        self.on_unheard: Callable[[Collection[int]], None] = lambda leases: None  # noqa: ARG005
+        self.on_acknowledged: Callable[[Collection[int]], None] = lambda leases: None  # noqa: ARG005
+        self.on_killed: Callable[[Collection[int]], None] = lambda leases: None  # noqa: ARG005
         self.executions: list[Execution] = []
 
     def started(self, execution: Execution) -> None:

@@ -80,8 +80,8 @@ def test_news_told_before_their_commit_are_taken_back_by_a_restart(monkeypatch):
     answered = Recorder.answered
 
     def at_once(self, life, n, now, then):
-        then(now)
         answered(self, life, n, now, lambda later: None)
+        then(now)
 
     monkeypatch.setattr(Recorder, "answered", at_once)
 

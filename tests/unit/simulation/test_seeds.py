@@ -70,7 +70,7 @@ def test_the_seeds_cover_every_kind_of_fault_carrier_and_journal():
     kinds = {fault.kind for scenario in scenarios for fault in scenario.faults}
     worlds = {(scenario.ordered, scenario.journalled) for scenario in scenarios}
 
-    assert len(kinds) == 21
+    assert len(kinds) == 22
     assert len(worlds) == 4
 
 
