@@ -72,7 +72,7 @@ _PUT = {
     table: f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * columns)})"  # noqa: S608 - our own names
     for table, columns in {"systems": 3, "inputs": 4, "snapshots": 3, "ends": 3}.items()
 }
-_INTENT, _CRASHES = "intent", "crashes"
+_INTENT, _CRASHES, _COUNTED = "intent", "crashes", "counted"
 _CANCEL, _TAKEN, _RESTARTED = "cancel", "taken", "restarted"
 
 
@@ -293,6 +293,8 @@ class JournalStore:
 
     def _write_crash(self, row: AttemptCrashed) -> None:
         self._write_attempt(row.system, row.number, _CRASHES, row.crashes)
+        if row.lease:
+            self._write_attempt(row.system, row.number, _COUNTED, row.lease)
 
     def _write_attempt(self, system: int, number: int, kind: str, value: int) -> None:
         self._database.execute("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?)", (system, number, kind, value))
@@ -371,7 +373,7 @@ class JournalStore:
             kept.inputs.append(InputApplied(system, n, body, Note(*note)))
         for system, number, kind, value in rows("SELECT system, number, kind, value FROM attempts"):
             kept = self._of(systems, "attempts", system)
-            (kept.intents if kind == _INTENT else kept.crashes)[number] = value
+            {_INTENT: kept.intents, _CRASHES: kept.crashes, _COUNTED: kept.counted}[kind][number] = value
         for system, kind, value in rows("SELECT system, kind, value FROM marks"):
             _mark(self._of(systems, "marks", system), kind, value)
         for system, digest in rows("SELECT system, digest FROM blobs"):

@@ -150,7 +150,7 @@ class Keeper:
 
         Then the slaves may forget it.
         """
-        rows = [AttemptCrashed(system, number, crashes) for system, number, crashes, _, _ in attempts]
+        rows = [AttemptCrashed(system, number, crashes, lease) for system, number, crashes, _, lease in attempts]
         told = acknowledgements((slave_id, lease) for *_, slave_id, lease in attempts)
 
         def written() -> None:

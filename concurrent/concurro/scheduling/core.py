@@ -64,6 +64,7 @@ class SchedulerCore:
         self.stale_results = 0
         self._now = 0.0
         self._latest_lease = make_lease(epoch, 0)
+        self._counted: set[int] = set()  # adopted leases whose crashes count already
         self._commands = Commands()
         self._reported: tuple[str, int] | None = None  # what the failed attempt that is decided upon came with
         self._holders = BlobHolders()
@@ -203,8 +204,13 @@ class SchedulerCore:
             self._close_task(task, outcome)
         return task is not None
 
-    def adopt(self, task: TaskRecord, slave_id: str, lease: int, attempt: int) -> None:
-        """Let a slave keep an open task that a master before leased to it."""
+    def adopt(self, task: TaskRecord, slave_id: str, lease: int, attempt: int, *, counted: bool = False) -> None:
+        """Let a slave keep an open task that a master before leased to it.
+
+        `counted` says that this attempt crashed, and counts already: it will be told again.
+        """
+        if counted:
+            self._counted.add(lease)
         slave = self.slaves[slave_id]
         task.lease, task.attempt, task.slave_id, task.leased_at = lease, attempt, slave_id, self._now
         task.system.leased += 1
@@ -422,7 +428,8 @@ class SchedulerCore:
         The slave keeps the result until nothing of it can be forgotten here.
         """
         if outcome is Outcome.LOST:
-            task.crashes += 1
+            task.crashes += lease not in self._counted
+            self._counted.discard(lease)
         elif outcome is Outcome.SLAVE_LOST:
             task.slave_losses += 1
         task.outcome = outcome
@@ -501,7 +508,10 @@ class SchedulerCore:
         if task.requires:
             give(slave.free, task.requires)
         self.touched.add(task.system.number)
-        self._commands.settled.setdefault(slave.id, []).append(lease)
+        if outcome == Outcome.LOST and self._journalled and task.system.kept:
+            self._commands.crashed.append((task.system.number, task.number, task.crashes, slave.id, lease))
+        else:
+            self._settle_lease(slave.id, lease)
         self.scheduler.slave_joined(slave)
         return False
 

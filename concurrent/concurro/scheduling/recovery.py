@@ -154,7 +154,7 @@ class Recovery:
                 continue
             life.orphans.numbers.discard(number)
             task.crashes = life.orphans.crashes.get(number, 0)
-            self._core.adopt(task, slave_id, lease, attempt)
+            self._core.adopt(task, slave_id, lease, attempt, counted=life.orphans.counted.get(number) == lease)
         self.counts["adopted"] += len(entries) - len(unwanted)
         self.counts["dropped"] += len(unwanted)
         return unwanted

@@ -34,11 +34,13 @@ class Orphans:
         numbers: Which.
         intents: Those that may run at most once, and may have run, with their attempts.
         crashes: How often each took its worker with it.
+        counted: The lease of the last attempt among these.
     """
 
     numbers: set[int]
     intents: dict[int, int]
     crashes: dict[int, int]
+    counted: dict[int, int]
 
 
 DIFFERS = "system {} emitted other tasks {}: it is run again from its start"
@@ -58,6 +60,7 @@ class Replay:
         number: The input that it works on.
         intents: Tasks that may run at most once, and may have run.
         crashes: Tasks that took workers with them, and how many.
+        counted: The lease of the last attempt of each that did.
         taken: So many partial results its followers have.
     """
 
@@ -65,6 +68,7 @@ class Replay:
         self.begin_again(kept.inputs)
         self.intents = kept.intents
         self.crashes = kept.crashes
+        self.counted = kept.counted
         self.taken = kept.taken
 
     def begin_again(self, rows: list[InputApplied]) -> None:
@@ -168,7 +172,7 @@ def finish_replay(core: SchedulerCore, life: SystemLife, replay: Replay) -> None
     if life.cancel_by is not None:
         core.cancel_tasks(life.record, list(life.record.open))
     elif life.record.open:
-        life.orphans = Orphans(set(life.record.open), replay.intents, replay.crashes)
+        life.orphans = Orphans(set(life.record.open), replay.intents, replay.crashes, replay.counted)
 
 
 def begin_again(life: SystemLife) -> SystemLife:

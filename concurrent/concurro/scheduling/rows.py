@@ -127,11 +127,13 @@ class AttemptCrashed:
         system: Whose.
         number: Which task.
         crashes: How often it did so.
+        lease: Of the attempt that did so last, whose slave may tell of it again; 0 when it is not known.
     """
 
     system: int
     number: int
     crashes: int
+    lease: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,7 @@ class KeptSystem:
         inputs: The inputs after the snapshot, in order.
         intents: Task number to the attempt that may have run.
         crashes: Task number to how often it took its worker with it.
+        counted: Task number to the lease of the last attempt among them.
         cancel: Why it was cancelled; None when nobody did.
         taken: How many of its partial results its followers have.
         restarted: How often its host was started again.
@@ -268,6 +271,7 @@ class KeptSystem:
     inputs: list[InputApplied] = field(default_factory=list)
     intents: dict[int, int] = field(default_factory=dict)
     crashes: dict[int, int] = field(default_factory=dict)
+    counted: dict[int, int] = field(default_factory=dict)
     cancel: str | None = None
     taken: int = 0
     restarted: int = 0

@@ -149,7 +149,7 @@ class Ledger:
         self._heard.update(leases)
 
     def killed(self, leases: Collection[int]) -> None:
-        """Note that a master does not know leases any more: it cannot count their crashes."""
+        """Note that a master does not know leases: it counts no crash of them."""
         for lease in leases:
             if lease in self._of_lease and lease not in self._heard:
                 system, number, _ = self._of_lease[lease]

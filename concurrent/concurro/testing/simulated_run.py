@@ -304,7 +304,7 @@ class Run:
             self._replace_application(job)
 
     def _was_unreachable(self) -> bool:
-        """Say whether an application may have waited in vain for a master, or was told of its end."""
+        """Say whether an application may have given a master up."""
         now = self.cluster.agenda.now - BEGINNING
         latest = max((fault.at + fault.seconds for fault in self.scenario.faults if fault.at <= now), default=-inf)
         return self.masters_stopped or now - min(latest, self.scenario.calm_at) < UNREACHABLE

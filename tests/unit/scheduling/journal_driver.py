@@ -73,6 +73,8 @@ class KeptMaster(Master):
                 kept.taken = row.count
             elif isinstance(row, AttemptCrashed):
                 kept.crashes[row.number] = row.crashes
+                if row.lease:
+                    kept.counted[row.number] = row.lease
             elif isinstance(row, SystemEnded):
                 kept = KeptSystem(kept.accepted, kept.generation, ended=row)
         return kept

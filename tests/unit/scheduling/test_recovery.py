@@ -266,6 +266,23 @@ def test_a_task_that_may_run_once_goes_on_where_it_runs_and_is_lost_elsewhere():
     assert sorted(leases(master).values()) == [1, 2]
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_crash_that_is_told_again_counts_once(counted):
+    before = running()
+    kept = before.kept()
+    kept.crashes[1] = 2
+    kept.counted[1] = held(1)[0] if counted else 99
+    before.kept = lambda: kept
+    master = missing(before)
+
+    master.table.recovery.adopt("north", [held(1)])
+    master.core.results("north", [[held(1)[0], int(Outcome.LOST), ["WorkerLost", "died"], None, 0]])
+
+    open_tasks = master.table.find("job").record.open
+    assert (1 in open_tasks) is counted
+    assert not counted or open_tasks[1].crashes == 2
+
+
 def test_a_slave_that_is_lost_after_it_came_back_gives_its_tasks_to_others():
     master = missing(running())
     master.table.recovery.adopt("north", [held(1)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from concurro.execution.outbox import Outbox
 from concurro.ids import Outcome
 from concurro.nodes.keeper import Keeper
 from concurro.scheduling import rated
@@ -132,17 +131,3 @@ def test_without_intents_a_task_of_at_most_once_runs_twice(monkeypatch):
     monkeypatch.setattr(Keeper, "hold", lambda self, entries, send: send())
 
     assert "has max_retries=0 and runs 2 times" in first_fault(KILLS)
-
-
-def test_results_that_are_not_kept_until_acknowledged_are_forgotten_with_the_master(monkeypatch):
-    take = Outbox.take
-
-    def forget(self, reason):
-        told = take(self, reason)
-        self.kept.clear()
-        self.ended.clear()
-        return told
-
-    monkeypatch.setattr(Outbox, "take", forget)
-
-    assert not first_fault(KILLS).startswith("nothing")
