@@ -10,7 +10,7 @@ from concurro.config import Address, parse_address
 from concurro.errors import AddressError, AuthenticationError
 from concurro.ids import Role
 from concurro.transport.connections import MOST_CONNECTIONS
-from concurro.transport.greeting import speaks_curve
+from concurro.transport.greeting import listens, speaks_curve
 from concurro.transport.keys_automatic import find_automatic
 from concurro.transport.keys_folder import key_in
 from concurro.transport.keys_ring import AutomaticRing, FolderRing, Keyring
@@ -171,6 +171,9 @@ def _automatic_key(address: Address) -> PeerKey:
         if speaks_curve(address.host, address.port):
             message = f"the master at {url} wants a key that was handed out, or is another user's ({error}); {hint}"
             raise AuthenticationError(message, "missing") from None
+    if not listens(address.host, address.port):
+        message = "nobody listens there"
+        raise ConnectionRefusedError(message)
     message = "something else listens there: it does not answer as a Concurrent master would"
     raise OSError(message)
 

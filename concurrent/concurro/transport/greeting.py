@@ -26,3 +26,12 @@ def speaks_curve(host: str, port: int) -> bool:
     except OSError:
         return False
     return answer[:1] == b"\xff" and answer[_MECHANISM] == b"CURVE"
+
+
+def listens(host: str, port: int) -> bool:
+    """Say whether anybody takes a connection there."""
+    try:
+        socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True

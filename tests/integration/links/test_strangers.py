@@ -13,6 +13,7 @@ import zmq
 from concurro.errors import AuthenticationError
 from concurro.transport import authenticator as authenticator_module
 from concurro.transport import tcp
+from concurro.transport.addresses import connect
 from concurro.transport.authenticator import Authenticator
 from concurro.transport.greeting import speaks_curve
 from concurro.transport.keys import PeerKey, new_pair
@@ -46,14 +47,14 @@ def dial(turner, listener) -> Iterator[Inbox]:
     """Return a function that says hello with a key."""
     links = []
 
-    def connect(key):
+    def call(key):
         link = TcpLink(turner.loop, "127.0.0.1", listener.port, key)
         links.append(link)
         inbox = Inbox(link)
         link.send([b"hello"])
         return inbox
 
-    yield connect
+    yield call
     for link in links:
         link.close()
 
@@ -129,6 +130,17 @@ def test_a_master_is_told_from_another_service_by_its_greeting(listener):
         answers = speaks_curve("127.0.0.1", listener.port), speaks_curve(*other.getsockname())
 
     assert answers == (True, False)
+
+
+@pytest.mark.usefixtures("runtime_folder")
+def test_a_port_on_which_nobody_listens_any_more_is_no_other_service(turner):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        url = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(OSError, match="something else listens there"):
+            connect(turner.loop, url, probe=False)
+
+    with pytest.raises(OSError, match="nobody listens there"):
+        connect(turner.loop, url, probe=False)
 
 
 def test_a_key_that_is_revoked_drops_its_live_connections_and_no_others(turner, ring, dial, friend, inboxes):
