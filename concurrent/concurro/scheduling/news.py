@@ -249,13 +249,18 @@ class NewsDesk:
         self._move(life, now)
 
     def followed(self, life: SystemLife, peer: Hashable, now: float) -> None:
-        """Tell one that follows from now on what it missed."""
+        """Tell one that follows from now on what it missed.
+
+        The counts of a system that has ended do not change any more: they are told now or never.
+        """
         news = life.news
         if news.missed:
             results = "1 partial result" if news.missed == 1 else f"{news.missed} partial results"
             which = f"{results} of system {life.record.system_id}"
             news.missed = 0
             life.notices.append(f"{which} may be missing: no application was there to take them")
+            self._send(life, [], {peer}, now)
+        elif life.ended_at is not None:
             self._send(life, [], {peer}, now)
 
     def drop(self, life: SystemLife) -> None:
@@ -348,7 +353,7 @@ class NewsDesk:
         counts = self._counts(life)
         news.number += 1
         notices, life.notices = life.notices, []
-        elapsed = now - life.submitted_at
+        elapsed = (now if life.ended_at is None else life.ended_at) - life.submitted_at
         body = [life.record.number, publications, life.progress, counts, elapsed, notices, news.number]
         if publications:
             body.append(news.generation << GENERATION_SHIFT | first)

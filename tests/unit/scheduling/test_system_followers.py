@@ -24,10 +24,13 @@ def test_attach_to_an_ended_system_brings_its_result(master):
     master.start(detach=True)
     master.out(1, end=["complete", DONE])
     master.take()
+    master.now += 7
 
     master.table.attach(BOB, 5, "job", master.now)
 
-    assert [send.kind for send in master.take()] == [Kind.SUBMITTED, Kind.ENDED]
+    told = master.take()
+    assert [send.kind for send in told] == [Kind.SUBMITTED, Kind.EVENT, Kind.ENDED]
+    assert told[1].body[3:5] == [{"queued": 0, "leased": 0, "done": 0, "failed": 0, "cancelled": 0}, 0.0]
 
 
 def test_attach_finds_a_system_by_a_unique_beginning_of_its_id(master):

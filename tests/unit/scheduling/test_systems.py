@@ -46,7 +46,7 @@ def test_a_submission_of_an_ended_system_brings_its_result(master):
 
     master.submit()
 
-    assert [send.kind for send in master.take(Send)] == [Kind.SUBMITTED, Kind.ENDED]
+    assert [send.kind for send in master.take(Send)] == [Kind.SUBMITTED, Kind.EVENT, Kind.ENDED]
 
 
 @pytest.mark.parametrize("weight", [0, -1.0, float("nan"), float("inf"), "heavy", None])
