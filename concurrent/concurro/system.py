@@ -26,9 +26,12 @@ class TaskSystem:
         system_id: Unique id, made with the object, so that submitting it twice is harmless.
             A subclass that forgets `super().__init__()` has one as well.
         speculate: Whether straggler copies of its tasks may run; the first result wins.
+        save_failed: A folder on the machine of the master, in which its first 20 failures are
+            saved for `concurrent replay`; empty for none.
     """
 
     speculate = False
+    save_failed = ""
     system_id: str
 
     def __new__(cls, *args: Any, **kwargs: Any) -> TaskSystem:  # noqa: ARG004, PYI034 - the arguments are __init__'s; Self is what __init__ sees anyway

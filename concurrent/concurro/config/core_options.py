@@ -66,6 +66,10 @@ class ApplicationTable:
         default=True,
         documentation="Whether output of tasks and systems appears on the application's stdout and stderr.",
     )
+    save_failed = PathOption(
+        "",
+        "A folder where the first failed tasks are saved for `concurrent replay`; for systems, beside the master.",
+    )
 
 
 class SecurityTable:

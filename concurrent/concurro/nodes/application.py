@@ -23,6 +23,7 @@ from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
 from concurro.nodes.arguments import check_flag, check_system_id, check_timeout
 from concurro.nodes.dialer import Dialer
+from concurro.nodes.failed_attempts import FailedAttempts, save_failures_of
 from concurro.nodes.futures import LoopFuture, LoopThread, TaskFuture
 from concurro.nodes.handle import Control, SystemHandle
 from concurro.nodes.peer import keep_beating
@@ -79,6 +80,8 @@ class ApplicationNode(Control):
         ship = self._env.config["application.ship"]
         travelling = Travelling(main_file, ship) if main_file is not None else Travelling.of_main(ship)
         self._build(master or str(self._env.config["application.master"] or ""), Packer(BlobStore(), travelling))
+        self._save_failed = str(self._env.config["application.save_failed"] or "")
+        self._core.failed = FailedAttempts(self._save_failed)
 
     def _build(self, master: str, packer: Packer) -> None:
         """Make the parts; nothing runs yet."""
@@ -88,6 +91,7 @@ class ApplicationNode(Control):
         self._core = ApplicationCore(self._packer, self._send, self.client_id, _new_id)
         self._transfer = BlobTransfer(self._packer.blobs, self._send)
         self._core.use_transfer(self._transfer)
+        self._save_failed = ""
         self._printer = Printer(self._core.task_name)
         self._core.on_output = self._printer.show
         self._core.before_news = self._printer.settle
@@ -215,6 +219,7 @@ class ApplicationNode(Control):
             raise ConfigError(fault)
         name = type(system).__qualname__
         handle = SystemHandle(system.system_id, name, self)
+        save_failures_of(system, self._save_failed)
         payload, blobs = self._packer.dumps(system, ("system", system.system_id), name)
         options = {
             "detach": detach,

@@ -28,6 +28,7 @@ from concurro.errors import (
     UnknownSystemError,
 )
 from concurro.ids import Outcome, ProgressRecord, format_task_id
+from concurro.nodes.failed_attempts import FailedAttempts
 from concurro.nodes.ledger import TaskLedger
 from concurro.wire.failures import original
 from concurro.wire.messages import Kind, Message
@@ -94,11 +95,13 @@ class ApplicationCore:
 
     Attributes:
         on_output: Called with the entries of each PRINTED.
+        failed: Saves failures of plain tasks.
         before_news: Called before results are told: output that came before them is shown first.
     """
 
     def __init__(self, packer: Packer, send: Sender, client_id: str, make_id: Callable[[], str]) -> None:
         self.on_task: TaskTaker | None = None
+        self.failed = FailedAttempts("")
         self.on_output: Callable[[list[list[Any]]], None] = _drop_output
         self.before_news: Callable[[], None] = _nothing_before
         self.plain = PlainTasks(packer, make_id(), client_id)
@@ -425,6 +428,8 @@ class ApplicationCore:
                 continue
             task, result, fault = settled
             plain.sent -= 1
+            if fault is not None and (kept := self.failed.take(fault)):
+                log.warning("%s", kept)
             future = plain.futures.pop(entry[0], None)
             broken = _call_finished(task, result, fault)
             if self.on_task is not None:

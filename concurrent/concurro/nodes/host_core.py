@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import InvalidTaskError, StalledSystemError, TaskCancelled
 from concurro.ids import Outcome, SlaveView, SystemState
 from concurro.interfaces import IMaster, implementer
+from concurro.nodes.failed_attempts import FailedAttempts
 from concurro.nodes.ledger import TaskLedger
 from concurro.task import each_task
 from concurro.wire.failures import describe
@@ -145,6 +146,7 @@ class HostCore:
         self._system = system
         self._packer = packer
         self._ledger = TaskLedger(packer, system_id)
+        self._failed = FailedAttempts(str(system.save_failed or ""))
         self._master = MasterView(self, system_id, type(system).__name__, seed)
         self._master.update(0.0, view)
         self._iterator: Iterator[Task] | None = None
@@ -233,6 +235,8 @@ class HostCore:
         task, result, error = settled
         if error is not None:
             self._notice(task, error)
+            if kept := self._failed.take(error):
+                self._notices.append(kept)
         self._task = task
         self._trail[0] = FINISHED
         task.finished(result, error)

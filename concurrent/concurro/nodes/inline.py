@@ -6,6 +6,7 @@ loaded on the way all the same, so that what cannot travel shows here as well.
 
 from __future__ import annotations
 
+import logging
 import platform
 import threading
 import time
@@ -19,6 +20,7 @@ from concurro.ids import Outcome, SystemState
 from concurro.nodes.application import check_system
 from concurro.nodes.application_core import progress_record, resolve
 from concurro.nodes.arguments import check_timeout
+from concurro.nodes.failed_attempts import FailedAttempts, save_failures_of
 from concurro.nodes.futures import TaskFuture
 from concurro.nodes.handle import Control, SystemHandle
 from concurro.nodes.host_core import HostCore
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from concurro.task import Task
     from concurro.wire.code import CodeTable
 
+log = logging.getLogger("concurro.application")
+
 PULL = 64
 BUDGET = 64 * 1024 * 1024
 SLAVE_ID = "inline"
@@ -51,6 +55,8 @@ class InlineApplication(Control):
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._packer = Packer(BlobStore(), Travelling.of_main(env.config["application.ship"]))
+        self._save_failed = str(env.config["application.save_failed"] or "")
+        self._failed = FailedAttempts(self._save_failed)
         self._closed = False
         self._handles: dict[str, SystemHandle] = {}
         self._number = 0
@@ -78,6 +84,7 @@ class InlineApplication(Control):
             return known
         handle = self._handles[system.system_id] = SystemHandle(system.system_id, type(system).__qualname__, self)
         handle.acknowledge()
+        save_failures_of(system, self._save_failed)
         payload, blobs = self._packer.dumps(system, ("system", system.system_id), type(system).__qualname__)
         copy = self._packer.loads(payload, blobs)
         self._number += 1
@@ -114,6 +121,8 @@ class InlineApplication(Control):
             settled = ledger.settle(run_entry(self._packer, {}, classes, 0, entries[0], task.task_id or ""))
         if settled is not None:
             done, result, error = settled
+            if error is not None and (kept := self._failed.take(error)):
+                log.warning("%s", kept)
             done.finished(result, error)
             resolve(future, result, error)
         return future

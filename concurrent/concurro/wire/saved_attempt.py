@@ -80,7 +80,7 @@ class SavedAttempt:
 def save_attempt(packer: Packer, task: Task, error: TaskError, path: str | os.PathLike[str]) -> None:
     """Write a failed attempt; a file of that name is replaced whole, or stays.
 
-    Nobody but its owner may read it.
+    Nobody but its owner may read it. Folders that are missing are made, for their owner alone.
 
     Args:
         packer: Sent the task.
@@ -126,6 +126,7 @@ def write_attempt(saved: SavedAttempt, parts: list[memoryview], path: Path) -> N
     header = msgpack.packb(asdict(saved), unicode_errors="surrogatepass")
     prelude = _PRELUDE.pack(_MAGIC, FORMAT, *sys.version_info[:2], len(header))
     checksum = hashlib.blake2b(digest_size=_CHECKSUM_SIZE)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # for its owner alone
     try:
         pieces: tuple[bytes | memoryview, ...] = (prelude, header, *parts)

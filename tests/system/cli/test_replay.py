@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from concurro import LocalCluster, NothingToSaveError, Task
+from concurro import LocalCluster, NothingToSaveError, Task, TaskSystem
 from tests.support.jobs import SHIPPED, Square
 from tests.support.programs import command, run_program
 
@@ -181,3 +181,57 @@ def test_the_future_of_a_pushed_task_saves_it(tmp_path, inline):
 
     run = run_program(CONCURRENT, "replay", file, cwd=tmp_path, expect=1)
     assert run.stderr.splitlines()[-1] == "ValueError: refused"
+
+
+class AllFail(TaskSystem):
+    """Gathers nothing but how many tasks failed."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+        self.failed = 0
+
+    def generate_tasks(self, master):
+        del master
+        return (Raising("raising") for _ in range(self.count))
+
+    def task_finished(self, master, task, result, error):
+        del master, task, result
+        self.failed += error is not None
+
+    def is_complete(self, master):
+        del master
+        return self.failed == self.count
+
+    def gather_result(self, master):
+        del master
+        return self.failed, None
+
+
+@pytest.mark.parametrize("inline", [False, True], ids=["in workers", "inline"])
+def test_the_first_failures_are_saved_where_the_configuration_says(tmp_path, caplog, inline):
+    config = {"application": {**SHIPPED["application"], "save_failed": str(tmp_path / "failed")}}
+    system = AllFail(25)
+    with LocalCluster(workers=1, config=config, inline=inline) as cluster:
+        assert cluster.run(system, timeout=30) == 25
+        pushed = cluster.push_task(Raising("pushed"))
+        pushed.exception(20)
+
+    saved = {file.name for file in (tmp_path / "failed").iterdir()}
+    assert saved == {f"{system.system_id}-{n}.task" for n in range(20)} | {f"{pushed.task_id.replace(':', '-')}.task"}
+    told = [line for line in caplog.messages if "a failed task is saved: concurrent replay " in line]
+    assert len(told) == (1 if inline else 2)
+    run = run_program(CONCURRENT, "replay", tmp_path / "failed" / min(saved), cwd=tmp_path, expect=1)
+    assert run.stderr.splitlines()[-1] == "ValueError: refused"
+
+
+def test_a_job_goes_on_when_its_failures_cannot_be_saved(tmp_path, caplog):
+    in_the_way = tmp_path / "a file"
+    in_the_way.touch()
+    system = AllFail(3)
+    system.save_failed = str(in_the_way)
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        assert cluster.run(system, timeout=30) == 3
+
+    [told] = [line for line in caplog.messages if "failed tasks are not saved" in line]
+    assert str(in_the_way) in told
