@@ -109,7 +109,7 @@ class Returning:
         log.info(
             "slave %s, %s before, is back with tasks of the master before: %d, of which %d go on",
             slave_id,
-            comer.was,
+            comer.was.rpartition("/")[2],
             len(holdings),
             len(holdings) - len(unwanted),
         )
