@@ -424,6 +424,7 @@ class SlaveRecord:
         lent: Slots among its workers that are lent by tasks that wait.
         waits: Lease to what its task waits for, in words, while its slot is lent.
         blobs: Digests known to be on its machine.
+        stopped: Process ids of busy workers that are stopped, as by SIGSTOP.
     """
 
     __slots__ = (
@@ -439,6 +440,7 @@ class SlaveRecord:
         "rating",
         "resources",
         "sick",
+        "stopped",
         "waits",
         "workers",
     )
@@ -458,6 +460,7 @@ class SlaveRecord:
         self.lent = 0
         self.waits: dict[int, str] = {}
         self.blobs: set[bytes] = set()
+        self.stopped: list[int] = []
 
     @property
     def running(self) -> int:

@@ -48,7 +48,7 @@ SAMPLES = [
     Sample(Kind.CREDIT, Sender.MASTER, [10, 1000]),
     Sample(Kind.RESEND, Sender.SLAVE, []),
     Sample(Kind.BIND, Sender.STRANGER, [b"token"]),
-    Sample(Kind.SLAVE_STATE, Sender.SLAVE, [2, [3, 4], "", {"gpu": 1.0}, False, 1]),
+    Sample(Kind.SLAVE_STATE, Sender.SLAVE, [2, [3, 4], "", {"gpu": 1.0}, False, 1, [4]]),
     Sample(Kind.RESULTS, Sender.SLAVE, [[LEASE, 0, b"v", None, 5], [LEASE + 1, 0, b"v", BLOBS, 0]]),
     Sample(Kind.RESULTS, Sender.SLAVE, [[LEASE, 1, FAILURE, None, 5], [LEASE, 3, ["WorkerLost", "died"], None, 0]]),
     Sample(Kind.RETURNED, Sender.SLAVE, [[LEASE, LEASE + 1], "recalled"]),

@@ -470,9 +470,11 @@ def test_f32_a_worker_that_is_stopped_holds_up_nobody_but_its_task(shared_cluste
 
     os.kill(int(line[1]), signal.SIGSTOP)
     squares = [future.result(10) for future in shared_cluster.push_tasks(map(Square, range(300)))]
+    stopped = wait_until(lambda: next((one["stopped"] for one in shared_cluster.status()["slaves"]), None), 30, "news")
     os.kill(int(line[1]), signal.SIGCONT)
     open_gate(tmp_path)
 
+    assert stopped == [int(line[1])]
     assert squares == [n * n for n in range(300)]
     assert [future.result(10) for future in waiting] == [int(line[1])]
     assert len(read_trace(tmp_path)) == 1

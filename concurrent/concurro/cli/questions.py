@@ -86,7 +86,11 @@ def cancel_command(wanted: str, master: str | None, keys: str | None, config: st
 
 def _state_of(slave: dict[str, Any]) -> str:
     state = f"sick: {slave['sick']}" if slave["sick"] else "leaving" if slave["draining"] else "ok"
-    return f"{state}, {slave['lent']} lent by tasks that wait" if slave["lent"] else state
+    if slave["lent"]:
+        state += f", {slave['lent']} lent by tasks that wait"
+    if slave.get("stopped"):
+        state += f", workers stopped: process {', '.join(map(str, slave['stopped']))}"
+    return state
 
 
 def status_lines(status: dict[str, Any]) -> list[str]:

@@ -110,6 +110,7 @@ class SlaveAgent:
         self._watch = WorkerWatch(loop, self._links, self.core.is_busy, memory_limit)
         self._watch.on_exceeded = self._exceeded
         self._watch.on_stopped = self._kill
+        self._watch.on_change = self._tell_state
         self._kernel_kills = KernelKills()
         self._watch.on_look = self._kernel_kills.look
         self._timer: Timer | None = None
@@ -499,6 +500,7 @@ class SlaveAgent:
             self._resources,
             self.core.draining,
             self.core.lent,
+            self._watch.stopped,
         ]
         if state != self._state:
             self._state = state

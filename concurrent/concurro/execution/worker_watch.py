@@ -42,6 +42,7 @@ class WorkerWatch:
         on_exceeded: Called with a worker's id and what is to be said about it.
         on_stopped: Called with a worker's id and what is to be said about it.
         on_look: Called twice a second while a worker is busy.
+        on_change: Called when a worker was stopped, or is no longer.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class WorkerWatch:
         self.on_exceeded: Callable[[int, str], None] = lambda worker_id, text: None  # noqa: ARG005
         self.on_stopped: Callable[[int, str], None] = lambda worker_id, text: None  # noqa: ARG005
         self.on_look: Callable[[], None] = lambda: None
+        self.on_change: Callable[[], None] = lambda: None
         self._loop = loop
         self._links = links
         self._is_busy = is_busy
@@ -64,6 +66,11 @@ class WorkerWatch:
         self._below: dict[int, list[int]] = {}
         self._weighed_until: dict[int, float] = {}
         self._states_at = 0.0
+
+    @property
+    def stopped(self) -> list[int]:
+        """Process ids of busy workers that are stopped, as by SIGSTOP."""
+        return sorted(self._links[worker_id].pid for worker_id in self._stopped if worker_id in self._links)
 
     def arm(self, worker_id: int) -> None:
         """Begin to look; a worker was posted something."""
@@ -126,4 +133,6 @@ class WorkerWatch:
                     self.on_stopped(
                         worker_id, f", since it was stopped for {STOPPED_LIMIT:g} s and nobody let it go on"
                     )
-        self._stopped = stopped
+        before, self._stopped = self._stopped, stopped
+        if before.keys() != stopped.keys():
+            self.on_change()

@@ -41,6 +41,7 @@ def describe_slaves(core: SchedulerCore, pids: dict[str, tuple[int, list[int]]])
             "resources": slave.resources,
             "sick": slave.sick,
             "draining": slave.draining,
+            "stopped": slave.stopped,
         }
         for slave in core.slaves.values()
     ]

@@ -334,6 +334,7 @@ class MasterNode(Node):
         if slave_id in self._aside:
             self._aside[slave_id], sick = sick, known.sick
         known.lent = lent
+        known.stopped = list(body[6]) if len(body) > 6 else []  # noqa: PLR2004 - a later field
         self._pids[slave_id] = (self._pids.get(slave_id, (0, []))[0], list(pids))
         if (workers, sick, resources, draining) != (known.workers, known.sick, known.resources, known.draining):
             self._core.slave_changed(slave_id, workers, sick, resources, draining=draining)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from concurro.ids import Failure, Outcome, SystemState
-from concurro.scheduling.explain import explain_requires
+from concurro.scheduling.explain import explain_requires, explain_stopped
 from concurro.scheduling.feeding import BYTE_WINDOW
 from concurro.scheduling.life import kept_until
 from concurro.scheduling.roster import PAST_SYSTEMS
@@ -48,7 +48,16 @@ def explain_system(core: SchedulerCore, table: SystemTable, life: SystemLife, no
         or _why_some_do_not_run(core, record)
         or _what_it_waits_for(core, table, life, now)
     )
-    return f"{who} {reason}{leaving}."
+    return f"{who} {reason}{_whose_workers_are_stopped(core, record)}{leaving}."
+
+
+def _whose_workers_are_stopped(core: SchedulerCore, record: SystemRecord) -> str:
+    """Name the stopped workers of slaves that have tasks of a system."""
+    return "".join(
+        explain_stopped(slave)
+        for slave in core.slaves.values()
+        if slave.stopped and any(task.system is record for task in slave.leases.values())
+    )
 
 
 def explain_past(table: SystemTable, system_id: str, number: int | None, now: float) -> str:

@@ -102,7 +102,7 @@ def explain_lease(host: Any, task: TaskRecord, asked_back: Callable[[str, int], 
     if task.copy is not None:
         since = host.now() - task.copy.leased_at
         text += f", with a copy, attempt {task.copy.attempt}, on slave {task.copy.slave_id} since {since:.1f} s"
-    return text + explain_wait(host, task)
+    return text + explain_wait(host, task) + ("" if slave is None else explain_stopped(slave))
 
 
 def explain_share(system: SystemQueue, queue: FairQueue) -> str:
@@ -131,6 +131,15 @@ def explain_share(system: SystemQueue, queue: FairQueue) -> str:
     got = "they got" if len(ahead) > 1 else "it got"
     reason = f"{got} less for the weight" + (" or a task waits for that" if nested else "")
     return f"; system {first.system_id} ({first.name}){others} served first, as {reason}"
+
+
+def explain_stopped(slave: SlaveRecord) -> str:
+    """Say which workers of a slave do not go on; empty for none."""
+    if not slave.stopped:
+        return ""
+    pids = ", ".join(map(str, slave.stopped))
+    which, verb = ("process", "is") if len(slave.stopped) == 1 else ("processes", "are")
+    return f"; {which} {pids} of the workers of slave {slave.id} {verb} stopped (as by SIGSTOP; SIGCONT ends that)"
 
 
 def explain_wait(host: Any, task: TaskRecord) -> str:

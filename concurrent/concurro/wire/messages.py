@@ -77,7 +77,7 @@ class Kind(IntEnum):
     BIND = 8  # [token]: this connection carries the blobs of the session that was given the token
 
     # Slave to master.
-    SLAVE_STATE = 16  # [slots, worker pids, why it is sick or "", resources {}]
+    SLAVE_STATE = 16  # [slots, worker pids, why it is sick or "", resources {}, draining, slots lent, stopped pids]
     RESULTS = 17  # [[lease, outcome, value, blobs, duration ns], ...]
     RETURNED = 18  # [leases, reason]: not started, given back
     STARTED = 19  # [leases]: of a RECALL, those that had started; they stay

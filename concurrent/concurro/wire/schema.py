@@ -261,6 +261,7 @@ SCHEMA: dict[int, Rule] = {
             ("resources", AMOUNTS),
             ("draining", flag),
             ("lent", _WORKERS),
+            ("stopped", _PIDS),
             needed=4,
         ),
     ),

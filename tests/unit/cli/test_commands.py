@@ -154,14 +154,18 @@ def test_the_status_lists_slaves_and_systems():
     slave = {"id": "host-1", "workers": 2, "running": 1, "queued": 3, "finished": 4, "sick": "", "draining": False}
     slave["lent"] = 0
     lending = {**slave, "workers": 5, "lent": 3}
+    halting = {**slave, "stopped": [71, 72]}
     system = {"system_id": "s", "name": "Job", "state": "running", "open": 5, "done": 6, "failed": 0, "elapsed": 1.5}
 
-    lines = status_lines({**STATUS, "slaves": [slave, {**slave, "sick": "no disk"}, lending], "systems": [system]})
+    lines = status_lines(
+        {**STATUS, "slaves": [slave, {**slave, "sick": "no disk"}, lending, halting], "systems": [system]}
+    )
 
     text = "\n".join(" ".join(line.split()) for line in lines)
     assert "host-1 2 1 3 4 ok" in text
     assert "host-1 2 1 3 4 sick: no disk" in text
     assert "host-1 2 1 3 4 ok, 3 lent by tasks that wait" in text
+    assert "host-1 2 1 3 4 ok, workers stopped: process 71, 72" in text
     assert "s Job running 5 6 0 1.5 s" in text
 
 

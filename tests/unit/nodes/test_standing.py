@@ -154,6 +154,20 @@ def test_a_system_that_waits_for_its_last_tasks_names_the_oldest(master):
     )
 
 
+def test_a_system_says_which_workers_of_its_slaves_are_stopped(master):
+    master.join()
+    master.join("south")
+    start(master, tasks=1)
+    (name,) = [slave.id for slave in master.core.slaves.values() if slave.leases]
+    for slave in master.core.slaves.values():
+        slave.stopped = [4712]
+
+    stopped = f"; process 4712 of the workers of slave {name} is stopped (as by SIGSTOP; SIGCONT ends that)."
+
+    assert ask(master).endswith(stopped)
+    assert ask(master, "job:0").endswith(stopped)
+
+
 def test_a_system_whose_application_is_gone_says_when_it_is_cancelled(master):
     master.join()
     start(master, exhausted=True)
