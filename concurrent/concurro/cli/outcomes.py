@@ -21,6 +21,7 @@ from concurro.errors import (
     NodeStartError,
     NotPicklableError,
     RefusedError,
+    RemoteTraceback,
     UnknownSystemError,
 )
 
@@ -103,7 +104,7 @@ def failure_text(error: BaseException) -> str:
     """
     notes = list(getattr(error, "__notes__", ()))
     cause = error.__cause__
-    if cause is not None and str(cause).strip():
+    if isinstance(cause, RemoteTraceback) and str(cause).strip():
         return "\n".join([without_our_frames(str(cause)), *notes])
     shown = "".join(traceback.format_exception_only(type(error), error)).rstrip()
     return without_our_frames(shown.removeprefix(f"{type(error).__module__}."))

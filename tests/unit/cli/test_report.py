@@ -11,7 +11,7 @@ import concurro
 from concurro import RefusedError, RemoteTraceback, SystemFailedError, UnknownSystemError
 from concurro.cli.outcomes import exit_code_of, failure_text, without_our_frames
 from concurro.cli.report import Report, print_detached, print_report, summary, to_json
-from concurro.errors import AddressError, MasterUnreachable
+from concurro.errors import AddressError, KeyFileError, MasterUnreachable
 
 COUNTS = {"queued": 0, "leased": 0, "done": 113, "failed": 0, "cancelled": 15}
 OWN = Path(concurro.__file__).parent
@@ -128,3 +128,10 @@ def test_a_failure_shows_the_remote_traceback_and_the_notes():
 def test_a_failure_without_a_traceback_is_one_line():
     assert failure_text(LookupError("no such number")) == "LookupError: no such number"
     assert failure_text(SystemFailedError("some text")) == "SystemFailedError: some text"
+
+
+def test_an_error_of_ours_that_follows_from_another_is_shown_itself():
+    error = KeyFileError("this key file cannot be read", "ada.key")
+    error.__cause__ = FileNotFoundError(2, "No such file or directory")
+
+    assert failure_text(error) == "KeyFileError: ada.key: this key file cannot be read"
