@@ -538,7 +538,13 @@ class ApplicationNode(Control):
 
     def _output_of(self, task_id: str) -> str:
         self.refuse_to_wait("output()")
-        return str(self.request("output", [task_id]).result(REQUEST_LIMIT))
+        try:
+            return str(self.request("output", [task_id]).result(REQUEST_LIMIT))
+        except LookupError:
+            plain = self._core.plain
+            if task_id.startswith(plain.system_id) and plain.ledger.number_of(task_id) is not None:
+                return ""  # it has not come to the master yet
+            raise
 
     def _cancel_task(self, task_id: str) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ loaded on the way all the same, so that what cannot travel shows here as well.
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import threading
 import time
@@ -139,7 +140,9 @@ class InlineApplication(Control):
 
     def status(self) -> dict[str, Any]:
         """Return the state of this pretended master."""
-        slave = {"id": SLAVE_ID, "host": platform.node(), "pid": 0, "workers": 1, "lent": 0, "worker_pids": []}
+        slave: dict[str, Any] = {"id": SLAVE_ID, "host": platform.node(), "pid": os.getpid(), "workers": 1, "lent": 0}
+        slave |= {"worker_pids": [], "running": 0, "queued": 0, "finished": 0, "rating": 0.0, "resources": {}}
+        slave |= {"sick": "", "draining": False}
         return {"version": 1, "url": "", "slaves": [slave], "systems": []}
 
     def cancel_system(self, system_id: str) -> None:
@@ -148,7 +151,9 @@ class InlineApplication(Control):
 
     def request(self, name: str, arguments: list[Any]) -> Any:
         """Refuse: there is no master to ask."""
-        message = f"an inline cluster has no master to ask for {name} {arguments}"
+        message = f"an inline cluster has no master to ask for {name} of {', '.join(map(str, arguments))}"
+        if name == "output":
+            message = "an inline cluster keeps no output: its tasks print directly"
         raise LookupError(message)
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import threading
 
 import pytest
@@ -90,3 +91,16 @@ def test_another_thread_may_wait_for_a_system_that_runs_inline(inline):
     threads[0].join(30)
 
     assert seen == [None]
+
+
+def test_an_inline_cluster_lists_itself_as_its_slave(inline):
+    [slave] = inline.slaves
+
+    assert (slave.id, slave.pid, slave.workers) == ("inline", os.getpid(), ())
+
+
+def test_output_is_not_kept_where_tasks_print_directly(inline):
+    handle = inline.submit(Waiting(lambda system_id: None))
+
+    with pytest.raises(LookupError, match="keeps no output: its tasks print directly"):
+        handle.output(f"{handle.system_id}:0")
