@@ -144,6 +144,13 @@ class Ledger:
             yield f"{name} took {crashes} workers with it, and runs again"
         before.append(execution)
 
+    def check(self) -> Iterator[str]:
+        """Yield which tasks took too many workers with them, in words."""
+        for (system, number), runs in self._runs.items():
+            crashes = sum(run.end == "crashed" and run.lease in self._heard for run in runs)
+            if crashes > CRASH_LIMIT:
+                yield f"task {system}:{number} took {crashes} workers with it"
+
     def acknowledged(self, leases: Collection[int]) -> None:
         """Note that a master has results; crashes among them count."""
         self._heard.update(leases)

@@ -126,6 +126,7 @@ class Run:
                 self._steps += 1
                 if self._calm and all(job.done for job in self._jobs):
                     break
+            cluster.faults += self.ledger.check()
             if not cluster.faults:
                 cluster.faults += judge(self._jobs, self.ledger, cluster.masters)
                 if scenario.mode is Mode.LIVENESS:
