@@ -225,6 +225,8 @@ class SimulatedCluster:
         yield "concurro.nodes.master.time", clock
         yield "concurro.nodes.master.Launcher", lambda loop, **_: SimulatedLauncher(self.processes, loop)
         yield "concurro.nodes.master.HostProcesses", self._hosts
+        at_hand = types.SimpleNamespace(of_main=lambda *_: _travelling())
+        yield "concurro.nodes.application.Travelling", at_hand
         yield "concurro.nodes.host.Travelling", lambda *_: _travelling()
         yield "concurro.execution.task_runner.Travelling", lambda *_: _travelling()
         yield "concurro.nodes.host.StreamLink", lambda loop, stream, peer: stream  # noqa: ARG005
