@@ -154,7 +154,7 @@ class Customer(threading.Thread):
                 if accepted:
                     handle = node.attach(self.system_id)
                 else:
-                    handle = node.submit(job.system, detach=job.detached)
+                    handle = node.submit(job.system, detach=job.detached, restarts=job.restarts)
                     accepted = True
                 if job.detached and desk is self._desk:
                     desk, moved = self._other, True
@@ -166,8 +166,8 @@ class Customer(threading.Thread):
             except TimeoutError as error:
                 return f"{error or 'no result in time'}"
             except HostLost as error:
-                if not self._killer.excuse_lost_host(began):
-                    return f"its host was lost although none was killed: {error}"
+                if job.restarts or not self._killer.excuse_lost_host(began):
+                    return f"it ended with its host: {error}"
                 self.lost_hosts += 1
                 return ""
 

@@ -44,6 +44,7 @@ class Job:
         detached: Whether another application takes the result.
         cancel_after: When it is cancelled from outside; None never [s].
         path: Where its tasks leave lines; empty for nowhere.
+        restarts: How often its host may be started again; 0: it ends with its host.
     """
 
     system: SoakSystem
@@ -51,23 +52,30 @@ class Job:
     detached: bool = False
     cancel_after: float | None = None
     path: str = ""
+    restarts: int = 0
 
     @property
     def name(self) -> str:
         """Name what it is."""
         kind = type(self.system).__name__
         more = " detached" if self.detached else "" if self.cancel_after is None else " cancelled"
-        return f"{kind}({self.system.count}){more}"
+        return f"{kind}({self.system.count}){more}{' mortal' if not self.restarts else ''}"
 
 
 def make_job(chance: random.Random, folder: str, number: int) -> Job:
-    """Return the next job.
+    """Return the next job; most of them outlive their hosts.
 
     Args:
         chance: Decides.
         folder: Where tasks leave lines.
         number: Of the job; names its file.
     """
+    job = _make(chance, folder, number)
+    job.restarts = 0 if chance.random() < _SHARE_MORTAL else MOST_RESTARTS
+    return job
+
+
+def _make(chance: random.Random, folder: str, number: int) -> Job:
     kind = chance.choice(_KINDS)
     if kind is Once:
         path = f"{folder}/once-{number}"
@@ -83,6 +91,8 @@ def make_job(chance: random.Random, folder: str, number: int) -> Job:
     return Job(system, detached=chance.random() < _SHARE_DETACHED)
 
 
+MOST_RESTARTS = 1000
+_SHARE_MORTAL = 0.2
 _SHARE_CANCELLED = 0.3
 _SHARE_DETACHED = 0.2
 _KINDS: list[Any] = [
