@@ -64,6 +64,7 @@ class NodeProcess:
         finally:
             theirs.close()
         self._role = role
+        self._fault: Exception | None = None
         self._channel = Channel(ours)
         self._stream = ours
         self._channel.send([msgpack.packb([role, pickle.dumps(config), list(plugins), folder])])
@@ -110,10 +111,17 @@ class NodeProcess:
         Args:
             patience: How long it may take to end [s].
         """
+        if self._fault is not None:
+            return self._fault
         try:
             status = self._process.wait(patience)
         except subprocess.TimeoutExpired:
             return None
+        self._fault = self._why_it_ended(status)
+        return self._fault
+
+    def _why_it_ended(self, status: int) -> Exception:
+        """Return what it said at its end, or how that was."""
         frames = None
         with contextlib.suppress(OSError):
             self._stream.settimeout(0)
@@ -126,7 +134,7 @@ class NodeProcess:
             fault = MasterUnreachable(f"the {self._role} (process {self.pid}) failed: {text}")
             fault.__cause__ = error
             return fault
-        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+        how = f"was ended by {_signal_name(-status)}" if status < 0 else f"ended with exit code {status}"
         return MasterUnreachable(f"the {self._role} (process {self.pid}) {how}")
 
     def stop(self) -> None:
@@ -254,6 +262,13 @@ class EmbeddedCluster:
         if workers is not None:
             own["slave.workers"] = workers
         return NodeProcess("slave", Config.load(self._config, overrides=own), self._plugins)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def _loaded(pickled: bytes) -> Exception | None:

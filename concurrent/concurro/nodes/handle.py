@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import HostLost, RemoteTraceback, SystemFailedError
-from concurro.ids import Outcome, ProgressRecord, SystemState
+from concurro.ids import Failure, Outcome, ProgressRecord, SystemState
 from concurro.nodes.futures import SHORT_WAIT, LoopFuture
 
 if TYPE_CHECKING:
@@ -132,7 +132,9 @@ class SystemHandle(LoopFuture):
     def explain(self) -> str:
         """Return one sentence: why the system is where it is."""
         if self.done():
-            return f"System {self.system_id} ({self._name}) ended: {self.state}."
+            fault = None if self.cancelled() else self.exception()
+            why = "" if fault is None else f", {Failure(type(fault).__name__, str(fault)).brief}"
+            return f"System {self.system_id} ({self._name}) ended: {self.state}{why}."
         self._control.refuse_to_wait("explain()")
         return str(self._control.request("explain", [self.system_id]).result())
 

@@ -25,6 +25,9 @@ CALLBACK_PATIENCE = 1.0
 MOST_KINDS = 3
 """Of so many kinds of tasks that no slave can run it is said why."""
 
+KINDS_LOOKED_FOR = 20
+"""So many such kinds are enough: each costs a look at every slave."""
+
 LAST_TASKS = 20
 """Of so few open tasks the oldest is named."""
 
@@ -91,11 +94,12 @@ def find_stuck(core: SchedulerCore, record: SystemRecord) -> tuple[int, str]:
     """
     if not core.slaves or len(record.open) == record.leased:
         return 0, ""
-    reasons = {
-        one.number: reason
-        for one in record.classes.values()
-        if one.requires and (reason := explain_requires(core, one))
-    }
+    reasons: dict[int, str] = {}
+    for one in record.classes.values():
+        if one.requires and (reason := explain_requires(core, one)):
+            reasons[one.number] = reason
+            if len(reasons) == KINDS_LOOKED_FOR:
+                break
     stuck: dict[int, list[str]] = {}
     for task in record.open.values() if reasons else ():
         if task.task_class.number in reasons and not task.lease:

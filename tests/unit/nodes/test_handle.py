@@ -82,6 +82,9 @@ def test_a_lost_host_is_named(handle, packer):
     with pytest.raises(HostLost, match="SIGKILL"):
         handle.result(0)
     assert handle.state == "failed"
+    assert handle.explain() == (
+        "System job (Job) ended: failed, HostLost: the process that ran system job (Job) died: killed by SIGKILL."
+    )
 
 
 def test_an_exit_that_was_gathered_does_not_end_the_program_of_who_waits(handle, packer):

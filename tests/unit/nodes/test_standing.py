@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from concurro.nodes.answers import describe_status, describe_system, explain
+from concurro.nodes.standing import MOST_KINDS
 from concurro.scheduling.feeding import BYTE_WINDOW
 from tests.unit.scheduling.cluster import task_class
 from tests.unit.scheduling.system_driver import ALICE, BOB, DONE, LARGE, Master
@@ -99,6 +100,18 @@ def test_a_system_says_of_each_kind_of_tasks_why_no_slave_runs_it(master):
 
     assert ask(master) == f"System job (Job) waits: {why}; 1 other task is open."
     assert stuck(master) == [why]
+
+
+def test_a_system_names_some_of_many_kinds_of_tasks_that_no_slave_runs(master):
+    master.join()
+    life = start(master)
+    kinds = [task_class(number, requires={"gpu": number}) for number in range(1, MOST_KINDS + 3)]
+    master.out(life.flow.number + 1, classes=kinds, tasks=[[kind[0], b"x"] for kind in kinds], first=1)
+
+    (why,) = stuck(master)
+
+    assert why.count("no slave offers") == MOST_KINDS
+    assert why.endswith(", nor tasks of 2 more kinds")
 
 
 def test_a_system_whose_tasks_fit_says_nothing_of_it_in_the_status(master):
