@@ -6,6 +6,7 @@ Every clock starts when the workers are up: one task has been run before.
 from __future__ import annotations
 
 import multiprocessing
+import tempfile
 import time
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from benchmarks.workloads import Setting
+    from concurro import LocalCluster
 
 SUBMITTED = 10_000
 IN_BULK = 200_000
@@ -48,8 +50,24 @@ def submit_to_cluster(setting: Setting) -> dict[str, float]:
     """Submit each task to the executor of a cluster."""
     from concurro import LocalCluster  # noqa: PLC0415 - peers must not pay for it
 
+    return _submit_to(LocalCluster(workers=setting.workers), setting)
+
+
+def submit_with_a_journal(setting: Setting) -> dict[str, float]:
+    """Submit each task to a cluster whose master keeps a journal."""
+    from concurro import LocalCluster  # noqa: PLC0415 - as above
+
+    with tempfile.TemporaryDirectory() as folder:
+        return _submit_to(LocalCluster(workers=setting.workers, config=_journalled(folder)), setting)
+
+
+def _journalled(folder: str) -> dict[str, Any]:
+    return {"master": {"journal": f"{folder}/journal"}}
+
+
+def _submit_to(cluster: LocalCluster, setting: Setting) -> dict[str, float]:
     count = setting.count or SUBMITTED
-    with LocalCluster(workers=setting.workers) as cluster, cluster.executor() as executor:
+    with cluster, cluster.executor() as executor:
         executor.submit(noop, 0).result()
         return _rate(count, lambda: _submit_all(executor, count))
 
@@ -121,11 +139,24 @@ def map_on_pool(setting: Setting) -> dict[str, float]:
 
 def run_system(setting: Setting) -> dict[str, float]:
     """Run a task system on a cluster."""
+    from concurro import LocalCluster  # noqa: PLC0415 - peers must not pay for it
+
+    return _run_system_on(LocalCluster(workers=setting.workers), setting)
+
+
+def run_system_with_a_journal(setting: Setting) -> dict[str, float]:
+    """Run a task system on a cluster whose master keeps a journal."""
+    from concurro import LocalCluster  # noqa: PLC0415 - as above
+
+    with tempfile.TemporaryDirectory() as folder:
+        return _run_system_on(LocalCluster(workers=setting.workers, config=_journalled(folder)), setting)
+
+
+def _run_system_on(cluster: LocalCluster, setting: Setting) -> dict[str, float]:
     from benchmarks.noop import NoopSystem  # noqa: PLC0415 - peers must not pay for it
-    from concurro import LocalCluster  # noqa: PLC0415
 
     count = setting.count or BY_A_SYSTEM
-    with LocalCluster(workers=setting.workers) as cluster:
+    with cluster:
         cluster.run(NoopSystem(10))
         return _rate(count, lambda: cluster.run(NoopSystem(count)))
 

@@ -81,6 +81,22 @@ WORKLOADS = (
         more_is_better=True,
     ),
     Workload(
+        "W12-submit",
+        "W1-submit with a journal, and without",
+        {OURS: "benchmarks.many_tasks:submit_with_a_journal", "none": "benchmarks.many_tasks:submit_to_cluster"},
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "W12-system",
+        "W1-system with a journal, and without",
+        {OURS: "benchmarks.many_tasks:run_system_with_a_journal", "none": "benchmarks.many_tasks:run_system"},
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
         "TCP-submit",
         "W1-submit on a master and a slave: over TCP with sessions and keys, and over AF_UNIX",
         {OURS: "benchmarks.many_tasks:submit_over_tcp", "concurro-unix": "benchmarks.many_tasks:submit_over_unix"},
