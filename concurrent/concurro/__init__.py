@@ -6,6 +6,7 @@ Floor plan, from the ground up; imports point down only:
     kernel/, config/             components and settings
     task, system, wire/          a job as it is written, and as it travels
     scheduling/, transport/      decisions (pure), links between processes
+    journal/                     what is kept on disk
     execution/                   workers: launcher, slave core, task managers
     nodes/                       master, slave, application, system host, local cluster
     executor, cli/, testing      what people touch
