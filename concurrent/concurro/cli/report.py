@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -80,17 +81,26 @@ def print_report(report: Report, *, as_json: bool) -> None:
         print(report.result)
 
 
-def print_detached(system_id: str, master: str, *, as_json: bool) -> None:
-    """Print the id of a detached system, and what to do with it."""
+def print_detached(system_id: str, master: str, *, as_json: bool, keys: str | None = None) -> None:
+    """Print the id of a detached system, and what to do with it.
+
+    Args:
+        system_id: Its id.
+        master: Address of its master.
+        as_json: Whether to print the id as JSON.
+        keys: The key file that was given; whoever asks later needs it as well.
+    """
+    where = f"--master {master}" + (f" --keys {shlex.quote(keys)}" if keys else "")
+    settings = f', config={{"security.keys": {keys!r}}}' if keys else ""
     if as_json:
         click.echo(json.dumps({"version": JSON_VERSION, "system_id": system_id, "state": "running"}))
     else:
         click.echo(system_id)
     click.echo(
         f"The job goes on at {master}, and its result is kept for a day.\n"
-        f"  state:   concurrent explain {system_id} --master {master}\n"
-        f"  cancel:  concurrent cancel {system_id} --master {master}\n"
-        f"  result:  ApplicationNode({master!r}).attach({system_id!r}).result()",
+        f"  state:   concurrent explain {system_id} {where}\n"
+        f"  cancel:  concurrent cancel {system_id} {where}\n"
+        f"  result:  ApplicationNode({master!r}{settings}).attach({system_id!r}).result()",
         err=True,
     )
 

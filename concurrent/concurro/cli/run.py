@@ -153,7 +153,7 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
             handle = cluster.submit(system, detach=request.detach)
             report = None if request.detach else _follow(handle, request, started)
     if report is None:
-        print_detached(handle.system_id, master, as_json=request.as_json)
+        print_detached(handle.system_id, master, as_json=request.as_json, keys=request.keys)
         return
     print_report(report, as_json=request.as_json)
     if report.exit_code:

@@ -74,6 +74,16 @@ def test_a_result_that_json_lacks_is_shown_as_its_repr(result):
     assert json.loads(to_json(Report("id", "complete", has_result=True, result=result)))["result"] == repr(result)
 
 
+def test_what_to_do_with_a_detached_job_names_the_key_that_it_needs(capsys):
+    print_detached("some-id", "tcp://head:8081", as_json=False, keys="my keys/ada.key")
+
+    lines = [line.strip() for line in capsys.readouterr().err.splitlines()]
+    assert "state:   concurrent explain some-id --master tcp://head:8081 --keys 'my keys/ada.key'" in lines
+    assert "cancel:  concurrent cancel some-id --master tcp://head:8081 --keys 'my keys/ada.key'" in lines
+    node = """ApplicationNode('tcp://head:8081', config={"security.keys": 'my keys/ada.key'})"""
+    assert f"result:  {node}.attach('some-id').result()" in lines
+
+
 def test_a_detached_job_prints_its_id_alone_on_stdout(capsys):
     print_detached("some-id", "ipc:///run/m", as_json=False)
 
