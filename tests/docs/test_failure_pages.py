@@ -135,7 +135,8 @@ class Search(ITaskSystem):
         self.errors: list[str] = []
 
     def generate_tasks(self, master):
-        yield from (Square(n, how, timeout=1.0, max_retries=0) for n, how in enumerate(self.ways))
+        for number, how in enumerate(self.ways):
+            yield Square(number, how, timeout=0.3 if how == "long" else None, max_retries=0)
 
     def task_finished(self, master, task, result, error):
         self.errors.append(str(error).partition("\n")[0])
