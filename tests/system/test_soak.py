@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 
 import pytest
@@ -17,6 +18,7 @@ def soak(*options):
 @pytest.mark.slow
 @pytest.mark.timeout(360)
 def test_a_minute_of_every_fault_leaves_exact_results_and_nothing_behind(tmp_path, monkeypatch):
+    faulthandler.cancel_dump_traceback_later()  # it takes that long, and nothing hangs
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # the logs of a soak that failed are kept there
 
     said = soak("--minutes", 1)
