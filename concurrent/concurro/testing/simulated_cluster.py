@@ -351,6 +351,7 @@ class SimulatedApplication(ApplicationNode):
     def __init__(self) -> None:
         super().__init__("tcp://127.0.0.1:8081", config={}, main_file=None)
         self.handles: dict[str, SystemHandle] = {}
+        self.on_welcome: Callable[[], None] = _nothing
 
     def _build(self, master: str, packer: Packer) -> None:
         del packer
@@ -363,6 +364,11 @@ class SimulatedApplication(ApplicationNode):
         loop.on_flush(self._flush)
         keep_beating(loop, lambda: [self._peer] if self._peer is not None else [])
         self._dial()
+
+    def _join(self, peer: Any, welcome: list[Any]) -> None:
+        super()._join(peer, welcome)
+        welcomed, self.on_welcome = self.on_welcome, _nothing
+        welcomed()
 
     def hand_in(self, system: TaskSystem, options: dict[str, Any]) -> SystemHandle:
         """Submit a system without waiting."""

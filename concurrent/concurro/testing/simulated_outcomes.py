@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurro.testing.simulated_work import SimulatedJob, value_of
+from concurro.testing.simulated_work import SimulatedJob, SimulatedTask, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
+    from concurro.nodes.application import ApplicationNode
     from concurro.nodes.handle import SystemHandle
     from concurro.testing.invariants import Ledger
     from concurro.testing.simulated_processes import Process
     from concurro.testing.simulated_scenario import JobPlan
+    from concurro.testing.simulated_work import TaskPlan
 
 
 class SubmittedJob:
@@ -96,6 +99,51 @@ def judge(jobs: Iterable[SubmittedJob], ledger: Ledger, masters: int) -> Iterato
                 fault = _of_error(job, ledger, place, type_name, attempt, max_retries, masters)
                 if fault:
                     yield f"job {job.number}: task {place} failed with {type_name} in attempt {attempt}: {fault}"
+
+
+class PushedTasks:
+    """Tasks that an application pushes one by one.
+
+    Attributes:
+        plans: What they do.
+        futures: What became of each; empty before they were pushed.
+    """
+
+    def __init__(self, plans: Sequence[TaskPlan]) -> None:
+        self.plans = plans
+        self.futures: list[Future[Any]] = []
+
+    def push(self, application: ApplicationNode) -> None:
+        """Push all of them."""
+        self.futures = [application.push_task(SimulatedTask(place, plan)) for place, plan in enumerate(self.plans)]
+
+    @property
+    def done(self) -> bool:
+        """Whether every one is final."""
+        return len(self.futures) == len(self.plans) and all(future.done() for future in self.futures)
+
+    def judge(self, *, may_be_cut_off: bool) -> Iterator[str]:
+        """Yield what is wrong with those that are final.
+
+        Args:
+            may_be_cut_off: Whether the application may have lost its master, and its tasks with it.
+        """
+        for place, future in enumerate(self.futures):
+            if not future.done():
+                continue
+            error = future.exception()
+            if error is None:
+                value = future.result()
+                number = int.from_bytes(value[-8:], "big") if isinstance(value, bytes) else value
+                if number != value_of(place):
+                    yield f"pushed task {place} gave {number}, not {value_of(place)}"
+                continue
+            plan, name = self.plans[place], type(error).__name__
+            expected = {"raises": {"SimulatedFailureError"}, "poison": {"WorkerLost"}}.get(plan.behaviour, set())
+            lost = {"WorkerLost"} if plan.max_retries is not None else set()
+            cut_off = {"MasterUnreachable", "CancelledError"} if may_be_cut_off else set()
+            if name not in expected | lost | cut_off:
+                yield f"pushed task {place} ({plan.behaviour}) failed: {name}: {error}"
 
 
 def _of_result(job: SubmittedJob, values: dict[int, Any], errors: dict[int, Any], places: int) -> Iterator[str]:

@@ -17,7 +17,7 @@ from concurro.scheduling.rows import InputApplied
 from concurro.testing.invariants import Ledger, check_application, check_host, check_master, check_slave
 from concurro.testing.simulated_cluster import BEGINNING, MASTER, SimulatedCluster
 from concurro.testing.simulated_faults import befall
-from concurro.testing.simulated_outcomes import SubmittedJob, judge
+from concurro.testing.simulated_outcomes import PushedTasks, SubmittedJob, judge
 from concurro.testing.simulated_scenario import Mode, Scenario, draw
 
 if TYPE_CHECKING:
@@ -36,6 +36,13 @@ MOST_STEPS = 200_000
 
 UNREACHABLE = 25.0
 """So long after a fault an application may give a master up [s]."""
+
+PUSHER = "app-tasks"
+PUSHED_AT = 0.4
+"""Who pushes tasks one by one, and when it begins [s]."""
+
+LONG_AWAY = 8.0
+"""Beyond this a session may end [s]."""
 
 RETURN_AFTER = 1.0
 """How soon somebody starts again what ended [s]."""
@@ -102,6 +109,7 @@ class Run:
         self._without = set(without)
         self._slaves: list[Process | None] = [None] * len(scenario.slaves)
         self._jobs: list[SubmittedJob] = []
+        self._pushed = PushedTasks(scenario.pushed)
         self._master_returns_after = RETURN_AFTER
         self._calm = False
         self._steps = 0
@@ -124,11 +132,14 @@ class Run:
                 if cluster.agenda.now - BEGINNING > end or not cluster.step():
                     break
                 self._steps += 1
-                if self._calm and all(job.done for job in self._jobs):
+                if self._calm and self._pushed.done and all(job.done for job in self._jobs):
                     break
             cluster.faults += self.ledger.check()
             if not cluster.faults:
                 cluster.faults += judge(self._jobs, self.ledger, cluster.masters)
+                cluster.faults += self._pushed.judge(may_be_cut_off=self._may_be_cut_off())
+                if scenario.mode is Mode.LIVENESS and not self._pushed.done:
+                    cluster.faults.append(f"pushed tasks have not ended {PATIENCE:g} s after the last fault")
                 if scenario.mode is Mode.LIVENESS:
                     cluster.faults += [
                         f"job {job.number} has not ended {PATIENCE:g} s after the last fault"
@@ -170,6 +181,8 @@ class Run:
         machines = [f"slave-{number}" for number in range(len(self._slaves))] + [
             f"app-{job.number}" for job in self._jobs
         ]
+        if self.scenario.pushed:
+            machines.append(PUSHER)
         return machines[target % len(machines)]
 
     def master_returns_after(self, seconds: float) -> None:
@@ -203,6 +216,8 @@ class Run:
             job = SubmittedJob(plan, number)
             self._jobs.append(job)
             agenda.at(BEGINNING + plan.arrives, lambda job=job: self._submit(job))  # type: ignore[misc]
+        if scenario.pushed:
+            agenda.at(BEGINNING + PUSHED_AT, lambda: self.cluster.start_application(PUSHER, self._push))  # type: ignore[arg-type]
         for place, fault in enumerate(scenario.faults):
             if place not in self._without:
                 agenda.at(BEGINNING + fault.at, lambda fault=fault: befall(self, fault))  # type: ignore[misc]
@@ -228,6 +243,14 @@ class Run:
                 application._loop.after(job.plan.cancel_at, job.handle.cancel)  # type: ignore[arg-type]  # noqa: SLF001 - in its loop
 
         job.process = self.cluster.start_application(f"app-{job.number}", ready)
+
+    def _push(self, application: SimulatedApplication) -> None:
+        application.on_welcome = lambda: self._pushed.push(application)
+
+    def _may_be_cut_off(self) -> bool:
+        """Say whether an application may have lost its master for too long."""
+        away = sum(fault.seconds for fault in self.scenario.faults if fault.kind.startswith(("cut", "freeze_master")))
+        return self.cluster.masters > 1 or self.cluster.master is None or away > LONG_AWAY
 
     def _attach(self, job: SubmittedJob) -> None:
         def ready(application: SimulatedApplication) -> None:
@@ -312,9 +335,9 @@ class Run:
 
     def _witnessed(self, execution: Execution) -> None:
         self.cluster.faults += self.ledger.started(execution)
-        job = next(job for job in self._jobs if job.system.system_id == execution.system)
-        told = job.told.get(execution.number)
-        if told is not None and execution.lease >> LEASE_COUNTER_BITS > told[1]:
+        job = next((job for job in self._jobs if job.system.system_id == execution.system), None)
+        told = job.told.get(execution.number) if job is not None else None
+        if job is not None and told is not None and execution.lease >> LEASE_COUNTER_BITS > told[1]:
             self.cluster.faults.append(
                 f"job {job.number}: task {execution.number} runs again after a restart; its end was told before"
             )

@@ -100,6 +100,7 @@ class Scenario:
         delay: Of a message, on the average [s].
         sync: What a sync of the disk takes, on the average [s].
         strategy: Of the master.
+        pushed: Tasks that an application pushes one by one.
     """
 
     seed: int
@@ -114,6 +115,7 @@ class Scenario:
     delay: float = 200e-6
     sync: float = 0.002
     strategy: str = "least-loaded"
+    pushed: tuple[TaskPlan, ...] = ()
 
 
 _OF_ALL = ("kill_slave", "freeze_slave", "kill_worker", "freeze_worker", "drain_slave", "lose_workers", "kill_host")
@@ -157,6 +159,7 @@ def draw(seed: int, mode: Mode) -> Scenario:
         delay=dice.choice((1e-4, 1e-3, 2e-2)),
         sync=dice.choice((0.002, 0.02, 0.2)),
         strategy=dice.choice(_STRATEGIES),
+        pushed=_draw_pushed(dice, disk),
     )
 
 
@@ -185,6 +188,12 @@ def _draw_job(dice: random.Random, disk: float) -> JobPlan:
         restarts=dice.choice((0, 0, 1, 3)),
         cancel_at=dice.uniform(0.1, 8.0) if dice.random() < 0.1 else None,  # noqa: PLR2004 - some
     )
+
+
+def _draw_pushed(dice: random.Random, disk: float) -> tuple[TaskPlan, ...]:
+    if dice.random() < 0.65:  # noqa: PLR2004 - most have none
+        return ()
+    return tuple(_draw_task(dice, _DURATIONS, disk) for _ in range(dice.randint(1, 8)))
 
 
 def _draw_task(dice: random.Random, durations: tuple[float, ...], disk: float) -> TaskPlan:

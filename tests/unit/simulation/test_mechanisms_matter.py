@@ -53,6 +53,7 @@ def test_duplicates_that_are_not_dropped_put_a_lease_in_two_places(monkeypatch):
     assert "in two places" in first_fault(frozenset({"repeat", "reset"}))
 
 
+@pytest.mark.slow
 def test_a_result_that_is_not_fenced_ends_a_task_that_somebody_else_runs(monkeypatch):
     hand_out, results = SchedulerCore._hand_out, SchedulerCore.results
     given = {}
@@ -87,6 +88,7 @@ def test_news_told_before_their_commit_are_taken_back_by_a_restart(monkeypatch):
     assert "was told" in first_fault(KILLS)
 
 
+@pytest.mark.slow
 def test_a_submission_acknowledged_before_its_commit_is_forgotten(monkeypatch):
     accepted = Recorder.accepted
 

@@ -50,3 +50,27 @@ def test_large_results_travel_as_blobs():
     verdict = Run(quiet(JobPlan(0.0, ((TaskPlan(0.1, "large"),) * 3,)))).verdict()
 
     assert (verdict.faults, verdict.outcomes) == ((), ("complete",))
+
+
+def test_tasks_that_an_application_pushes_end_as_they_must():
+    slaves = (SlavePlan(2), SlavePlan(1))
+    plans = (TaskPlan(1.0), TaskPlan(0.1, "raises"), TaskPlan(0.1, "poison"), TaskPlan(0.2, "large"))
+    run = Run(
+        Scenario(
+            1,
+            Mode.LIVENESS,
+            ordered=False,
+            journalled=False,
+            slaves=slaves,
+            jobs=(),
+            faults=(),
+            calm_at=0.0,
+            pushed=plans,
+        )
+    )
+
+    verdict = run.verdict()
+
+    ends = [type(future.exception()).__name__ for future in run._pushed.futures]
+    assert verdict.faults == ()
+    assert ends == ["NoneType", "SimulatedFailureError", "WorkerLost", "NoneType"]
