@@ -137,7 +137,7 @@ def test_a_host_that_always_ends_fails_its_system_after_as_many_restarts(tmp_pat
     text = str(caught.value)
     assert handle.system_id in text
     assert "Leaver" in text
-    assert "exit code 3, while it worked on input" in text
+    assert "exit code 3, in task_finished, while it worked on input" in text
     assert "task_finished of 1 task" in text
     assert "started again 2 times before, as often as it may" in text
 
