@@ -105,6 +105,8 @@ def failure_text(error: BaseException) -> str:
     notes = list(getattr(error, "__notes__", ()))
     cause = error.__cause__
     if isinstance(cause, RemoteTraceback) and str(cause).strip():
-        return "\n".join([without_our_frames(str(cause)), *notes])
+        said = without_our_frames(str(cause))
+        raised = [] if str(error) in said else [f"{type(error).__name__}: {error}"]
+        return "\n".join([said, *raised, *notes])
     shown = "".join(traceback.format_exception_only(type(error), error)).rstrip()
     return without_our_frames(shown.removeprefix(f"{type(error).__module__}."))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import concurro
-from concurro import RefusedError, RemoteTraceback, SystemFailedError, UnknownSystemError
+from concurro import RefusedError, RemoteTraceback, StrategyError, SystemFailedError, UnknownSystemError
 from concurro.cli.outcomes import exit_code_of, failure_text, without_our_frames
 from concurro.cli.report import Report, print_detached, print_report, summary, to_json
 from concurro.errors import AddressError, KeyFileError, MasterUnreachable
@@ -133,6 +133,13 @@ def test_a_failure_shows_the_remote_traceback_and_the_notes():
     error.add_note("raised by task_finished of the task system")
 
     assert failure_text(error) == "Traceback: remote\nValueError: bad\nraised by task_finished of the task system"
+
+
+def test_a_failure_that_says_more_than_its_remote_traceback_says_both():
+    error = StrategyError("strategy 'mine' raised KeyError in rate: 'north'")
+    error.__cause__ = RemoteTraceback("Traceback: remote\nKeyError: 'north'")
+
+    assert failure_text(error) == f"Traceback: remote\nKeyError: 'north'\nStrategyError: {error}"
 
 
 def test_a_failure_without_a_traceback_is_one_line():
