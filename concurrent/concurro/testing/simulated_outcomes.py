@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from concurro.testing.invariants import CRASH_LIMIT
 from concurro.testing.simulated_work import SimulatedJob, SimulatedTask, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from concurrent.futures import Future
 
     from concurro.nodes.application import ApplicationNode
+    from concurro.nodes.futures import TaskFuture
     from concurro.nodes.handle import SystemHandle
     from concurro.testing.invariants import Ledger
     from concurro.testing.simulated_processes import Process
@@ -111,7 +112,7 @@ class PushedTasks:
 
     def __init__(self, plans: Sequence[TaskPlan]) -> None:
         self.plans = plans
-        self.futures: list[Future[Any]] = []
+        self.futures: list[TaskFuture] = []
 
     def push(self, application: ApplicationNode) -> None:
         """Push all of them."""
@@ -122,10 +123,11 @@ class PushedTasks:
         """Whether every one is final."""
         return len(self.futures) == len(self.plans) and all(future.done() for future in self.futures)
 
-    def judge(self, *, may_be_cut_off: bool) -> Iterator[str]:
+    def judge(self, ledger: Ledger, *, may_be_cut_off: bool) -> Iterator[str]:
         """Yield what is wrong with those that are final.
 
         Args:
+            ledger: What ran.
             may_be_cut_off: Whether the application may have lost its master, and its tasks with it.
         """
         for place, future in enumerate(self.futures):
@@ -134,13 +136,15 @@ class PushedTasks:
             error = future.exception()
             if error is None:
                 value = future.result()
-                number = int.from_bytes(value[-8:], "big") if isinstance(value, bytes) else value
-                if number != value_of(place):
-                    yield f"pushed task {place} gave {number}, not {value_of(place)}"
+                got = int.from_bytes(value[-8:], "big") if isinstance(value, bytes) else value
+                if got != value_of(place):
+                    yield f"pushed task {place} gave {got}, not {value_of(place)}"
                 continue
             plan, name = self.plans[place], type(error).__name__
             expected = {"raises": {"SimulatedFailureError"}, "poison": {"WorkerLost"}}.get(plan.behaviour, set())
-            lost = {"WorkerLost"} if plan.max_retries is not None else set()
+            system, _, number = future.task_id.rpartition(":")
+            times = sum(run.end not in ("done", "raised") for run in ledger.runs(system, int(number)))
+            lost = {"WorkerLost"} if plan.max_retries is not None or times >= CRASH_LIMIT else set()
             cut_off = {"MasterUnreachable", "CancelledError"} if may_be_cut_off else set()
             if name not in expected | lost | cut_off:
                 yield f"pushed task {place} ({plan.behaviour}) failed: {name}: {error}"

@@ -137,7 +137,7 @@ class Run:
             cluster.faults += self.ledger.check()
             if not cluster.faults:
                 cluster.faults += judge(self._jobs, self.ledger, cluster.masters)
-                cluster.faults += self._pushed.judge(may_be_cut_off=self._may_be_cut_off())
+                cluster.faults += self._pushed.judge(self.ledger, may_be_cut_off=self._may_be_cut_off())
                 if scenario.mode is Mode.LIVENESS and not self._pushed.done:
                     cluster.faults.append(f"pushed tasks have not ended {PATIENCE:g} s after the last fault")
                 if scenario.mode is Mode.LIVENESS:
