@@ -161,8 +161,9 @@ def test_a_task_finds_a_clean_process(pool):
     assert error is None
     assert (seen["main"], seen["file"], seen["argv"], seen["stdin"]) == ([], None, [""], "")
     assert (seen["threads"], seen["zmq"], seen["group"]) == (1, False, True)
-    # Standard streams, the folder that it lists, its two channels, its tokens and its trace: nobody else's.
-    assert len(seen["descriptors"]) == 8
+    # Standard streams and the pipes behind two of them, the folder that it lists, its two channels, its tokens,
+    # its trace and the count of its reader: nobody else's.
+    assert len(seen["descriptors"]) == 11
 
 
 def test_an_idle_worker_that_is_killed_is_replaced(pool):
