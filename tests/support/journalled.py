@@ -43,7 +43,9 @@ class Steps(ITaskSystem):
         self.lost = []
 
     def generate_tasks(self, master):
-        for number in range(self.count):
+        # In a round of their own: a task at the gate must not have the worker that a free one waits for.
+        first = len(self.seen) + len(self.lost)
+        for number in range(first, self.count if first else min(self.count, FREE)):
             yield Step(number, self.folder, waits=number >= FREE, once=self.once)
 
     def task_finished(self, master, task, result, error):
