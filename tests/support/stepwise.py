@@ -10,6 +10,7 @@ are lists. A step is one message that arrives, one commit, or one start of a hos
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import replace
 from functools import cache
 
 from concurro.ids import Outcome, SlaveRecord
@@ -62,9 +63,14 @@ class Journal:
         self.kept = KeptSystem(row)
 
     def _begin(self, row):
-        for kept in (self.kept.inputs, self.kept.intents, self.kept.crashes):
+        for kept in (self.kept.inputs, self.kept.intents, self.kept.crashes, self.kept.counted):
             kept.clear()
         self.kept.generation, self.kept.taken = row.generation, 0
+
+    def _count_crash(self, row):
+        self.kept.crashes[row.number] = row.crashes
+        if row.lease:
+            self.kept.counted[row.number] = row.lease
 
     @property
     def emitted(self):
@@ -74,17 +80,12 @@ class Journal:
     def read(self):
         """Return a system as a new master gets it; it shares nothing with this."""
         kept = self.kept
-        return KeptSystem(
-            kept.accepted,
-            kept.generation,
-            None,
-            list(kept.inputs),
-            dict(kept.intents),
-            dict(kept.crashes),
-            kept.cancel,
-            kept.taken,
-            kept.restarted,
-            kept.ended,
+        return replace(
+            kept,
+            inputs=list(kept.inputs),
+            intents=dict(kept.intents),
+            crashes=dict(kept.crashes),
+            counted=dict(kept.counted),
         )
 
 
@@ -93,7 +94,7 @@ _WRITERS = {
     GenerationBegun: Journal._begin,
     InputApplied: lambda journal, row: journal.kept.inputs.append(row),
     AttemptIntended: lambda journal, row: journal.kept.intents.__setitem__(row.number, row.attempt),
-    AttemptCrashed: lambda journal, row: journal.kept.crashes.__setitem__(row.number, row.crashes),
+    AttemptCrashed: Journal._count_crash,
     CancelAsked: lambda journal, row: setattr(journal.kept, "cancel", row.reason),
     PublicationsTaken: lambda journal, row: setattr(journal.kept, "taken", row.count),
     HostRestarted: lambda journal, row: setattr(journal.kept, "restarted", row.count),
@@ -239,7 +240,9 @@ class World:
         for leases in commands.settled.values():
             self._later("slave is told that results are safe", lambda leases=leases: self._acknowledged(leases))
         if commands.crashed:
-            rows = [AttemptCrashed(system, number, crashes) for system, number, crashes, *_ in commands.crashed]
+            rows = [
+                AttemptCrashed(system, number, crashes, lease) for system, number, crashes, _, lease in commands.crashed
+            ]
             told = acknowledgements([crashed[3:] for crashed in commands.crashed])
             self._commit(rows, lambda: [self._acknowledged(one.leases) for one in told])
         for orders in commands.orders.values():
