@@ -144,7 +144,7 @@ class Crew:
 
     def to_nudge(self, now: float) -> list[WorkerRecord]:
         """Return who holds back results behind a long task."""
-        return [worker for worker in self if worker.may_hold_back() and worker.progress + NUDGE_AFTER <= now]
+        return [worker for worker in self if worker.may_hold_back() and _nudge_due(worker) <= now]
 
     def to_rob(self, now: float) -> WorkerRecord | None:
         """Return from whom an idle worker should take over what waits."""
@@ -171,9 +171,18 @@ class Crew:
             times.append(self.restarts.at)
         if self.restarts.sick:
             times += [worker.started_at + WELL_AFTER for worker in self if worker.is_ready]
-        times += [worker.progress + NUDGE_AFTER for worker in self if worker.may_hold_back()]
+        times += [_nudge_due(worker) for worker in self if worker.may_hold_back()]
         if self.lending.surplus_since is not None:
             times.append(self.lending.surplus_since + REST_LIMIT)
         if not queued and self._has_room():
             times += [worker.progress + STEAL_AFTER for worker in self if worker.has_waiting()]
         return times
+
+
+def _nudge_due(worker: WorkerRecord) -> float:
+    """Return when a worker is to be told to report [s].
+
+    One that had nothing to report yet, or was between two tasks, did not hear it: it is told again,
+    each time after four times as long.
+    """
+    return worker.progress + NUDGE_AFTER * 4.0**worker.nudges

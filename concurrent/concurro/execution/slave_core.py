@@ -136,7 +136,7 @@ class SlaveCore:
         for worker in self._crew.holders(wanted):
             worker.killed |= wanted & {entry[0] for entry in worker.outstanding()}
             worker.progress = now
-            worker.nudged = False
+            worker.nudges = 0
             self._take_tokens(worker)
 
     def acknowledge(self, leases: Iterable[int]) -> None:
@@ -215,7 +215,7 @@ class SlaveCore:
             message = f"results of {[result[0] for result in results]!r:.100}, which are not what it has to run next"
             raise ProtocolError(message)
         worker.progress = now
-        worker.nudged = False
+        worker.nudges = 0
         if results:
             entries = chunk.entries
             for entry in self._outbox.note([entries.popleft() for _ in results], worker.killed):
@@ -380,7 +380,7 @@ class SlaveCore:
         if self._crew.recovers(now):
             self._commands.append(StateChanged())
         for worker in self._crew.to_nudge(now):
-            worker.nudged = True
+            worker.nudges += 1
             self._commands.append(Nudge(worker.id))
         if not self._ready and not self.draining and (late := self._crew.to_rob(now)):
             self._take_tokens(late)
@@ -517,7 +517,7 @@ class SlaveCore:
             announced = (code,)
         if not worker.chunks:
             worker.progress = now
-            worker.nudged = False
+            worker.nudges = 0
         worker.chunks.append(Chunk(code, deque(entries), share))
         timed = code.timeout is not None
         if code.timeout is not None:

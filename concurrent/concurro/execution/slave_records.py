@@ -221,7 +221,7 @@ class WorkerRecord:
         state: Where it stands.
         chunks: Posted and not ended, oldest first.
         known: What it was sent last of each class, by key: another master gives the same numbers to others.
-        nudged: Whether it was told to report since it was last heard of.
+        nudges: How often it was told to report since it was last heard of.
         taking: Tokens are being taken back.
         taken: Tokens were taken back; nothing new until it is idle.
         recalled: Leases that go back to the master when they have not started.
@@ -243,7 +243,7 @@ class WorkerRecord:
         "id",
         "killed",
         "known",
-        "nudged",
+        "nudges",
         "progress",
         "recalled",
         "runs_since",
@@ -260,7 +260,7 @@ class WorkerRecord:
         self.state = WorkerState.STARTING
         self.chunks: deque[Chunk] = deque()
         self.known: dict[tuple[int, int], TaskCode] = {}
-        self.nudged = False
+        self.nudges = 0
         self.taking = False
         self.taken = False
         self.recalled: set[int] = set()
@@ -289,7 +289,7 @@ class WorkerRecord:
 
     def may_hold_back(self) -> bool:
         """Say whether results of its chunk may wait for the end of a long task."""
-        return bool(self.chunks) and len(self.chunks[0].entries) > 1 and not self.nudged
+        return bool(self.chunks) and len(self.chunks[0].entries) > 1
 
     def has_waiting(self) -> bool:
         """Say whether a task waits behind another, and could be taken back."""

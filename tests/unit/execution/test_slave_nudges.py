@@ -12,7 +12,19 @@ def test_tells_a_worker_that_is_silent_inside_a_chunk_to_report(one):
     assert one.nudged == [1]
 
 
-def test_tells_it_once_and_again_only_after_it_was_heard(one):
+def test_tells_it_again_later_and_later_for_it_may_have_been_between_two_tasks(one):
+    one.measure()
+    one.give(*[lease(number) for number in range(10, 20)])
+
+    told = []
+    for step in (0.006, 0.006, 0.009, 0.05, 0.01):
+        one.tick(step)
+        told.append(len(one.nudged))
+
+    assert told == [1, 1, 2, 2, 3]
+
+
+def test_tells_it_soon_again_once_it_was_heard(one):
     one.measure()
     one.give(*[lease(number) for number in range(10, 20)])
     one.tick(0.006)
