@@ -109,7 +109,6 @@ class Worker:
         self._pid = os.getpid()
         self._at_agent: set[bytes] = set()
         self._held_back: list[Any] = []
-        self._nudged = False  # since the last chunk ended
         self._current: list[Any] | None = None  # the entry that runs; None while a message is being sent
         self._voice = voice
         self._native = native
@@ -198,11 +197,7 @@ class Worker:
             if voice.used or (took > NATIVE_AFTER and entry is not last and wrote()):
                 self._finish_speaking(entry, results, last=entry is last)
                 start = clock()
-            elif (
-                many
-                and (now - first > FLUSH_AFTER or self._nudged or taker_of(nudge) != report_held_back)
-                and entry is not last
-            ):
+            elif many and (now - first > FLUSH_AFTER or taker_of(nudge) != report_held_back) and entry is not last:
                 if wrote():
                     self._finish_speaking(entry, results, last=False)
                     start = clock()
@@ -222,11 +217,7 @@ class Worker:
         return entry[0], format_task_id(announcement[5] if announcement else str(entry[1]), entry[3])
 
     def _report_held_back(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature of a signal's taker
-        """Send the results before a long task, from inside it.
-
-        From now on each result of its chunk leaves at once: nobody asks twice, and this may have come too early.
-        """
-        self._nudged = True
+        """Send the results before a long task, from inside it."""
         entry = self._current
         if entry is None or not self._held_back or self._is_copy():
             return
@@ -279,7 +270,6 @@ class Worker:
         flush_prints()
         if results and not self._told_speaker and self._native.happened():
             self._tell_speaker(next(entry for entry in entries if entry[0] == results[-1][0]))
-        self._nudged = False  # before the agent hears, which may nudge again
         self._send([Note.RESULTS, True, results])
         results.clear()
         self._runner.task = None

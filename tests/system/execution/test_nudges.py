@@ -57,20 +57,6 @@ def test_results_before_a_long_task_of_the_same_chunk_arrive_while_it_runs(chunk
     assert chunks.result(long)[0] == Outcome.DONE
 
 
-def test_results_arrive_although_the_nudge_came_before_them(chunks, tmp_path):
-    [worker] = chunks.agent.core._crew
-    os.kill(chunks.agent.worker_pids()[0], signal.SIGURG)
-
-    *short, long = chunks.lease_together((tasks.square, 2), (tasks.square, 3), (tasks.wait_for, str(tmp_path / "go")))
-    worker.nudged = True  # as the agent remembers it
-    values = [chunks.result(lease)[1] for lease in short]
-    runs = long not in chunks.results
-    (tmp_path / "go").touch()
-
-    assert (values, runs) == ([4, 9], True)
-    assert chunks.result(long)[0] == Outcome.DONE
-
-
 @pytest.mark.parametrize("how", ["ignore", "default", "take"])
 def test_results_arrive_before_a_long_task_although_a_task_took_the_signal(chunks, tmp_path, how):
     first, taker, second, long = chunks.lease_together(
