@@ -160,6 +160,7 @@ def test_queues_the_pushed_task_itself_with_its_result(manager):
     assert task.attempt == 1
 
 
+@pytest.mark.slow
 def test_runs_every_task_once(manager):
     for number in range(200):
         manager.push_task(manager.create_task(Square, number))
@@ -251,6 +252,7 @@ def test_stopping_twice_is_harmless(manager):
     manager.stop()
 
 
+@pytest.mark.slow
 def test_runs_tasks_of_a_known_class_after_it_was_started_again(manager):
     outcome_of(manager, Square(3))
 
@@ -260,6 +262,7 @@ def test_runs_tasks_of_a_known_class_after_it_was_started_again(manager):
     assert outcome_of(manager, Square(4)) == (16, None)
 
 
+@pytest.mark.slow
 def test_started_again_it_knows_nothing_of_the_tasks_before(concurrent_manager, tmp_path):
     stuck = [Wait(tmp_path / "go") for _ in range(3)]
     for task in stuck:
@@ -315,6 +318,7 @@ def test_waiting_ends_after_its_timeout(concurrent_manager, tmp_path):
     concurrent_manager.wait_for_all(LIMIT)
 
 
+@pytest.mark.slow
 def test_a_waiting_task_can_be_cancelled(concurrent_manager, tmp_path):
     blocking = [Wait(tmp_path / "go") for _ in range(2)]
     late = concurrent_manager.create_task(Square, 3)
@@ -352,6 +356,7 @@ def test_a_final_task_cannot_be_cancelled(manager):
     assert manager.get_results_queue().empty()
 
 
+@pytest.mark.slow
 def test_a_task_that_runs_too_long_ends_with_its_limit(concurrent_manager, tmp_path):
     result, error = outcome_of(concurrent_manager, Wait(tmp_path / "go", timeout=0.1))
 
@@ -361,6 +366,7 @@ def test_a_task_that_runs_too_long_ends_with_its_limit(concurrent_manager, tmp_p
     assert "0.1 s" in error.message
 
 
+@pytest.mark.slow
 def test_after_a_timeout_others_still_run(concurrent_manager, tmp_path):
     for _ in range(3):
         concurrent_manager.push_task(Wait(tmp_path / "go", timeout=0.05))
@@ -373,6 +379,7 @@ def test_after_a_timeout_others_still_run(concurrent_manager, tmp_path):
     assert sorted(str(error.type_name) if error else "" for _, _, error in results) == ["", *["TaskTimeout"] * 3]
 
 
+@pytest.mark.slow
 def test_draining_gives_back_what_has_not_started_and_lets_the_rest_end(concurrent_manager, tmp_path):
     running = [Wait(tmp_path / f"go-{number}") for number in range(2)]
     waiting = [Square(number) for number in range(5)]
@@ -397,6 +404,7 @@ def test_takes_nothing_while_it_drains(manager):
         manager.push_task(Square(1))
 
 
+@pytest.mark.slow
 def test_stopping_ends_open_tasks_as_cancelled(concurrent_manager, tmp_path):
     for _ in range(3):
         concurrent_manager.push_task(Wait(tmp_path / "go"))
@@ -409,6 +417,7 @@ def test_stopping_ends_open_tasks_as_cancelled(concurrent_manager, tmp_path):
     assert [type(error) for _, _, error in results] == [TaskCancelled] * 3
 
 
+@pytest.mark.slow
 def test_a_larger_pool_runs_more_at_once(concurrent_manager, tmp_path):
     for number in range(3):
         concurrent_manager.push_task(Wait(tmp_path / f"go-{number}"))
@@ -423,6 +432,7 @@ def test_a_larger_pool_runs_more_at_once(concurrent_manager, tmp_path):
     assert concurrent_manager.get_num_workers() == 3
 
 
+@pytest.mark.slow
 def test_tasks_can_be_pushed_from_many_threads(manager):
     def push():
         for number in range(50):

@@ -36,6 +36,7 @@ def test_the_readme_prints_the_example_word_by_word():
     assert printed == (EXAMPLES / "sum_of_squares.py").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("runtime_folder")
 @pytest.mark.parametrize("block", [block for block in blocks("python") if "sys.argv" not in block.text], ids=where)
 def test_a_python_block_runs(block: Block, tmp_path: Path):
@@ -48,6 +49,7 @@ def test_a_python_block_runs(block: Block, tmp_path: Path):
         assert run.stdout == "332833500\n"
 
 
+@pytest.mark.slow
 def test_the_readme_example_runs_typed_into_an_interpreter(runtime_folder: Path):
     typed = next(block.text for block in blocks("python") if block.where.startswith("README.rst"))
     # An interpreter ends a class at an empty line; people paste blocks, so leave none inside.

@@ -76,6 +76,7 @@ def is_said(line: str) -> tuple[bool, list[str]]:
     return len(unknown) <= (1 - SHARE) * len(words), unknown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "line"), quoted_lines(), ids=str)
 def test_a_quoted_message_is_one_of_the_source(where: str, line: str):
     said, unknown = is_said(line)
@@ -155,6 +156,7 @@ def normal(line: str) -> str:
     return re.sub(r"\d+(\.\d+)?", "N", line)
 
 
+@pytest.mark.slow
 def test_what_tasks_fail_with_is_what_the_pages_say():
     with LocalCluster(workers=2) as cluster:
         said = [normal(line) for line in cluster.run(Search(), timeout=60)]

@@ -46,6 +46,7 @@ def head(tmp_path: Path, runtime_folder: Path) -> Path:
     return head
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_make_a_cluster_and_revoking_ends_it(head: Path, tmp_path: Path):
     node7, ada, operator = (tmp_path / name for name in ("node7", "ada", "operator"))
     for place in (node7, ada, operator):
@@ -87,6 +88,7 @@ def test_the_commands_of_the_page_make_a_cluster_and_revoking_ends_it(head: Path
     assert "the key node7 (slave) of" in worker.stderr
 
 
+@pytest.mark.slow
 def test_a_file_that_notes_the_address_needs_no_other(head: Path, tmp_path: Path):
     with running(
         tmp_path, command("concurrent-master"), "--listen", "tcp://127.0.0.1:0", "--keys", head / "keys"

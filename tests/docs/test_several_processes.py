@@ -36,6 +36,7 @@ def master_with_slaves(folder: Path, slaves: int) -> Iterator[str]:
     (folder / "nodes.log").unlink()
 
 
+@pytest.mark.slow
 def test_a_master_with_two_slaves_runs_an_example(runtime_folder: Path, tmp_path: Path):
     with master_with_slaves(runtime_folder, 2) as url:
         run = run_program(
@@ -45,6 +46,7 @@ def test_a_master_with_two_slaves_runs_an_example(runtime_folder: Path, tmp_path
     assert run.stdout == "724\n"
 
 
+@pytest.mark.slow
 def test_a_detached_job_is_fetched_by_its_system_id(runtime_folder: Path, tmp_path: Path):
     fetch = tmp_path / "fetch.py"
     fetch.write_text(next(block.text for block in blocks("python") if "sys.argv" in block.text), encoding="utf-8")
@@ -58,6 +60,7 @@ def test_a_detached_job_is_fetched_by_its_system_id(runtime_folder: Path, tmp_pa
     assert fetched.stdout == "332833500\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("{url}",)], ids=["embedded", "master"])
 def test_the_application_example_runs_embedded_and_against_a_master(runtime_folder: Path, arguments: tuple[str, ...]):
     with master_with_slaves(runtime_folder, 1) as url:

@@ -7,6 +7,8 @@ import shlex
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from concurro import ApplicationNode
 from tests.support.commands import running
 from tests.support.documents import blocks
@@ -33,6 +35,7 @@ def typed(*beginning: str) -> list[list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_let_a_job_survive_its_master(runtime_folder: Path, tmp_path: Path):
     url = f"ipc://{runtime_folder}/master"
     (configuration,) = [block.text for block in blocks("toml") if block.where.startswith(PAGE)]

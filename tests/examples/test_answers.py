@@ -32,6 +32,7 @@ def test_the_printed_example_adds_the_squares():
     assert result == (sum(i * i for i in range(1000)), None)
 
 
+@pytest.mark.slow
 def test_reverse_md5_finds_the_number_and_stops_early():
     system = make("reverse_md5", "ReverseMD5")
 
@@ -88,6 +89,7 @@ def test_uts_refuses_a_shape_that_it_does_not_know():
         make("uts", "UnbalancedTreeSearch", shape="fractal")
 
 
+@pytest.mark.slow
 def test_mandelbrot_counts_the_points_inside_and_draws_them(tmp_path: Path):
     image = pytest.importorskip("PIL.Image")
     picture = tmp_path / "set.png"

@@ -47,6 +47,7 @@ def test_an_example_is_a_program(name: str):
     assert run.stdout.strip() == PROGRAMS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ANSWERS)
 def test_concurrent_run_prints_the_answer_alone_on_stdout(name: str, tmp_path: Path):
     run = run_program(command("concurrent"), "run", EXAMPLES / f"{name}.py", cwd=tmp_path)
@@ -54,12 +55,14 @@ def test_concurrent_run_prints_the_answer_alone_on_stdout(name: str, tmp_path: P
     assert run.stdout.strip() == ANSWERS[name]
 
 
+@pytest.mark.slow
 def test_concurrent_run_fills_parameters_by_their_annotations(tmp_path: Path):
     run = run_program(command("concurrent"), "run", EXAMPLES / "nqueens.py", "-p", "n=8", cwd=tmp_path)
 
     assert run.stdout.strip() == "92"
 
 
+@pytest.mark.slow
 def test_reverse_md5_tells_how_many_tasks_were_done_and_cancelled(tmp_path: Path):
     run = run_program(command("concurrent"), "run", EXAMPLES / "reverse_md5.py", cwd=tmp_path)
 
@@ -99,6 +102,7 @@ def test_mandelbrot_writes_its_picture_where_the_user_is(tmp_path: Path):
     assert (tmp_path / "set.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_result_comes_as_json_on_request(tmp_path: Path):
     run = run_program(command("concurrent"), "run", EXAMPLES / "nqueens.py", "-p", "n=6", "--json", cwd=tmp_path)
 

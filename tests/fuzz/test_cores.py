@@ -190,6 +190,7 @@ def test_what_a_task_says_on_its_service_channel_is_checked_as_a_whole(note):
 INPUTS = [sample for sample in SAMPLES if sample.kind is Kind.IN]
 
 
+@pytest.mark.slow
 @given(messages(INPUTS), st.booleans())
 @settings(fuzzed)
 def test_a_host_answers_whatever_input_its_master_may_send(said, fits):
@@ -215,6 +216,7 @@ NEWS = [
 ]
 
 
+@pytest.mark.slow
 @given(messages(NEWS), st.booleans())
 @settings(fuzzed)
 def test_an_application_bears_whatever_its_master_may_say(said, fits):

@@ -45,6 +45,7 @@ def test_names_a_child_process_and_ends_it():
     assert not psutil.pid_exists(child.pid)
 
 
+@pytest.mark.slow
 def test_finds_an_orphan_by_its_marker():
     start = f"subprocess.Popen({SLEEPER!r}, start_new_session=True, stdout=subprocess.DEVNULL)"
     code = f"import subprocess; print({start}.pid)"

@@ -125,6 +125,7 @@ def test_shutdown_from_another_thread_ends_main(shared_cluster):
     assert not main.is_alive()
 
 
+@pytest.mark.slow
 def test_an_application_without_a_master_embeds_a_cluster_and_ends_it():
     children = psutil.Process().children()
     with ApplicationNode(config=SHIPPED) as application:
@@ -226,6 +227,7 @@ def _refuse():
     raise RuntimeError(message)
 
 
+@pytest.mark.slow
 def test_a_partial_result_that_does_not_load_is_left_out_and_nothing_hangs(shared_cluster, caplog):
     handle = shared_cluster.submit(PublishingAnything(Refusing, lambda: "good"))
 
@@ -353,6 +355,7 @@ def test_f78_a_detached_system_goes_on_without_its_application(shared_cluster, t
     assert report.attempts == {"waiting": 1}
 
 
+@pytest.mark.slow
 def test_f78_a_system_that_is_not_detached_ends_some_time_after_its_application(tmp_path, runtime_folder):
     with (
         master_process(runtime_folder, master={"standalone": True, "grace": 0.5}, slave={"workers": 1}) as (_, url),
@@ -368,6 +371,7 @@ def test_f78_a_system_that_is_not_detached_ends_some_time_after_its_application(
     assert square == 81
 
 
+@pytest.mark.slow
 def test_after_the_end_everything_says_that_it_is_closed(tmp_path):
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         handle = cluster.submit(Mixture(Waiting("stuck", tmp_path)))
@@ -390,6 +394,7 @@ def test_after_the_end_everything_says_that_it_is_closed(tmp_path):
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.slow
 def test_an_application_is_told_that_its_plain_tasks_cannot_run_or_were_cancelled(runtime_folder, caplog):
     config = {"master": {"listen": f"ipc://{runtime_folder}/master"}}
     with MasterNode(config) as master, ApplicationNode(master.url) as application:

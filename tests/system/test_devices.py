@@ -37,6 +37,7 @@ class Looks(Task):
         return [os.environ.get(name) for name in NAMES], os.getpid(), began, time.monotonic()
 
 
+@pytest.mark.slow
 def test_a_task_sees_its_devices_and_the_next_one_none_of_them(shared_cluster):
     report = shared_cluster.run(Mixture(*(Looks(f"gpu-{n}", 1) for n in range(10))), timeout=20)
     plain = shared_cluster.run(Mixture(*(Looks(f"plain-{n}") for n in range(10))), timeout=20)
@@ -48,6 +49,7 @@ def test_a_task_sees_its_devices_and_the_next_one_none_of_them(shared_cluster):
         assert seen == [os.environ.get(name) for name in NAMES]
 
 
+@pytest.mark.slow
 def test_two_tasks_at_once_never_share_a_whole_device(shared_cluster):
     report = shared_cluster.run(Mixture(*(Looks(f"gpu-{n}", 1, 0.02) for n in range(20))), timeout=20)
 

@@ -173,11 +173,13 @@ def test_a_running_call_can_be_cancelled(executor, tmp_path):
         future.result()
 
 
+@pytest.mark.slow
 def test_without_a_master_it_has_a_cluster_of_its_own():
     with ClusterExecutor(2) as executor:
         assert list(executor.map(scale, range(3))) == [0, 2, 4]
 
 
+@pytest.mark.slow
 def test_shutdown_waits_for_what_was_submitted():
     executor = ClusterExecutor(1)
     future = executor.submit(time.sleep, 0.3)
@@ -188,6 +190,7 @@ def test_shutdown_waits_for_what_was_submitted():
     assert future.exception() is None
 
 
+@pytest.mark.slow
 def test_shutdown_without_waiting_lets_the_calls_end():
     executor = ClusterExecutor(1)
     future = executor.submit(time.sleep, 0.3)
@@ -267,6 +270,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_script_of_its_own_sees_its_globals_as_they_are(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
 
@@ -275,6 +279,7 @@ def test_a_script_of_its_own_sees_its_globals_as_they_are(tmp_path):
     assert run.stdout.split() == ["10", "50", "model", "model"]
 
 
+@pytest.mark.slow
 def test_a_result_that_nobody_keeps_is_not_kept():
     class Result:
         pass
@@ -302,6 +307,7 @@ def test_an_inline_cluster_calls_at_once():
         assert list(executor.map(scale, [1, 2])) == [2, 4]
 
 
+@pytest.mark.slow
 def test_a_running_master_serves_executors(tmp_path, runtime_folder):
     with (
         running_master(tmp_path, f"ipc://{runtime_folder}/master") as (_, url),

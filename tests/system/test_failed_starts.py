@@ -58,6 +58,7 @@ def test_f69_a_master_without_descriptors_for_a_host_loses_that_system_only():
         assert cluster.run(Mixture(Square(3)), timeout=30).finished == ["square-3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listen", ["ipc", "tcp"])
 def test_f69_a_master_without_descriptors_keeps_its_peers_and_lets_others_in_later(runtime_folder, listen):
     url = f"ipc://{runtime_folder}/master" if listen == "ipc" else "tcp://127.0.0.1:0"

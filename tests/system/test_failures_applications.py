@@ -164,6 +164,7 @@ def test_f68_a_storm_of_cancelled_tasks_ends_each_of_them_once(shared_cluster, t
     assert len(endings) == 5001
 
 
+@pytest.mark.slow
 def test_f68_a_storm_of_cancelled_systems_and_futures_leaves_the_others_alone(shared_cluster, tmp_path):
     patient = shared_cluster.submit(Mixture(*(Traced(f"patient-{n}", tmp_path) for n in range(200))))
     systems = [shared_cluster.submit(Mixture(Waiting(f"stuck-{n}", tmp_path))) for n in range(10)]
@@ -190,6 +191,7 @@ def outcome_of(future):
     return "a result"
 
 
+@pytest.mark.slow
 def test_f79_a_result_that_nobody_fetches_is_forgotten_after_its_time(runtime_folder, tmp_path):
     with (
         master_process(runtime_folder, master={"standalone": True}, slave={"workers": 1}) as (_, url),
@@ -340,6 +342,7 @@ def test_f80_a_submission_repeated_to_the_master_that_was_restarted_is_one_syste
     )
 
 
+@pytest.mark.slow
 def test_f83_a_cancel_that_races_the_end_of_a_system_has_one_outcome_for_everybody(shared_cluster):
     with application(shared_cluster.master_url) as other:
         began = time.monotonic()

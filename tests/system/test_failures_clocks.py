@@ -74,6 +74,7 @@ def sound_slaves(node, count):
     return {slave["id"] for slave in wait_until(sound, 30, f"{count} slaves")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [20 * YEAR, -20 * YEAR])
 def test_f46_a_slave_whose_clock_is_wrong_works_as_any_other(tmp_path, runtime_folder, shift):
     clock = WrongClock(tmp_path / "clock", shift)

@@ -80,6 +80,7 @@ class Clears(Traced):
             os.unlink(os.environ["TMPDIR"] + "/ballast")  # noqa: PTH108 - as text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slave", "number"),
     [

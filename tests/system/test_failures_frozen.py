@@ -79,6 +79,7 @@ def test_f70_a_master_that_stalls_blames_nobody(far, tmp_path):
     assert far.wait_for_slave() == slave_id
 
 
+@pytest.mark.slow
 def test_f37_a_killed_slave_is_lost_at_once_when_the_master_can_see_it(far, tmp_path):
     far.node.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(2))))
     wait_until(lambda: len(read_trace(tmp_path)) == 2, 10, "both workers")

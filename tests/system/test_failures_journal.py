@@ -11,6 +11,7 @@ from tests.support.nodes import slave_process
 from tests.support.waiting import wait_until
 
 
+@pytest.mark.slow
 def test_f58_a_killed_master_goes_on_and_runs_no_finished_task_again(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=2), application(url) as node:
         handle = run_until_the_gate(node, Steps(60, tmp_path))
@@ -25,6 +26,7 @@ def test_f58_a_killed_master_goes_on_and_runs_no_finished_task_again(tmp_path):
     assert {number: runs[number] for number in range(FREE)} == dict.fromkeys(range(FREE), 1)
 
 
+@pytest.mark.slow
 def test_f58_the_result_of_a_detached_system_outlives_the_master(tmp_path):
     open_gate(tmp_path)
     with journalled(tmp_path) as (master, url), slave_process(url):
@@ -58,6 +60,7 @@ def test_f59_a_master_killed_ten_times_has_the_exact_result(tmp_path):
     assert (seen, lost) == (list(range(20_000)), [])
 
 
+@pytest.mark.slow
 def test_f61_a_master_that_was_stopped_goes_on_when_it_is_started_again(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=2), application(url) as node:
         system_id = run_until_the_gate(node, Steps(60, tmp_path)).system_id
@@ -70,6 +73,7 @@ def test_f61_a_master_that_was_stopped_goes_on_when_it_is_started_again(tmp_path
     assert (seen, lost) == (list(range(60)), [])
 
 
+@pytest.mark.slow
 def test_f62_a_second_master_on_a_journal_is_refused_naming_the_first(tmp_path):
     with journalled(tmp_path) as (master, _):
         second = MasterNode({"master": {"listen": f"ipc://{tmp_path}/other", "journal": str(tmp_path / "journal")}})

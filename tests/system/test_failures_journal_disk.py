@@ -78,6 +78,7 @@ def made(folder):
     return folder / "journal"
 
 
+@pytest.mark.slow
 def test_f71_a_master_goes_on_behind_a_torn_tail_of_its_journal(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=2), application(url) as node:
         handle = run_to_the_gate_and_kill(node, master, job(tmp_path))
@@ -206,6 +207,7 @@ def test_f75_a_disk_that_takes_its_time_keeps_only_those_who_wait_for_it(tmp_pat
     assert set(traced(tmp_path).values()) == {1}
 
 
+@pytest.mark.slow
 def test_f76_a_master_refuses_a_journal_of_another_format(tmp_path):
     with sqlite3.connect(made(tmp_path) / "journal.db") as database:
         database.execute("PRAGMA user_version = 99")
@@ -216,6 +218,7 @@ def test_f76_a_master_refuses_a_journal_of_another_format(tmp_path):
     assert "has format 99, written by a newer version; this one reads format" in said
 
 
+@pytest.mark.slow
 def test_f77_a_master_refuses_a_journal_that_others_may_read(tmp_path):
     folder = made(tmp_path)
     folder.chmod(0o750)

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from concurro import ITaskSystem
 from tests.support.jobs import Traced, leave_trace, open_gate, read_trace, wait_for_gate
@@ -86,9 +87,11 @@ def check(numbers, total, parts, runs):
     assert [runs[number] for number in range(FREE)] == [1] * FREE
 
 
+@pytest.mark.slow
 def test_f58_parts_of_some_chunks_survive_a_killed_master(tmp_path):
     check(*run_with_a_kill(tmp_path, LARGE))
 
 
+@pytest.mark.slow
 def test_f58_parts_of_less_than_a_chunk_survive_a_killed_master(tmp_path):
     check(*run_with_a_kill(tmp_path, SMALL))

@@ -130,6 +130,7 @@ def _search_for_ever():
     re.match(r"(a+)+b", "a" * 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [_hold_the_interpreter, _search_for_ever], ids=["c_function", "regular_expression"])
 def test_f14_an_endless_call_into_c_ends_at_its_timeout(shared_cluster, act):
     began = time.monotonic()
@@ -153,6 +154,7 @@ class CleansSlowly(Task):
         time.sleep(60)
 
 
+@pytest.mark.slow
 def test_f13_the_timeout_includes_the_cleaning_up(shared_cluster):
     [error] = run_among_others(shared_cluster, CleansSlowly("cleans-slowly"))
 
@@ -176,6 +178,7 @@ class NeedsWhatLoadsSlowly(Task):
         return "in time"
 
 
+@pytest.mark.slow
 def test_f13_a_timeout_does_not_count_while_a_class_is_loaded(shared_cluster):
     assert shared_cluster.push_task(NeedsWhatLoadsSlowly("needs")).result(20) == "in time"
 
@@ -209,6 +212,7 @@ def test_f15_a_child_that_lives_on_ends_with_its_attempt_and_gives_no_result(sha
     wait_until(lambda: has_ended(int(pid)), 5, "the end of the child")
 
 
+@pytest.mark.slow
 def test_f15_the_children_of_an_attempt_that_times_out_end_with_it(shared_cluster, tmp_path):
     def leave_and_hang(folder):
         _leave(folder, "double")

@@ -48,6 +48,7 @@ def hold_for_a_while(net):
     net.release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [cut, end, refuse_for_a_while, hold_for_a_while])
 def test_f48_a_cut_shorter_than_the_limit_loses_nothing_and_runs_nothing_twice(far, tmp_path, fault):
     slave_id = far.wait_for_slave()
@@ -71,6 +72,7 @@ def test_f48_a_cut_shorter_than_the_limit_loses_nothing_and_runs_nothing_twice(f
     assert far.node.status()["stale_results"] == 0
 
 
+@pytest.mark.slow
 def test_f48_a_slave_without_a_connection_gets_nothing_new_and_explain_says_why(far, tmp_path):
     slave_id = far.wait_for_slave()
     far.slave_net.refuse()
@@ -236,6 +238,7 @@ def test_f52_heartbeats_flow_and_nobody_is_lost_while_much_moves_over_a_slow_lin
     assert max(rounds) < SILENCE_LIMIT / 2
 
 
+@pytest.mark.slow
 def test_f52_a_transfer_goes_on_when_its_connection_is_cut(far, tmp_path):
     size = 6_000_000
     far.slave_net.throttle(4e6)
@@ -251,6 +254,7 @@ def test_f52_a_transfer_goes_on_when_its_connection_is_cut(far, tmp_path):
     assert traced(tmp_path) == {"large": 1}
 
 
+@pytest.mark.slow
 def test_f54_what_was_swallowed_before_a_cut_is_said_again(far, tmp_path):
     tasks = brief_tasks(tmp_path, 100)
     handle = far.node.submit(Mixture(*tasks))

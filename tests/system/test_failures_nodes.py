@@ -45,6 +45,7 @@ class Slow(Traced):
         return self.slave_id
 
 
+@pytest.mark.slow
 def test_f37_a_killed_slave_takes_its_workers_along_and_its_tasks_run_elsewhere(tmp_path):
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         stayed = cluster.slaves[0].id
@@ -111,6 +112,7 @@ def test_f37_the_loss_of_slaves_is_not_charged_to_the_crash_budget(tmp_path, run
     assert len(read_trace(tmp_path)) == 5
 
 
+@pytest.mark.slow
 def test_f42_two_slaves_of_one_host_have_different_ids(runtime_folder):
     with (
         master_process(runtime_folder) as (_, url),
@@ -131,6 +133,7 @@ OTHER_PYTHON = "import concurro.nodes.dialer as dialer; dialer.python_version = 
 OTHER_PROTOCOL = "import concurro.nodes.dialer as dialer; dialer.PROTOCOL = 77"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prelude", "words"),
     [
@@ -152,6 +155,7 @@ def test_f43_a_slave_of_another_version_is_refused_with_both_versions(runtime_fo
     assert square == 36
 
 
+@pytest.mark.slow
 def test_f43_the_command_of_a_refused_slave_ends_with_3(runtime_folder):
     program = f"{OTHER_PYTHON}; from concurro.cli import slave_main; slave_main()"
     with master_process(runtime_folder) as (_, url):
@@ -177,6 +181,7 @@ def test_f82_an_application_of_another_python_is_refused_with_both_versions(runt
     assert status["slaves"] == []
 
 
+@pytest.mark.slow
 def test_f44_a_terminated_slave_finishes_what_runs_and_hands_back_the_rest(tmp_path, runtime_folder):
     with master_process(runtime_folder) as (_, url), slave_process(url) as first, application(url) as node:
         [slave] = connected_slaves(node, 1)
@@ -198,6 +203,7 @@ def test_f44_a_terminated_slave_finishes_what_runs_and_hands_back_the_rest(tmp_p
     assert [name for name, where in report.slaves.items() if where == slave["id"]] == ["task-0"]
 
 
+@pytest.mark.slow
 def test_f44_a_second_signal_ends_a_slave_at_once(tmp_path, runtime_folder):
     with master_process(runtime_folder) as (_, url), slave_process(url) as slave, application(url) as node:
         node.push_task(Waiting("stuck", tmp_path))
@@ -278,6 +284,7 @@ def test_f61_a_terminated_master_ends_everything_with_a_clear_error(tmp_path, ru
     assert has_ended(int(line[1]))
 
 
+@pytest.mark.slow
 def test_a_killed_master_leaves_no_process_and_its_successor_gets_the_slaves(tmp_path, runtime_folder):
     with slave_process(f"ipc://{runtime_folder}/master") as slave:
         with master_process(runtime_folder) as (master, url), application(url, connect_timeout=1.0) as node:

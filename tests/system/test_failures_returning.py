@@ -63,6 +63,7 @@ def slaves(node):
     return node.status()["slaves"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("once", [False, True])
 def test_f58_what_slaves_run_goes_on_and_is_run_once(tmp_path, once):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=3), application(url) as node:
@@ -77,6 +78,7 @@ def test_f58_what_slaves_run_goes_on_and_is_run_once(tmp_path, once):
     assert executions(tmp_path) == ONCE_EACH
 
 
+@pytest.mark.slow
 def test_f61_what_slaves_run_goes_on_when_the_master_is_stopped_in_order(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=3), application(url) as node:
         system_id = at_the_gate(node, tmp_path).system_id
@@ -91,6 +93,7 @@ def test_f61_what_slaves_run_goes_on_when_the_master_is_stopped_in_order(tmp_pat
     assert executions(tmp_path) == ONCE_EACH
 
 
+@pytest.mark.slow
 def test_f59_it_goes_on_although_the_master_is_killed_again_before_any_slave_was_back(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=3) as slave, application(url) as node:
         handle = at_the_gate(node, tmp_path, once=True)
@@ -107,6 +110,7 @@ def test_f59_it_goes_on_although_the_master_is_killed_again_before_any_slave_was
     assert executions(tmp_path) == ONCE_EACH
 
 
+@pytest.mark.slow
 def test_f59_it_goes_on_although_the_master_is_killed_again_after_the_slave_was_back(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=3), application(url) as node:
         handle = at_the_gate(node, tmp_path, once=True)
@@ -122,6 +126,7 @@ def test_f59_it_goes_on_although_the_master_is_killed_again_after_the_slave_was_
     assert executions(tmp_path) == ONCE_EACH
 
 
+@pytest.mark.slow
 def test_f58_what_a_slave_ran_that_never_comes_back_is_run_again_elsewhere(tmp_path):
     with journalled(tmp_path) as (master, url), application(url) as node:
         with slave_process(url, workers=3) as slave:
@@ -137,6 +142,7 @@ def test_f58_what_a_slave_ran_that_never_comes_back_is_run_again_elsewhere(tmp_p
     assert {line[2] for line in read_trace(tmp_path)} == {"1"}  # nothing was charged
 
 
+@pytest.mark.slow
 def test_f58_a_task_that_may_run_once_and_has_no_holder_is_lost_and_says_so(tmp_path):
     with journalled(tmp_path) as (master, url), application(url) as node:
         with slave_process(url, workers=3) as slave:
@@ -153,6 +159,7 @@ def test_f58_a_task_that_may_run_once_and_has_no_holder_is_lost_and_says_so(tmp_
     assert executions(tmp_path) == ONCE_EACH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("once", [False, True])
 def test_f58_the_worker_that_dies_while_there_is_no_master_is_told_of(tmp_path, once):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=3), application(url) as node:
@@ -176,6 +183,7 @@ def test_f58_the_worker_that_dies_while_there_is_no_master_is_told_of(tmp_path, 
         assert executions(tmp_path) == {**ONCE_EACH, FREE: 2}
 
 
+@pytest.mark.slow
 def test_f58_the_tasks_of_a_standalone_master_end_with_it_and_are_run_again(tmp_path):
     alone = {"master": {"standalone": True}, "slave": {"workers": 3}}
     with journalled(tmp_path, **alone) as (master, url), application(url) as node:
@@ -192,6 +200,7 @@ def test_f58_the_tasks_of_a_standalone_master_end_with_it_and_are_run_again(tmp_
     assert executions(tmp_path) == {**ONCE_EACH, **dict.fromkeys(range(FREE, COUNT), 2)}
 
 
+@pytest.mark.slow
 def test_f58_a_result_is_acknowledged_once_it_is_on_disk_and_not_run_again(tmp_path):
     open_gate(tmp_path)
     with journalled(tmp_path, prelude=NO_COMMIT) as (master, url), slave_process(url), application(url) as node:
@@ -207,6 +216,7 @@ def test_f58_a_result_is_acknowledged_once_it_is_on_disk_and_not_run_again(tmp_p
     assert executions(tmp_path) == {0: 1}
 
 
+@pytest.mark.slow
 def test_f31_no_task_takes_more_than_three_workers_although_the_master_is_killed(tmp_path):
     with journalled(tmp_path) as (master, url), application(url) as node:
         with slave_process(url) as slave:
@@ -223,6 +233,7 @@ def test_f31_no_task_takes_more_than_three_workers_although_the_master_is_killed
     assert len(read_trace(tmp_path)) - lost_with_its_slave == 3
 
 
+@pytest.mark.slow
 def test_f58_plain_tasks_that_may_run_once_are_no_part_of_the_journal(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url), application(url) as node:
         assert node.push_task(Once()).result(30) == 1

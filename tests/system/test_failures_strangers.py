@@ -23,6 +23,7 @@ from tests.support.messages import hello_body
 GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -48,6 +49,7 @@ def test_f55_strangers_who_talk_nonsense_are_hung_up_on_and_nobody_else_notices(
         assert all(ends(stream) for stream in streams)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "frames",
     [[b"garbage"], [b""], [b"\xc1" * 100], [pack_message(Kind.LEASES, [])], [pack_message(Kind.HELLO, [1, 2, 3])]],
@@ -68,6 +70,7 @@ def test_f55_a_peer_with_a_key_that_talks_nonsense_is_hung_up_on_and_nobody_else
     assert psutil.Process(far.master.pid).memory_info().rss - before < 50e6
 
 
+@pytest.mark.slow
 def test_f55_who_has_the_key_of_an_application_is_no_slave(far):
     key = key_in(Path(far.security["keys"]), Role.APPLICATION)
     with dealer_with(key, port_of(far.url)) as dealer:
@@ -78,6 +81,7 @@ def test_f55_who_has_the_key_of_an_application_is_no_slave(far):
     assert (answer.kind, answer.body[0]) == (Kind.REFUSED, "role")
 
 
+@pytest.mark.slow
 def test_f56_thousands_of_half_open_connections_keep_nobody_out(far):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     with ExitStack() as stack:

@@ -143,6 +143,7 @@ def test_f24_what_a_task_does_to_streams_and_logging_is_not_seen_by_the_next(sha
     assert [sorted(future.output().splitlines()) for future in after] == [SPOKEN] * ROUND
 
 
+@pytest.mark.slow
 def test_f24_what_can_be_put_back_costs_no_worker():
     with LocalCluster(workers=1, config=SILENT) as cluster:
         before = cluster.push_task(Acting(speak)).result(20)
@@ -155,6 +156,7 @@ def test_f24_what_can_be_put_back_costs_no_worker():
     assert after == before
 
 
+@pytest.mark.slow
 def test_f23_a_worker_without_its_descriptors_is_replaced_and_nothing_is_charged():
     with LocalCluster(workers=1, config=SILENT) as cluster:
         before = cluster.push_task(Acting(speak)).result(20)
@@ -174,6 +176,7 @@ class DisablingFirst(Task):
         sys.stdout = None
 
 
+@pytest.mark.slow
 def test_f24_the_first_task_of_a_class_leaves_as_little_as_others():
     with LocalCluster(workers=1, config=SILENT) as cluster:
         cluster.push_task(DisablingFirst("first")).result(20)
@@ -196,6 +199,7 @@ def tell():
     return os.getpid(), mask
 
 
+@pytest.mark.slow
 def test_what_an_initializer_sets_up_stays_in_its_worker(capfd):
     with ClusterExecutor(1, initializer=configure, initargs=(logging.INFO,)) as executor:
         answers = [executor.submit(tell).result(20) for _ in range(3)]

@@ -89,6 +89,7 @@ class Doing(Task):
         return self.act(*self.arguments)
 
 
+@pytest.mark.slow
 def test_f01_a_task_that_raises_tells_all_about_it(shared_cluster):
     [error] = run_among_others(shared_cluster, Failing(lambda: ValueError("no 7 today")))
 
@@ -139,6 +140,7 @@ class LoadsBadly:
         return self.act, (self.argument,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("act", "type_name"), [(_fail_to_load, "LookupError"), (sys.exit, "SystemExit")])
 def test_f05_a_result_that_does_not_unpickle_in_the_host_is_that_tasks_error(shared_cluster, act, type_name):
     [error] = run_among_others(shared_cluster, Doing(lambda: LoadsBadly(act, 3)))
@@ -147,6 +149,7 @@ def test_f05_a_result_that_does_not_unpickle_in_the_host_is_that_tasks_error(sha
     assert "could not be rebuilt" in error.message
 
 
+@pytest.mark.slow
 def test_f05_a_result_that_kills_the_host_ends_that_system_only(shared_cluster):
     other = shared_cluster.submit(Mixture(*(Doing(time.sleep, 0.01, name=f"nap-{n}") for n in range(40))))
 
@@ -275,6 +278,7 @@ def _kill_itself():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_f09_a_segfault_takes_three_workers_and_is_lost_then(shared_cluster, tmp_path):
     assert_lost_after_three_workers(shared_cluster, tmp_path, _segfault, "SIGSEGV")
 
@@ -283,6 +287,7 @@ def test_f10_a_silent_exit_takes_three_workers_and_is_no_success(shared_cluster,
     assert_lost_after_three_workers(shared_cluster, tmp_path, _exit_silently, "exit code 0")
 
 
+@pytest.mark.slow
 def test_f11_a_task_that_kills_itself_takes_three_workers_and_is_lost_then(shared_cluster, tmp_path):
     assert_lost_after_three_workers(shared_cluster, tmp_path, _kill_itself, "SIGKILL")
 
@@ -319,6 +324,7 @@ def test_f09_without_retries_a_segfault_happens_once(shared_cluster, tmp_path):
     assert len(read_trace(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_f13_an_infinite_loop_ends_at_its_timeout(shared_cluster, tmp_path):
     def loop():
         leave_trace(tmp_path, os.getpid())
@@ -336,6 +342,7 @@ def test_f13_an_infinite_loop_ends_at_its_timeout(shared_cluster, tmp_path):
     assert has_ended(int(pid))
 
 
+@pytest.mark.slow
 def test_f16_threads_that_a_task_leaves_disturb_nobody(shared_cluster):
     def leave_thread():
         threading.Thread(target=threading.Event().wait, args=(30,), name="left").start()
@@ -457,6 +464,7 @@ def test_f24_a_changed_process_is_not_seen_by_the_next_task(shared_cluster):
     assert seen == {before}
 
 
+@pytest.mark.slow
 def test_f25_a_module_missing_on_one_slave_fails_the_tasks_there_and_says_so(tmp_path: Path, monkeypatch):
     folder = tmp_path / "site-packages"
     folder.mkdir()

@@ -79,6 +79,7 @@ def test_f12_a_task_that_kills_its_parent_ends_workers_and_nothing_else(shared_c
     assert all(has_ended(pid) for pid in before)
 
 
+@pytest.mark.slow
 def test_f12_a_task_that_always_kills_its_parent_is_given_up(shared_cluster):
     [error] = run_among_others(shared_cluster, KillsParent())
 
@@ -312,6 +313,7 @@ def test_f35_a_slave_whose_workers_die_at_every_start_is_sick_and_says_why(tmp_p
     assert 5 <= len(deaths) <= 12
 
 
+@pytest.mark.slow
 def test_f35_a_slave_whose_workers_die_at_birth_joins_as_soon_as_it_is_sick(shared_cluster, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(KILLS_ITS_FORKS.format(folder=str(tmp_path)))
     (tmp_path / "armed").touch()
@@ -416,6 +418,7 @@ if "concurro.execution.launcher" in " ".join(sys.orig_argv):
 """
 
 
+@pytest.mark.slow
 def test_f36_a_slave_that_cannot_fork_says_so_and_recovers(tmp_path, monkeypatch, runtime_folder):
     monkeypatch.setattr(restarts, "SICK_PAUSE", 0.3)
     (tmp_path / "sitecustomize.py").write_text(REFUSES_TO_FORK.format(folder=str(tmp_path)))

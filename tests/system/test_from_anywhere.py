@@ -32,6 +32,7 @@ def example(base):
     return EXAMPLE.replace("ITaskSystem", base)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ONE_QUICK)
 def test_the_example_runs_as_a_file(tmp_path, base):
     (tmp_path / "job.py").write_text(example(base))
@@ -42,6 +43,7 @@ def test_the_example_runs_as_a_file(tmp_path, base):
     assert run.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ONE_QUICK)
 def test_the_example_runs_as_a_module_that_is_main(tmp_path, base):
     (tmp_path / "job.py").write_text(example(base))
@@ -51,6 +53,7 @@ def test_the_example_runs_as_a_module_that_is_main(tmp_path, base):
     assert run.stdout.strip() == ANSWER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", BASES)
 def test_the_example_runs_from_a_module(tmp_path, base):
     (tmp_path / "jobs").mkdir()
@@ -68,6 +71,7 @@ def test_the_example_runs_from_a_module(tmp_path, base):
     assert run.stdout.strip() == ANSWER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", BASES)
 def test_the_example_runs_when_it_is_typed(tmp_path, base):
     typed = []
@@ -179,6 +183,7 @@ if __name__ == "__main__":
 '''
 
 
+@pytest.mark.slow
 def test_lambdas_closures_local_and_main_classes_travel_both_ways(tmp_path):
     (tmp_path / "everything.py").write_text(EVERYTHING)
 
@@ -281,6 +286,7 @@ def may_nobody_run(python):
     return run.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_job_runs_on_a_slave_with_another_folder_environment_and_user(tmp_path, monkeypatch):
     if os.getuid() != 0:
         pytest.skip("only root can start a slave as another user")
@@ -356,6 +362,7 @@ def test_a_job_runs_on_a_slave_with_another_folder_and_environment(tmp_path, run
     assert places == [[str(elsewhere), str(tmp_path / "environment"), os.getuid(), not hidden]]
 
 
+@pytest.mark.slow
 def test_a_job_runs_with_256_descriptors(tmp_path):
     job = make_job(tmp_path / "job")
 

@@ -85,6 +85,7 @@ class Arrays(TaskSystem):
         return sorted(self.sums), None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [False, True], ids=["in memory", "journalled"])
 def test_a_system_whose_host_is_killed_goes_on_and_runs_nothing_again(tmp_path, kept):
     masters = journalled(tmp_path) if kept else master_process(tmp_path)
@@ -101,6 +102,7 @@ def test_a_system_whose_host_is_killed_goes_on_and_runs_nothing_again(tmp_path, 
     assert executions(tmp_path) == ONCE_EACH
 
 
+@pytest.mark.slow
 def test_partial_results_come_once_although_the_host_is_killed(tmp_path):
     with master_process(tmp_path) as (_, url), slave_process(url, workers=3), application(url) as node:
         handle = node.submit(Steps(COUNT, tmp_path), restarts=1)
@@ -113,6 +115,7 @@ def test_partial_results_come_once_although_the_host_is_killed(tmp_path):
         assert sorted(handle.partial_results()) == list(range(COUNT))
 
 
+@pytest.mark.slow
 def test_the_large_arguments_of_a_killed_host_are_had_from_the_next_one(tmp_path):
     with master_process(tmp_path) as (_, url), application(url) as node:
         with slave_process(url) as slave:
@@ -127,6 +130,7 @@ def test_the_large_arguments_of_a_killed_host_are_had_from_the_next_one(tmp_path
     assert sums == [100_000.0 * number for number in range(6)]
 
 
+@pytest.mark.slow
 def test_a_host_that_always_ends_fails_its_system_after_as_many_restarts(tmp_path):
     with LocalCluster(workers=1) as cluster:
         handle = cluster.submit(Leaver(), restarts=2)
@@ -142,6 +146,7 @@ def test_a_host_that_always_ends_fails_its_system_after_as_many_restarts(tmp_pat
     assert "started again 2 times before, as often as it may" in text
 
 
+@pytest.mark.slow
 def test_a_killed_host_and_then_a_killed_master_lose_nothing(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=3), application(url) as node:
         handle = run_until_the_gate(node, Steps(COUNT, tmp_path, once=True), restarts=1)

@@ -167,6 +167,7 @@ def run_with_a_kill(folder, step):
             return submission.result(60).result(60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [as_parameter(number, step) for number, step in enumerate(STEPS)])
 def test_a_master_that_is_killed_at_any_step_loses_nothing(tmp_path, step):
     seen, lost = run_with_a_kill(tmp_path, step)
@@ -190,6 +191,7 @@ def test_a_host_may_be_killed_in_every_callback(tmp_path):
         assert executions(tmp_path / callback) == dict.fromkeys(range(10), 1)
 
 
+@pytest.mark.slow
 def test_a_master_may_be_killed_during_a_long_callback(tmp_path):
     with journalled(tmp_path) as (master, url), slave_process(url, workers=2), application(url) as node:
         handle = node.submit(LongCallback(COUNT, tmp_path))

@@ -57,6 +57,7 @@ class Blocks(TaskSystem):
         return (self.wrong, b"r" * self.size), None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slaves", [1, 2])
 def test_large_and_small_values_come_and_go_in_any_mixture(slaves):
     with LocalCluster(workers=1, slaves=slaves, config=SHIPPED) as cluster:
@@ -111,6 +112,7 @@ class Deliberate(TaskSystem):
         return self.seen, None
 
 
+@pytest.mark.slow
 def test_large_results_of_a_slave_that_is_killed_are_kept_or_made_again():
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         doomed = cluster.add_slave(2)

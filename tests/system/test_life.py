@@ -470,6 +470,7 @@ def test_f65_a_callback_that_loops_can_be_cancelled_and_disturbs_nobody(shared_c
     wait_until(lambda: has_ended(int(host)), 5, "the end of the host")
 
 
+@pytest.mark.slow
 def test_a_host_that_is_killed_fails_its_system_only(shared_cluster, tmp_path):
     handle = shared_cluster.submit(Looping(tmp_path))
     [[_, host]] = wait_until(lambda: read_trace(tmp_path), 10, "the loop")

@@ -29,6 +29,7 @@ from tests.support.programs import ROOT
 from tests.support.waiting import has_ended, wait_until
 
 
+@pytest.mark.slow
 def test_slaves_are_live_records_with_real_process_ids():
     with LocalCluster(workers=2, slaves=2, config=SHIPPED) as cluster:
         slaves = cluster.slaves
@@ -40,6 +41,7 @@ def test_slaves_are_live_records_with_real_process_ids():
     assert all(has_ended(pid) for slave in slaves for pid in (slave.pid, *slave.workers))
 
 
+@pytest.mark.slow
 def test_an_added_slave_takes_part_in_a_running_job(tmp_path):
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         handle = cluster.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(4))))
@@ -56,6 +58,7 @@ def test_an_added_slave_takes_part_in_a_running_job(tmp_path):
     assert report.errors == []
 
 
+@pytest.mark.slow
 def test_the_tasks_of_a_removed_slave_run_elsewhere(tmp_path):
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         stayed = cluster.slaves[0].id
@@ -77,6 +80,7 @@ def test_the_tasks_of_a_removed_slave_run_elsewhere(tmp_path):
     assert sorted(report.finished) == sorted(f"task-{n}" for n in range(8))
 
 
+@pytest.mark.slow
 def test_the_slave_inside_the_master_can_be_removed_too(tmp_path):
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         [own] = cluster.slaves

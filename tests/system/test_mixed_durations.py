@@ -50,6 +50,7 @@ class MixedSystem(TaskSystem):
         return self.done, None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("slaves", "workers"), [(1, 2), (2, 1)], ids=["inside a slave", "across slaves"])
 def test_what_was_sent_behind_a_task_that_turns_out_long_runs_elsewhere(slaves, workers, tmp_path):
     with LocalCluster(workers=workers, slaves=slaves, config=SHIPPED) as cluster:

@@ -139,6 +139,7 @@ def test_a_task_pushes_tasks_and_waits_for_them(shared_cluster):
     assert shared_cluster.push_task(Squares(10)).result(LIMIT) == 285
 
 
+@pytest.mark.slow
 def test_f29_every_worker_may_wait_for_tasks_of_tasks(shared_cluster):
     results = [future.result(LIMIT) for future in shared_cluster.push_tasks([Fibonacci(4), Fibonacci(3), Fibonacci(1)])]
 
@@ -146,12 +147,14 @@ def test_f29_every_worker_may_wait_for_tasks_of_tasks(shared_cluster):
     wait_until(lambda: lent(shared_cluster) == 0, LIMIT, "every slot to be back")
 
 
+@pytest.mark.slow
 def test_f29_many_tasks_may_wait_for_tasks_of_their_own(shared_cluster):
     futures = shared_cluster.push_tasks([Squares(3) for _ in range(60)])
 
     assert [future.result(LIMIT) for future in futures] == [5] * 60
 
 
+@pytest.mark.slow
 def test_f29_a_slave_lends_four_slots_for_each_worker_and_no_more():
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         assert cluster.push_task(Chain(4)).result(LIMIT) == 4
@@ -166,6 +169,7 @@ def test_f29_a_slave_lends_four_slots_for_each_worker_and_no_more():
         assert cluster.push_task(Square(5)).result(LIMIT) == 25
 
 
+@pytest.mark.slow
 def test_a_task_that_may_not_wait_can_go_on(shared_cluster, tmp_path):
     def go_on(app, folder):
         try:
@@ -183,6 +187,7 @@ def test_slots_are_lent_between_several_slaves():
         assert cluster.push_task(Squares(10)).result(LIMIT) == 285
 
 
+@pytest.mark.slow
 def test_a_task_reaches_its_master_over_tcp(tmp_path, runtime_folder):
     listen = {"listen": "tcp://127.0.0.1:0"}
     with master_process(runtime_folder, master=listen) as (_, url), slave_process(url, 1), application(url) as node:
@@ -200,6 +205,7 @@ def test_a_callback_that_waits_for_its_own_system_is_told_so(shared_cluster):
         shared_cluster.run(Forever(), timeout=LIMIT)
 
 
+@pytest.mark.slow
 def test_executors_and_waits_of_the_standard_library_work_inside_a_task(shared_cluster, tmp_path):
     def squares(app, _):
         with app.executor() as executor:
@@ -214,6 +220,7 @@ def test_executors_and_waits_of_the_standard_library_work_inside_a_task(shared_c
     assert result == ([0, 1, 4, 9, 16], [0, 1, 8, 27, 64], [0, 1, 4])
 
 
+@pytest.mark.slow
 def test_waits_of_the_standard_library_lend_the_slot(tmp_path):
     def wait(app, folder):
         futures = app.push_tasks([Traced(f"traced-{n}", folder) for n in range(3)])
@@ -224,6 +231,7 @@ def test_waits_of_the_standard_library_lend_the_slot(tmp_path):
         assert cluster.push_task(Leaving(wait, tmp_path)).result(LIMIT) == 3
 
 
+@pytest.mark.slow
 def test_threads_of_a_task_share_its_application(shared_cluster, tmp_path):
     def squares(_, __):
         found = []
@@ -261,6 +269,7 @@ def test_what_a_task_detaches_goes_on(shared_cluster, tmp_path):
     assert shared_cluster.attach(system_id).result(LIMIT).finished == ["detached"]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_gives_its_lent_slot_back_and_takes_what_it_submitted_along(tmp_path):
     def wait(app, folder):
         leave_trace(folder, "parent", os.getpid())

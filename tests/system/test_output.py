@@ -278,6 +278,7 @@ def test_the_last_words_of_a_worker_arrive_and_are_in_the_error(capfd):
     assert said == "last words of doomed\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slaves", [1, 2], ids=["in the master", "beside it"])
 def test_a_flood_costs_no_memory_and_loses_its_middle(capfd, slaves):
     size = 300 * MEBIBYTE
@@ -327,6 +328,7 @@ def test_results_come_although_nobody_reads_the_application(tmp_path):
     process.stderr.close()
 
 
+@pytest.mark.slow
 def test_output_can_be_switched_off_and_is_kept_all_the_same(capfd):
     with LocalCluster(workers=1, config=SILENT) as cluster:
         future = cluster.push_task(Speaking("quiet", "prints"))
@@ -371,6 +373,7 @@ print("imported")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["--workers", "1"], ["--inline"]], ids=["workers", "inline"])
 def test_the_standard_output_of_run_holds_the_result_alone(tmp_path, options):
     job = tmp_path / "job.py"
@@ -383,6 +386,7 @@ def test_the_standard_output_of_run_holds_the_result_alone(tmp_path, options):
     assert len(lines_with(run.stderr, "generating")) == 1
 
 
+@pytest.mark.slow
 def test_a_script_that_prints_and_exits_shows_everything(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

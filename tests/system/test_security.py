@@ -115,6 +115,7 @@ def automatic_files(runtime_folder: Path) -> list[Path]:
 # Keys that a master makes
 
 
+@pytest.mark.slow
 def test_programs_of_one_user_need_no_keys_on_loopback(runtime_folder):
     with tcp_master() as (_, url), slave(url), application(url) as node:
         while_it_runs = automatic_files(runtime_folder)
@@ -134,6 +135,7 @@ def test_a_killed_master_leaves_no_key(runtime_folder):
         wait_until(lambda: not automatic_files(runtime_folder), 5, "the key file to go")
 
 
+@pytest.mark.slow
 def test_a_slave_goes_on_with_the_successor_of_its_master_and_its_new_keys(runtime_folder):
     with tcp_master() as (master, url), slave(url):
         with application(url) as node:
@@ -178,6 +180,7 @@ except AuthenticationError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_another_user_of_the_machine_finds_no_key(runtime_folder):
     runtime_folder.chmod(0o755)
@@ -190,6 +193,7 @@ def test_another_user_of_the_machine_finds_no_key(runtime_folder):
     assert run.stdout == "missing\n", run.stderr
 
 
+@pytest.mark.slow
 def test_a_master_that_can_ask_nobody_who_he_is_ends_and_says_so(caplog):
     master = MasterNode({"master": {"listen": LOOPBACK}})
     master.start()
@@ -205,6 +209,7 @@ def test_a_master_that_can_ask_nobody_who_he_is_ends_and_says_so(caplog):
 # Keys that are given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["the-application.key", "the-admin.key", "."])
 def test_jobs_run_with_the_key_of_an_application_or_an_admin_or_a_folder_with_both(shared, key):
     with application(shared.url, shared.mine / key) as node:
@@ -246,6 +251,7 @@ def test_without_a_key_nobody_is_let_in_and_is_told_where_to_get_one(shared):
     assert caught.value.code == "missing"
 
 
+@pytest.mark.slow
 def test_the_key_of_another_master_is_told_so_in_bounded_time(shared, tmp_path):
     other = KeyFolder(tmp_path / "other")
     other.create()
@@ -257,6 +263,7 @@ def test_the_key_of_another_master_is_told_so_in_bounded_time(shared, tmp_path):
     assert caught.value.code == "master"
 
 
+@pytest.mark.slow
 def test_a_stale_key_is_told_from_a_master_that_is_not_there(shared):
     stale = AutomaticKeys()
     stale.publish("127.0.0.1", int(shared.url.rpartition(":")[2]))
@@ -266,6 +273,7 @@ def test_a_stale_key_is_told_from_a_master_that_is_not_there(shared):
     stale.remove()
 
 
+@pytest.mark.slow
 def test_a_revoked_slave_is_dropped_ends_and_its_task_runs_elsewhere(folder, mine, tmp_path):
     folder.add("slave", "other")
     with keyed_master(folder) as (_, url), application(url, mine / "the-application.key") as node:
@@ -285,6 +293,7 @@ def test_a_revoked_slave_is_dropped_ends_and_its_task_runs_elsewhere(folder, min
     assert "it was revoked" in said
 
 
+@pytest.mark.slow
 def test_an_application_whose_key_is_revoked_is_told(folder, mine):
     with keyed_master(folder) as (_, url), application(url, mine / "the-application.key") as node:
         future = node.push_task(Square(3))
@@ -307,6 +316,7 @@ def test_an_added_key_works_without_a_restart(folder):
     assert status["slaves"] == []
 
 
+@pytest.mark.slow
 def test_no_secret_is_in_arguments_environments_or_logs(folder, mine, runtime_folder):
     secrets = [read_master(folder.path / "master.key").secret]
     secrets += [read_peer(file).pair.secret for file in mine.glob("the-*.key")]
@@ -328,6 +338,7 @@ def test_no_secret_is_in_arguments_environments_or_logs(folder, mine, runtime_fo
     assert not any(secret in seen for secret in secrets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "frames",
     [
@@ -352,6 +363,7 @@ def test_f55_who_has_a_key_and_sends_garbage_is_hung_up_on_and_disturbs_nobody(s
         assert node.status()["pid"] == shared.pid
 
 
+@pytest.mark.slow
 def test_f56_connections_that_say_nothing_keep_nobody_out(folder, mine):
     count = min(2000, psutil.Process().rlimit(psutil.RLIMIT_NOFILE)[0] // 2)
     with keyed_master(folder) as (master, url), application(url, mine / "the-application.key") as early:

@@ -58,6 +58,7 @@ class Tail(ITaskSystem):
         return self.results, None
 
 
+@pytest.mark.slow
 def test_a_task_that_hangs_is_done_by_its_copy(tmp_path):
     with LocalCluster(workers=1, slaves=2) as cluster:
         results = cluster.run(Tail(str(tmp_path / "marker"), HangsOnce), timeout=60)

@@ -208,6 +208,7 @@ def test_f54_what_is_missing_is_asked_for_and_nothing_behind_it_comes_first(turn
     assert guest.peer.session.holes >= 1
 
 
+@pytest.mark.slow
 def test_a_connection_that_died_silently_is_replaced(turner, house, net, dial, monkeypatch):
     monkeypatch.setattr("concurro.nodes.dialer.LINK_LIMIT", 0.3)
     monkeypatch.setattr("concurro.nodes.dialer.LOOK_PERIOD", 0.1)
@@ -447,6 +448,7 @@ def test_what_is_no_chunk_is_refused_on_a_data_connection(turner, house, dial, c
 # Many
 
 
+@pytest.mark.slow
 def test_f47_many_at_once_come_back_one_by_one(turner, house, net, dial):
     callers = [dial(house, net.url)[0] for _ in range(30)]
     turner.until(lambda: all(caller.peer.has_data_link for caller in callers))
@@ -493,6 +495,7 @@ def test_who_does_not_take_what_it_is_sent_is_told_apart_until_it_does(turner, h
     assert len(caller.heard) == 100
 
 
+@pytest.mark.slow
 def test_a_master_that_is_not_there_is_noticed_without_waiting_in_the_loop(turner, house, net, dial):
     caller, _ = dial(house, net.url)
     began = time.monotonic()

@@ -143,6 +143,7 @@ def test_a_port_on_which_nobody_listens_any_more_is_no_other_service(turner):
         connect(turner.loop, url, probe=False)
 
 
+@pytest.mark.slow
 def test_a_key_that_is_revoked_drops_its_live_connections_and_no_others(turner, ring, dial, friend, inboxes):
     key = ring.grant("slave", "node7")
     links = [dial(key) for _ in range(2)]
@@ -157,6 +158,7 @@ def test_a_key_that_is_revoked_drops_its_live_connections_and_no_others(turner, 
     assert [type(inbox.link.fault) for inbox in inboxes] == [NoneType, AuthenticationError, AuthenticationError]
 
 
+@pytest.mark.slow
 def test_who_was_revoked_is_refused_from_then_on(turner, ring, dial, inboxes):
     key = ring.grant("slave", "node7")
     first = dial(key)

@@ -27,6 +27,7 @@ def test_a_master_says_how_to_join_it(tmp_path):
     assert master.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_master_and_slave_cleanly(number, tmp_path, runtime_folder):
     with running_master(tmp_path, f"ipc://{runtime_folder}/master") as (master, url):
@@ -40,6 +41,7 @@ def test_a_signal_ends_master_and_slave_cleanly(number, tmp_path, runtime_folder
     assert "Traceback" not in slave.stderr + master.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])
 def test_a_taken_address_is_refused(scheme, tmp_path, runtime_folder):
     listen = "tcp://127.0.0.1:0" if scheme == "tcp" else f"ipc://{runtime_folder}/master"
@@ -69,6 +71,7 @@ def test_an_unknown_strategy_is_refused_at_the_start(tmp_path, runtime_folder):
     assert "did you mean 'least-loaded'?" in run.stderr
 
 
+@pytest.mark.slow
 def test_a_slave_without_a_master_gives_up_with_3(tmp_path, runtime_folder):
     url = f"ipc://{runtime_folder}/nobody"
     (tmp_path / "concurrent.toml").write_text('[slave]\nconnect_timeout = "1 s"\n')
@@ -79,6 +82,7 @@ def test_a_slave_without_a_master_gives_up_with_3(tmp_path, runtime_folder):
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.slow
 def test_another_service_on_the_address_is_told_apart_from_a_master(tmp_path):
     (tmp_path / "concurrent.toml").write_text('[slave]\nconnect_timeout = "1 s"\n')
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -88,6 +92,7 @@ def test_another_service_on_the_address_is_told_apart_from_a_master(tmp_path):
     assert "does not answer as a Concurrent master would" in run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patch", "expected"),
     [
@@ -108,6 +113,7 @@ def test_a_slave_of_another_version_is_refused_with_both_versions(patch, expecte
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.slow
 def test_an_application_that_comes_first_waits_for_the_master(tmp_path, runtime_folder):
     url = f"ipc://{runtime_folder}/master"
     arguments = ["run", EXAMPLES / "nqueens.py", "-p", "n=6", "--master", url]
@@ -121,6 +127,7 @@ def test_an_application_that_comes_first_waits_for_the_master(tmp_path, runtime_
     assert program.stdout == "4\n"
 
 
+@pytest.mark.slow
 def test_a_master_survives_what_a_stranger_says(tmp_path):
     with running_master(tmp_path) as (master, url):
         host, port = url.removeprefix("tcp://").rsplit(":", 1)

@@ -90,6 +90,7 @@ def saved(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "raised"),
     [
@@ -166,6 +167,7 @@ class Raising(Task):
         raise ValueError(message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inline", [False, True], ids=["in a worker", "inline"])
 def test_the_future_of_a_pushed_task_saves_it(tmp_path, inline):
     file = tmp_path / "pushed.task"
@@ -208,6 +210,7 @@ class AllFail(TaskSystem):
         return self.failed, None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inline", [False, True], ids=["in workers", "inline"])
 def test_the_first_failures_are_saved_where_the_configuration_says(tmp_path, caplog, inline):
     config = {"application": {**SHIPPED["application"], "save_failed": str(tmp_path / "failed")}}
@@ -225,6 +228,7 @@ def test_the_first_failures_are_saved_where_the_configuration_says(tmp_path, cap
     assert run.stderr.splitlines()[-1] == "ValueError: refused"
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_when_its_failures_cannot_be_saved(tmp_path, caplog):
     in_the_way = tmp_path / "a file"
     in_the_way.touch()

@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until
 CONCURRENT = command("concurrent")
 
 
+@pytest.mark.slow
 def test_a_job_prints_its_result_and_counts_its_tasks():
     run = run_program(CONCURRENT, "run", EXAMPLES / "reverse_md5.py", "--workers", 2)
 
@@ -29,6 +30,7 @@ def test_a_job_prints_its_result_and_counts_its_tasks():
     assert summary[:2] == ["128", "tasks:"]
 
 
+@pytest.mark.slow
 def test_json_goes_to_stdout_alone():
     run = run_program(CONCURRENT, "run", EXAMPLES / "nqueens.py", "-p", "n=6", "--workers", 1, "--json")
 
@@ -37,6 +39,7 @@ def test_json_goes_to_stdout_alone():
     assert record["counts"]["done"] == 1 + 6 + 20
 
 
+@pytest.mark.slow
 def test_a_job_runs_from_another_folder_with_its_neighbours(jobs, runtime_folder):
     run = run_program(CONCURRENT, "run", jobs / "failing.py", "--workers", 1, cwd=runtime_folder, expect=1)
 
@@ -48,6 +51,7 @@ def test_a_job_runs_from_another_folder_with_its_neighbours(jobs, runtime_folder
     assert "concurro/execution" not in run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "expected"),
     [("callback", "RuntimeError: the callback failed"), ("result", "LookupError: nothing was found")],
@@ -60,6 +64,7 @@ def test_a_failed_job_ends_with_1_and_says_why(jobs, where, expected):
     assert "concurro/nodes" not in run.stderr
 
 
+@pytest.mark.slow
 def test_a_failed_job_tells_so_in_json(jobs):
     run = run_program(
         CONCURRENT, "run", "failing.py", "-p", "where=result", "--workers", 1, "--json", cwd=jobs, expect=1
@@ -70,6 +75,7 @@ def test_a_failed_job_tells_so_in_json(jobs):
     assert record["error"]["type"] == "LookupError"
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_too_long_is_cancelled(jobs, runtime_folder):
     run = run_program(
         CONCURRENT, "run", "sleeping.py", "-p", f"started={jobs}/started", "--workers", 1, "--timeout", 1, cwd=jobs,
@@ -79,6 +85,7 @@ def test_a_job_that_takes_too_long_is_cancelled(jobs, runtime_folder):
     assert "the job did not end within 1 s and was cancelled" in run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_cancels_the_job_and_prints_what_was_gathered(jobs, number):
     started = jobs / "started"
@@ -94,6 +101,7 @@ def test_a_signal_cancels_the_job_and_prints_what_was_gathered(jobs, number):
     assert "5 tasks: 1 done, 4 cancelled, 0 failed in" in program.stderr
 
 
+@pytest.mark.slow
 def test_a_second_signal_kills(jobs):
     (jobs / "stubborn.py").write_text(STUBBORN)
     started = jobs / "started"
@@ -109,6 +117,7 @@ def test_a_second_signal_kills(jobs):
     assert run.stdout == ""
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_a_bar_that_leaves_no_trace(jobs):
     leader, follower = pty.openpty()
     options = ["-p", f"started={jobs}/started", "-p", "n=2", "-p", "seconds=0.4", "--workers", "1"]
@@ -125,6 +134,7 @@ def test_a_terminal_sees_a_bar_that_leaves_no_trace(jobs):
     assert last.startswith("3 tasks: 3 done, 0 cancelled, 0 failed in")
 
 
+@pytest.mark.slow
 def test_a_master_and_slaves_run_the_same_file(runtime_folder, tmp_path):
     with (
         running_master(tmp_path) as (_, url),
@@ -142,6 +152,7 @@ def test_a_master_and_slaves_run_the_same_file(runtime_folder, tmp_path):
     assert all(slave["id"] in shown for slave in status["slaves"])
 
 
+@pytest.mark.slow
 def test_a_detached_job_goes_on_and_can_be_explained_and_attached(jobs, tmp_path, runtime_folder):
     with (
         running_master(tmp_path, f"ipc://{runtime_folder}/master") as (_, url),
@@ -159,6 +170,7 @@ def test_a_detached_job_goes_on_and_can_be_explained_and_attached(jobs, tmp_path
     assert f"concurrent cancel {system_id} --master {url}" in run.stderr
 
 
+@pytest.mark.slow
 def test_a_submitted_job_can_be_cancelled(jobs, tmp_path, runtime_folder):
     started = jobs / "started"
     with (
@@ -180,6 +192,7 @@ def test_a_submitted_job_can_be_cancelled(jobs, tmp_path, runtime_folder):
     assert workers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", ["explain", "cancel"])
 def test_an_unknown_system_is_refused(question, tmp_path, runtime_folder):
     with running_master(tmp_path, f"ipc://{runtime_folder}/master") as (_, url):
@@ -282,6 +295,7 @@ class CountPrimes(TaskSystem):
 """
 
 
+@pytest.mark.slow
 def test_a_system_of_a_plugin_runs_by_its_name_with_defaults_of_the_file(tmp_path):
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "primes.py").write_text(PRIMES)
@@ -294,6 +308,7 @@ def test_a_system_of_a_plugin_runs_by_its_name_with_defaults_of_the_file(tmp_pat
     assert by_option.stdout == "4\n"
 
 
+@pytest.mark.slow
 def test_a_system_of_a_named_file_of_plugins_runs_by_its_name(tmp_path, runtime_folder):
     (tmp_path / "primes.py").write_text(PRIMES)
     options = ["--plugins", tmp_path / "primes.py", "--strict-plugins"]

@@ -68,6 +68,7 @@ def test_fetches_the_large_parts_of_a_task_and_serves_those_of_its_result(driver
     assert driver.result(lease) == (Outcome.DONE, value)
 
 
+@pytest.mark.slow
 def test_lets_the_blobs_go_when_the_result_is_acknowledged(driver):
     lease = driver.lease(tasks.echo, os.urandom(1_000_000))
     driver.result(lease)

@@ -121,6 +121,7 @@ def test_a_thread_that_a_task_leaves_keeps_nothing_alive(pool):
     assert (result, error) == (2, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_task_may_use_multiprocessing(pool, method):
     assert pool.run(tasks.use_multiprocessing, method) == ([1, 4, 9], None)
@@ -201,6 +202,7 @@ def test_large_values_travel_both_ways(pool):
     assert result == value
 
 
+@pytest.mark.slow
 def test_a_pool_whose_workers_cannot_start_is_sick_and_says_why(pool, monkeypatch):
     pool.worker()
     agent, launcher = pool.manager._agent, pool.manager._agent._launcher

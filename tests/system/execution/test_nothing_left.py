@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import psutil
+import pytest
 
 from concurro.execution.launching import Launcher
 from concurro.transport.loop import Loop
@@ -49,6 +50,7 @@ def open_descriptors():
     return sorted(entry.name for entry in Path("/proc/self/fd").iterdir())
 
 
+@pytest.mark.slow
 def test_stopping_a_pool_gives_every_descriptor_and_thread_back(two):
     two.run(tasks.square, 3)
     two.manager.stop()
@@ -76,6 +78,7 @@ def test_stopping_ends_busy_workers_at_once(two, tmp_path):
     assert not any(psutil.pid_exists(pid) for pid in workers)
 
 
+@pytest.mark.slow
 def test_a_killed_owner_leaves_nothing(tmp_path):
     folder = tmp_path / "runtime"
     folder.mkdir()
@@ -95,6 +98,7 @@ def test_a_killed_owner_leaves_nothing(tmp_path):
     wait_until(lambda: not folder.exists(), 10, "the folder to go")
 
 
+@pytest.mark.slow
 def test_a_killed_launcher_takes_its_children_along(tmp_path):
     loop, ended, lost = Loop(), [], []
     launcher = Launcher(loop)
