@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from concurro.errors import TaskError
 
-RUNTIME_FIELDS = frozenset({"task_id", "system_id", "client_id", "slave_id", "attempt", "duration"})
+RUNTIME_FIELDS = frozenset({"task_id", "system_id", "client_id", "slave_id", "attempt", "attempt_duration"})
 """What the nodes fill in; it does not travel with a task's state."""
 
 
@@ -43,7 +43,7 @@ class Task:
         task_id: `<system_id>:<number>`; None before the task is emitted or pushed.
         slave_id: The slave of the last attempt; None before the first.
         attempt: Number of the attempt, from 1; 0 before the first.
-        duration: What the last attempt took [s].
+        attempt_duration: What the last attempt took [s].
     """
 
     name: str
@@ -52,7 +52,7 @@ class Task:
     client_id: str | None = None
     slave_id: str | None = None
     attempt: int = 0
-    duration: float | None = None
+    attempt_duration: float | None = None
 
     priority: int = 0
     timeout: float | None = None
@@ -105,7 +105,7 @@ class Task:
         """Take the result where the task was made.
 
         Called once, before `task_finished` of its system, on the object that was emitted or
-        pushed, with `slave_id`, `attempt` and `duration` filled in. `error` is None, or a
+        pushed, with `slave_id`, `attempt` and `attempt_duration` filled in. `error` is None, or a
         `TaskError` and `result` None.
         """
 

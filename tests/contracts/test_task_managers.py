@@ -32,6 +32,17 @@ class Square(Task):
         return self.number**2
 
 
+class Lasting(Task):
+    """Keeps an argument under a name that a figure of ours could have."""
+
+    def __init__(self, duration):
+        super().__init__("wait")
+        self.duration = duration
+
+    def __call__(self):
+        return self.duration
+
+
 class Divide(Task):
     def __call__(self):
         return 1 // 0
@@ -158,6 +169,16 @@ def test_queues_the_pushed_task_itself_with_its_result(manager):
 
     assert (result, error) == (9, None)
     assert task.attempt == 1
+
+
+def test_leaves_a_task_its_own_attributes_and_tells_how_long_it_took(manager):
+    task = Lasting(duration=3)
+
+    result, error = outcome_of(manager, task)
+
+    assert (result, error) == (3, None)
+    assert task.duration == 3
+    assert task.attempt_duration > 0
 
 
 @pytest.mark.slow

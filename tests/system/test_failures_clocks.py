@@ -56,7 +56,7 @@ class Timed(Mixture):
 
     def task_finished(self, master, task, result, error):
         super().task_finished(master, task, result, error)
-        self.durations.append(task.duration)
+        self.durations.append(task.attempt_duration)
 
     def gather_result(self, master):
         return (self.report, self.durations), None

@@ -261,7 +261,7 @@ class Looking(TaskSystem):
             "slave": (slave.id, slave.workers),
             "now": master.now(),
             "random": 0 <= master.random.random() < 1,
-            "task": (task.slave_id, task.attempt, task.duration > 0),
+            "task": (task.slave_id, task.attempt, task.attempt_duration > 0),
             "pid": os.getpid(),
         }
 

@@ -34,7 +34,7 @@ class Generated(Task):
 def test_a_new_task_belongs_to_nobody():
     task = Task("a")
 
-    facts = (task.task_id, task.system_id, task.client_id, task.slave_id, task.attempt, task.duration)
+    facts = (task.task_id, task.system_id, task.client_id, task.slave_id, task.attempt, task.attempt_duration)
 
     assert task.name == "a"
     assert facts == (None, None, None, None, 0, None)

@@ -36,7 +36,7 @@ def run_here(task: Task, slave_id: str) -> tuple[Any, TaskError | None]:
         task.attempt += 1
         start = time.perf_counter()
         result, raised = attempt_here(task)
-        task.duration = time.perf_counter() - start
+        task.attempt_duration = time.perf_counter() - start
         if raised is None:
             return result, None
         if task.max_retries is None or task.attempt > task.max_retries:

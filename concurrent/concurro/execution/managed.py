@@ -272,7 +272,7 @@ class ManagedAgent:
             self._unwanted.discard(lease)
             self.blobs.release(("lease", lease))
             return
-        duration = round((task.duration or 0.0) * 1e9)
+        duration = round((task.attempt_duration or 0.0) * 1e9)
         if error is None:
             try:
                 payload, blobs = self._runner.packer.dumps(result, ("result", lease), "result")

@@ -302,7 +302,7 @@ class ProcessPool(PooledTasks):
         if task is None:
             self._blobs.release(("task", task_id))
             return
-        task.attempt, task.slave_id, task.duration = record.attempt, self.identity or None, duration / 1e9
+        task.attempt, task.slave_id, task.attempt_duration = record.attempt, self.identity or None, duration / 1e9
         if outcome == Outcome.DONE:
             self._blobs.release(("task", task_id))
             self._load_result(task_id, record, value, blobs)

@@ -165,7 +165,7 @@ class ThreadPool(PooledTasks):
                     return
                 attempt.over = True
                 self._running[me] = None
-            task.duration = duration
+            task.attempt_duration = duration
             self._ended(task_id, task, result, error_of(task, raised) if raised is not None else None)
 
     def _ended(self, task_id: str, task: Task, result: Any, error: TaskError | None) -> None:

@@ -152,7 +152,7 @@ class TaskLedger:
             self.taken_bytes -= self._sizes.pop(number, 0)
         task.slave_id = slave_id
         task.attempt = attempt
-        task.duration = nanoseconds * 1e-9
+        task.attempt_duration = nanoseconds * 1e-9
         if number in self._with_blobs:
             self._with_blobs.discard(number)
             self._packer.blobs.release((self.system_id, number))

@@ -100,7 +100,7 @@ def test_the_task_that_comes_back_is_the_systems_own_with_what_was_learned():
     driver.finish(0)
 
     assert (task.task_id, task.system_id) == ("job:0", "job")
-    assert (task.slave_id, task.attempt, task.duration) == ("north", 1, 0.002)
+    assert (task.slave_id, task.attempt, task.attempt_duration) == ("north", 1, 0.002)
 
 
 def test_a_system_may_be_complete_in_the_middle_of_a_batch():

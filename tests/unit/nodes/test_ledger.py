@@ -130,7 +130,7 @@ def test_gives_back_the_same_task_with_what_was_learned(ledger):
 
     assert settled is task
     assert (result, error) == (7, None)
-    assert (task.slave_id, task.attempt, task.duration) == ("north", 2, 0.001)
+    assert (task.slave_id, task.attempt, task.attempt_duration) == ("north", 2, 0.001)
     assert ledger.open == {}
 
 

@@ -165,6 +165,15 @@ def test_runtime_fields_do_not_travel_with_a_task(packer):
     assert task.task_id == "a:1"
 
 
+def test_an_attribute_called_duration_is_the_users_and_travels(packer):
+    task = Square(2)
+    task.duration = 2.5
+
+    arrived = packer.load_task(Square, *packer.dump_task(task))
+
+    assert arrived.duration == 2.5
+
+
 def test_a_class_that_pickles_itself_is_asked(packer):
     slotted = Slotted("slotted")
     slotted.n = 4
