@@ -87,6 +87,23 @@ def test_names_shared_memory():
         path.unlink(missing_ok=True)
 
 
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is elsewhere on this system")  # noqa: S108
+def test_leaves_out_the_disk_of_a_simulation_that_runs_beside_it_but_not_of_our_own():
+    beside = Path("/dev/shm", f"concurro-simulated-{os.getppid()}-test{os.getpid()}")  # noqa: S108
+    ours = Path("/dev/shm", f"concurro-simulated-{os.getpid()}-test")  # noqa: S108
+
+    try:
+        with pytest.raises(LeftBehindError) as caught, watch_leftovers(grace=0):
+            beside.mkdir()
+            ours.mkdir()
+    finally:
+        beside.rmdir()
+        ours.rmdir()
+
+    assert ours.name in str(caught.value)
+    assert beside.name not in str(caught.value)
+
+
 def test_a_wait_tells_what_it_waited_for():
     with pytest.raises(AssertionError, match=r"waited 0 s for the moon; the last answer was \[\]"):
         wait_until(list, 0, "the moon")

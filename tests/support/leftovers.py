@@ -132,11 +132,20 @@ def _shared_memory() -> set[str]:
     names = set()
     for entry in entries:
         try:
-            if entry.lstat().st_uid == os.getuid():
+            if entry.lstat().st_uid == os.getuid() and not _belongs_to_another_simulation(entry.name):
                 names.add(entry.name)
         except FileNotFoundError:
             continue
     return names
+
+
+def _belongs_to_another_simulation(name: str) -> bool:
+    """Whether a simulator that runs beside this test, and is none of its processes, keeps its disk there."""
+    known, _, rest = name.partition("concurro-simulated-")
+    pid = rest.partition("-")[0]
+    if known or not pid.isdigit() or int(pid) == os.getpid() or not psutil.pid_exists(int(pid)):
+        return False
+    return int(pid) not in {process.pid for process in psutil.Process().children(recursive=True)}
 
 
 def _replace_environment(test_id: str, folder: Path) -> dict[str, str | None]:

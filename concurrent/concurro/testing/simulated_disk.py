@@ -10,6 +10,7 @@ is gone. The files are real, in memory if the machine has a place for that.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,7 @@ class SimulatedWriter:
 def make_folder() -> tempfile.TemporaryDirectory[str]:
     """Return a folder for journals, in memory where there is such a place."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of our own below it, with a name that nobody guesses
-    return tempfile.TemporaryDirectory(prefix="concurro-simulated-", dir=memory if memory.is_dir() else None)
+    return tempfile.TemporaryDirectory(prefix=f"concurro-simulated-{os.getpid()}-", dir=memory if memory.is_dir() else None)
 
 
 def _call_all(callbacks: Sequence[Done]) -> None:
