@@ -93,7 +93,7 @@ def test_leaves_out_the_disk_of_a_simulation_that_runs_beside_it_but_not_of_our_
     ours = Path("/dev/shm", f"concurro-simulated-{os.getpid()}-test")  # noqa: S108
 
     try:
-        with pytest.raises(LeftBehindError) as caught, watch_leftovers(grace=0):
+        with pytest.raises(LeftBehindError) as caught, watch_leftovers(grace=0):  # noqa: PT012 - both at once
             beside.mkdir()
             ours.mkdir()
     finally:

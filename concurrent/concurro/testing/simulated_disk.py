@@ -159,7 +159,8 @@ class SimulatedWriter:
 def make_folder() -> tempfile.TemporaryDirectory[str]:
     """Return a folder for journals, in memory where there is such a place."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of our own below it, with a name that nobody guesses
-    return tempfile.TemporaryDirectory(prefix=f"concurro-simulated-{os.getpid()}-", dir=memory if memory.is_dir() else None)
+    prefix = f"concurro-simulated-{os.getpid()}-"
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=memory if memory.is_dir() else None)
 
 
 def _call_all(callbacks: Sequence[Done]) -> None:
