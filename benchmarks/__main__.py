@@ -1,10 +1,10 @@
 """Measure workloads side by side with their peers.
 
     python -m benchmarks --list
-    python -m benchmarks W1 W2 W5 W9 --peers ppe --repeat 5 --json figures.json
+    python -m benchmarks W1 W2 W5 W9 --peers ppe,ray --repeat 5 --json figures.json --chart figures.svg
     python -m benchmarks strategies
 
-Every measurement runs in a fresh process; contenders take turns, so that a noisy minute
+Every measurement runs in fresh processes; contenders take turns, so that a noisy minute
 hits all of them. Shown are medians, and ours as a ratio: above 1 is better than the peer.
 """
 
@@ -12,21 +12,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison import main as compare_strategies
-from benchmarks.workloads import OURS, WORKLOADS, Workload, select
+from benchmarks.pools.kinds import PEERS, is_installed
+from benchmarks.report import Measured, machine
+from benchmarks.runner import MeasurementFailed, adopt_orphans, measure
+from benchmarks.workloads import WORKLOADS, select
 
-ROOT = Path(__file__).parents[1]
-Runs = dict[str, list[dict[str, float]]]
+if TYPE_CHECKING:
+    from benchmarks.workload import Workload
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,31 +38,50 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         workloads = select(options.workloads)
+        peers = choose_peers(options.peers)
     except LookupError as error:
         print(error.args[0], file=sys.stderr)
         return 2
-    report: dict[str, Any] = {"machine": _machine(), "settings": _settings(options), "workloads": {}}
-    failed = False
+    if options.chart and find_spec("matplotlib") is None:
+        print("--chart needs matplotlib, of the extra `bench`", file=sys.stderr)
+        return 2
+    adopt_orphans()
+    measured = []
     for workload in workloads:
-        runs, faults = _measure(workload, options)
-        failed = failed or bool(faults)
-        report["workloads"][workload.name] = {"title": workload.title, "runs": runs, "faults": faults}
-        _print_table(workload, runs, faults)
-    if options.json:
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return 1 if failed else 0
+        measured.append(_measure(workload, _contenders(workload, peers), options))
+        print(measured[-1].table(), flush=True)
+        _write(measured, options)
+    return 1 if any(one.faults for one in measured) else 0
+
+
+def choose_peers(names: str) -> set[str]:
+    """Return the peers that are asked for and installed; say which are not.
+
+    Raises:
+        LookupError: A name that no peer has.
+    """
+    asked = list(PEERS) if names == "all" else [name for name in names.split(",") if name and name != "none"]
+    for name in asked:
+        if name not in PEERS:
+            message = f"no peer {name!r}; there are {', '.join(PEERS)}"
+            raise LookupError(message)
+    for name in asked:
+        if not is_installed(name):
+            print(f"{name} is not installed and left out: pip install '.[bench]' brings it", flush=True)
+    return {name for name in asked if is_installed(name)}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("workloads", nargs="*", help="names, e.g. W2; W1 is every W1-...; none is all")
     parser.add_argument("--list", action="store_true", help="list workloads and contenders")
-    parser.add_argument("--peers", default="all", help="all, none, or names with commas, e.g. ppe,pool")
+    parser.add_argument("--peers", default="all", help="all, none, or names with commas, e.g. ppe,ray")
     parser.add_argument("--repeat", type=int, default=5, help="measurements per contender")
     parser.add_argument("--workers", type=int, default=2, help="worker processes")
     parser.add_argument("--count", type=int, default=0, help="tasks; 0 is the workload's own number")
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds per measurement")
+    parser.add_argument("--timeout", type=float, default=300.0, help="seconds per measurement")
     parser.add_argument("--json", default="", help="also write every figure to this file")
+    parser.add_argument("--chart", default="", help="also draw the medians as an SVG, with matplotlib")
     return parser
 
 
@@ -75,85 +92,42 @@ def _print_list() -> None:
     print(f"{'strategies':<12} the built-in strategies on five kinds of load, simulated; see strategies --help")
 
 
-def _contenders(workload: Workload, peers: str) -> list[str]:
-    """Return ours and the chosen peers. Limits, being no peers, are always shown."""
-    limits = {"fork", "bare"}
-    chosen = set(peers.split(","))
-    return [
-        name
-        for name in workload.contenders
-        if name.startswith(OURS) or peers == "all" or name in chosen or (name in limits and peers != "none")
-    ]
+def _contenders(workload: Workload, peers: set[str]) -> list[str]:
+    """Return ours, the chosen peers, and limits, which are no peers."""
+    return [name for name in workload.contenders if name not in PEERS or name in peers]
 
 
-def _measure(workload: Workload, options: argparse.Namespace) -> tuple[Runs, dict[str, str]]:
-    runs: Runs = {name: [] for name in _contenders(workload, options.peers)}
-    faults: dict[str, str] = {}
+def _measure(workload: Workload, contenders: list[str], options: argparse.Namespace) -> Measured:
+    measured = Measured(workload, {name: [] for name in contenders})
     for _ in range(options.repeat):
-        for contender, results in runs.items():
-            if contender not in faults:
-                outcome = _measure_once(workload.name, contender, options)
-                if isinstance(outcome, str):
-                    faults[contender] = outcome
-                else:
-                    results.append(outcome)
-    return runs, faults
+        for contender in contenders:
+            if contender in measured.faults:
+                continue
+            try:
+                metrics = measure(
+                    *(workload.name, contender),
+                    workers=options.workers,
+                    count=options.count,
+                    timeout=options.timeout,
+                )
+            except MeasurementFailed as fault:
+                measured.faults[contender] = str(fault)
+            else:
+                measured.runs[contender].append(metrics)
+    return measured
 
 
-def _measure_once(name: str, contender: str, options: argparse.Namespace) -> dict[str, float] | str:
-    """Return the metrics of one run, or why there are none."""
-    command = [sys.executable, "-m", "benchmarks.measure", name, contender, str(options.workers), str(options.count)]
-    # This checkout is measured, whichever one is installed.
-    folders = [str(ROOT), str(ROOT / "concurrent"), str(ROOT / "plugins")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
-    try:
-        run = subprocess.run(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, timeout=options.timeout, check=True
-        )
-        metrics: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
-    except (subprocess.SubprocessError, ValueError, IndexError) as error:
-        return f"{type(error).__name__}: {error}"
-    return metrics
+def _write(measured: list[Measured], options: argparse.Namespace) -> None:
+    """Write what there is so far: a long run may be cut short."""
+    settings = {"workers": options.workers, "repeat": options.repeat, "count": options.count, "peers": options.peers}
+    report: dict[str, Any] = {"machine": machine(), "settings": settings}
+    report["workloads"] = {one.workload.name: one.to_json() for one in measured}
+    if options.json:
+        Path(options.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.chart:
+        from benchmarks.bars import draw  # noqa: PLC0415 - matplotlib, of the extra `bench`
 
-
-def _print_table(workload: Workload, runs: Runs, faults: dict[str, str]) -> None:
-    print(f"\n{workload.name}: {workload.title}")
-    ours = _median(runs.get(OURS, []), workload.metric)
-    for contender, results in runs.items():
-        if contender in faults:
-            print(f"  {contender:<20} failed: {faults[contender]}")
-            continue
-        value = _median(results, workload.metric)
-        ratio = _ratio(workload, ours, value) if contender != OURS else None
-        beside = f"   {OURS} / {contender}: {ratio:.2f}" if ratio else ""
-        others = {name: _median(results, name) for name in results[0] if name != workload.metric}
-        details = "  ".join(f"{name} {median:.4g}" for name, median in others.items() if median is not None)
-        print(f"  {contender:<20} {value:12.4g} {workload.unit:<8} {details}{beside}")
-
-
-def _median(results: list[dict[str, float]], metric: str) -> float | None:
-    return statistics.median(result[metric] for result in results) if results else None
-
-
-def _ratio(workload: Workload, ours: float | None, theirs: float | None) -> float | None:
-    """Return by what factor ours is better; below 1 it is worse."""
-    if not ours or not theirs:
-        return None
-    return ours / theirs if workload.more_is_better else theirs / ours
-
-
-def _machine() -> dict[str, object]:
-    return {
-        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "concurro": version("concurro"),
-    }
-
-
-def _settings(options: argparse.Namespace) -> dict[str, object]:
-    return {"workers": options.workers, "repeat": options.repeat, "count": options.count, "peers": options.peers}
+        draw(report, Path(options.chart))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from concurro.nodes.master import collect_less_often
 from concurro.scheduling.core import SchedulerCore
 
 if TYPE_CHECKING:
-    from benchmarks.workloads import Setting
+    from benchmarks.workload import Setting
     from concurro.scheduling.orders import Commands
 
 WORKERS = 8

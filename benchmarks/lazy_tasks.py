@@ -18,7 +18,7 @@ from benchmarks.noop import NoopSystem
 from concurro import LocalCluster
 
 if TYPE_CHECKING:
-    from benchmarks.workloads import Setting
+    from benchmarks.workload import Setting
 
 TASKS = 10_000_000
 SAMPLE_INTERVAL = 0.5

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from benchmarks.mixed_work import SHORTS, durations, efficiency, work
 
 if TYPE_CHECKING:
-    from benchmarks.workloads import Setting
+    from benchmarks.workload import Setting
 
 DOUBLE = struct.Struct("d")
 PIPE_SIZE = 1024 * 1024

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,23 +29,30 @@ def running_nodes(workers: int, *, unix: bool = False) -> Iterator[str]:
 
 
 def _running_nodes(url: str, workers: int) -> Iterator[str]:
-    nodes = [
-        subprocess.Popen([_script("concurrent-master"), "--listen", url], stdout=subprocess.DEVNULL),
-        subprocess.Popen(
-            [_script("concurrent-slave"), "--master", url, "--workers", str(workers)], stdout=subprocess.DEVNULL
-        ),
-    ]
-    try:
-        yield url
-    finally:
-        for node in reversed(nodes):
-            node.terminate()
-        for node in nodes:
-            try:
-                node.wait(END_WITHIN)
-            except subprocess.TimeoutExpired:
-                node.kill()
-                node.wait()
+    with TemporaryFile("w+") as words:
+        nodes = [
+            _start(words, "concurrent-master", "--listen", url),
+            _start(words, "concurrent-slave", "--master", url, "--workers", str(workers)),
+        ]
+        try:
+            yield url
+        except BaseException:
+            words.seek(0)
+            sys.stderr.write(words.read())
+            raise
+        finally:
+            for node in reversed(nodes):
+                node.terminate()
+            for node in nodes:
+                try:
+                    node.wait(END_WITHIN)
+                except subprocess.TimeoutExpired:
+                    node.kill()
+                    node.wait()
+
+
+def _start(words: IO[str], name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([_script(name), *arguments], stdout=words, stderr=words)
 
 
 def _free_port() -> int:

@@ -10,17 +10,22 @@ import os
 import select
 import signal
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from hashlib import md5
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmarks.workloads import Setting
+    from benchmarks.pools.pool import Pool
+    from benchmarks.workload import Setting
 
 TOTAL = 2_000_000
 JOBS = 128
 DIGEST = "28238d467c88ae233a214d38c02dbccd"
 ANSWER = 1763965
+
+
+def search_range(job: tuple[int, int, str]) -> int | None:
+    """Search one range."""
+    return search(*job)
 
 
 def search(start: int, stop: int, digest: str) -> int | None:
@@ -43,28 +48,22 @@ def _checked(number: int | None, seconds: float, **others: float) -> dict[str, f
     return {"seconds": seconds, **others}
 
 
-def on_cluster(setting: Setting) -> dict[str, float]:
+def run_system(setting: Setting, pool: Any) -> dict[str, float]:
     """Run the task system; the host's start is reported beside the search."""
     from benchmarks.timed_search import TimedSearch  # noqa: PLC0415 - peers must not pay for it
-    from concurro import LocalCluster  # noqa: PLC0415
 
-    with LocalCluster(workers=setting.workers) as cluster:
-        submitted = time.monotonic()
-        number, started, ended = cluster.run(TimedSearch(TOTAL, setting.count or JOBS, DIGEST))
-        returned = time.monotonic()
+    submitted = time.monotonic()
+    number, started, ended = pool.run(TimedSearch(TOTAL, setting.count or JOBS, DIGEST))
+    returned = time.monotonic()
     return _checked(number, ended - started, host_start=started - submitted, whole=returned - submitted)
 
 
-def on_ppe(setting: Setting) -> dict[str, float]:
-    """Submit the jobs to a ProcessPoolExecutor; cancel what is left after the find."""
-    with ProcessPoolExecutor(setting.workers) as executor:
-        executor.submit(search, 0, 1, DIGEST).result()
-        started = time.monotonic()
-        futures = [executor.submit(search, start, stop, DIGEST) for start, stop in _ranges(setting.count or JOBS)]
-        number = next(found for future in as_completed(futures) if (found := future.result()) is not None)
-        seconds = time.monotonic() - started
-        executor.shutdown(cancel_futures=True)
-    return _checked(number, seconds)
+def submit(setting: Setting, pool: Pool) -> dict[str, float]:
+    """Submit the jobs, look at each as it ends, and stop at the find."""
+    arguments = [(start, stop, DIGEST) for start, stop in _ranges(setting.count or JOBS)]
+    started = time.monotonic()
+    number = next((found for found in pool.each_finished(search_range, arguments) if found is not None), None)
+    return _checked(number, time.monotonic() - started)
 
 
 def on_bare_fork(setting: Setting) -> dict[str, float]:

@@ -2,67 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from benchmarks.workload import OURS, Workload
 
-OURS = "concurro"
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """One thing that is measured.
-
-    Attributes:
-        name: How the command line names it; `W1` stands for every `W1-...`.
-        title: What it measures, in a line.
-        contenders: Name to `module:function`; the function takes a `Setting` and returns
-            metric name to value.
-        metric: The metric that ratios compare.
-        unit: Its unit.
-        more_is_better: Whether a larger value of it wins.
-    """
-
-    name: str
-    title: str
-    contenders: dict[str, str]
-    metric: str
-    unit: str
-    more_is_better: bool
+TCP = "concurro-tcp"
+UNIX = "concurro-unix"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a measurement may vary.
-
-    Attributes:
-        workers: Worker processes.
-        count: Tasks; None for the workload's own number.
-    """
-
-    workers: int = 2
-    count: int | None = None
+def _with_pools(function: str, *names: str) -> dict[str, str]:
+    """Return contenders that run one function of ours on pools of these names."""
+    return {name: f"benchmarks.{function} {name}" for name in names}
 
 
 WORKLOADS = (
     Workload(
         "W1-submit",
-        "10 000 no-op tasks, each submitted by itself",
-        {
-            OURS: "benchmarks.many_tasks:submit_to_cluster",
-            "ppe": "benchmarks.many_tasks:submit_to_ppe",
-            "pool": "benchmarks.many_tasks:submit_to_pool",
-        },
+        "10 000 no-op tasks, each submitted by itself: from the first submit to the last result",
+        _with_pools("many_tasks:submit", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
         "rate",
         "tasks/s",
         more_is_better=True,
     ),
     Workload(
         "W1-bulk",
-        "200 000 no-op tasks through map",
+        "200 000 no-op tasks through map, in chunks",
         {
-            OURS: "benchmarks.many_tasks:map_on_cluster",
-            "ppe": "benchmarks.many_tasks:map_on_ppe",
-            "pool": "benchmarks.many_tasks:map_on_pool",
-            "loky": "benchmarks.many_tasks:map_on_loky",
+            **_with_pools("many_tasks:bulk", OURS, TCP, "ppe", "pool", "loky", "joblib"),
+            **_with_pools("many_tasks:bulk", "ray", "dask", "parsl", "ipyparallel"),
         },
         "rate",
         "tasks/s",
@@ -70,46 +35,11 @@ WORKLOADS = (
     ),
     Workload(
         "W1-system",
-        "200 000 no-op tasks of a task system that sees each finish",
+        "200 000 no-op tasks of a task system that sees each finish, from `run` to its return; most peers: 20 000",
         {
-            OURS: "benchmarks.many_tasks:run_system",
-            "ppe": "benchmarks.many_tasks:see_each_finish_on_ppe",
-            "pool": "benchmarks.many_tasks:see_each_finish_on_pool",
-        },
-        "rate",
-        "tasks/s",
-        more_is_better=True,
-    ),
-    Workload(
-        "W12-submit",
-        "W1-submit with a journal, and without",
-        {OURS: "benchmarks.many_tasks:submit_with_a_journal", "none": "benchmarks.many_tasks:submit_to_cluster"},
-        "rate",
-        "tasks/s",
-        more_is_better=True,
-    ),
-    Workload(
-        "W12-system",
-        "W1-system with a journal, and without",
-        {OURS: "benchmarks.many_tasks:run_system_with_a_journal", "none": "benchmarks.many_tasks:run_system"},
-        "rate",
-        "tasks/s",
-        more_is_better=True,
-    ),
-    Workload(
-        "TCP-submit",
-        "W1-submit on a master and a slave: over TCP with sessions and keys, and over AF_UNIX",
-        {OURS: "benchmarks.many_tasks:submit_over_tcp", "concurro-unix": "benchmarks.many_tasks:submit_over_unix"},
-        "rate",
-        "tasks/s",
-        more_is_better=True,
-    ),
-    Workload(
-        "TCP-system",
-        "W1-system on a master and a slave: over TCP with sessions and keys, and over AF_UNIX",
-        {
-            OURS: "benchmarks.many_tasks:run_system_over_tcp",
-            "concurro-unix": "benchmarks.many_tasks:run_system_over_unix",
+            **_with_pools("many_tasks:run_system", OURS, TCP),
+            **_with_pools("many_tasks:see_each_finish_longer", "pool"),
+            **_with_pools("many_tasks:see_each_finish", "ppe", "loky", "joblib", "ray", "dask", "parsl", "ipyparallel"),
         },
         "rate",
         "tasks/s",
@@ -117,23 +47,49 @@ WORKLOADS = (
     ),
     Workload(
         "W2",
-        "500 times: submit one task, wait for its result",
-        {
-            OURS: "benchmarks.round_trips:on_cluster",
-            "concurro-tcp": "benchmarks.round_trips:over_tcp",
-            "ppe": "benchmarks.round_trips:on_ppe",
-            "pool": "benchmarks.round_trips:on_pool",
-        },
+        "one task at a time: submit, wait for the result",
+        _with_pools("round_trips:ask", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
         "p50",
         "us",
         more_is_better=False,
     ),
     Workload(
-        "W5",
-        "reverse MD5 in 128 jobs, from init_system to the answer",
+        "W3-1MiB",
+        "echo 100 float64 arrays of 1 MiB",
+        _with_pools("echoes:small", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+        "rate",
+        "MiB/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "W3-64MiB",
+        "echo 8 float64 arrays of 64 MiB",
+        _with_pools("echoes:large", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+        "rate",
+        "MiB/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "W4",
+        "1 000 tasks that read one array of 10 MB, which the application has: by a system, by submit, by a closure",
         {
-            OURS: "benchmarks.reverse_md5:on_cluster",
-            "ppe": "benchmarks.reverse_md5:on_ppe",
+            **_with_pools("shared_array:read_in_system", OURS, TCP),
+            "concurro-submit": "benchmarks.shared_array:read concurro",
+            "concurro-submit-tcp": "benchmarks.shared_array:read concurro-tcp",
+            "concurro-closure": "benchmarks.shared_array:read_by_closure concurro",
+            "concurro-closure-tcp": "benchmarks.shared_array:read_by_closure concurro-tcp",
+            **_with_pools("shared_array:read", "ppe", "pool", "loky", "joblib", "ray", "dask", "parsl", "ipyparallel"),
+        },
+        "seconds",
+        "s",
+        more_is_better=False,
+    ),
+    Workload(
+        "W5",
+        "reverse MD5 in 128 jobs, from init_system (peers: the first submit) to the answer",
+        {
+            **_with_pools("reverse_md5:run_system", OURS, TCP),
+            **_with_pools("reverse_md5:submit", "ppe", "pool", "loky", "joblib", "ray", "dask", "parsl", "ipyparallel"),
             "fork": "benchmarks.reverse_md5:on_bare_fork",
         },
         "seconds",
@@ -141,16 +97,82 @@ WORKLOADS = (
         more_is_better=False,
     ),
     Workload(
+        "W6",
+        "2 000 tasks that spin 1 ms: part of what the workers could do",
+        {
+            **_with_pools("spinning:run_system", OURS, TCP),
+            "concurro-submit": "benchmarks.spinning:submit concurro",
+            "concurro-submit-tcp": "benchmarks.spinning:submit concurro-tcp",
+            **_with_pools("spinning:submit", "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+            **_with_pools("spinning:each_finished", "joblib"),
+            "fork": "benchmarks.spinning:on_bare_fork",
+        },
+        "efficiency",
+        "of work",
+        more_is_better=True,
+    ),
+    Workload(
+        "W8",
+        "100 000 tasks queued before any runs (slow peers: 20 000): bytes per task in all processes",
+        {
+            **_with_pools("queued:queue_many", OURS, TCP, "ppe", "pool", "loky", "ray"),
+            **_with_pools("queued:queue_fewer", "dask", "parsl", "ipyparallel"),
+        },
+        "bytes",
+        "B/task",
+        more_is_better=False,
+    ),
+    Workload(
         "W9",
         "from an empty process to the first result, interpreter and imports included",
         {
             OURS: "benchmarks.first_result:from_cluster",
-            "ppe": "benchmarks.first_result:from_ppe",
-            "bare": "benchmarks.first_result:from_bare_interpreter",
+            **{
+                peer: f"benchmarks.first_result:from_{peer}"
+                for peer in ("ppe", "pool", "loky", "joblib", "ray", "dask", "parsl", "ipyparallel", "bare")
+            },
         },
         "seconds",
         "s",
         more_is_better=False,
+    ),
+    Workload(
+        "W12-submit",
+        "W1-submit with a journal, and without",
+        {
+            OURS: "benchmarks.many_tasks:submit_with_a_journal",
+            "concurro-no-journal": "benchmarks.many_tasks:submit concurro",
+        },
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "W12-system",
+        "W1-system with a journal, and without",
+        {
+            OURS: "benchmarks.many_tasks:run_system_with_a_journal",
+            "concurro-no-journal": "benchmarks.many_tasks:run_system concurro",
+        },
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "TCP-submit",
+        "W1-submit on a master and a slave: over TCP with sessions and keys, and over AF_UNIX",
+        {OURS: "benchmarks.many_tasks:submit concurro-tcp", UNIX: "benchmarks.many_tasks:submit concurro-unix"},
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "TCP-system",
+        "W1-system on a master and a slave: over TCP with sessions and keys, and over AF_UNIX",
+        {OURS: "benchmarks.many_tasks:run_system concurro-tcp", UNIX: "benchmarks.many_tasks:run_system concurro-unix"},
+        "rate",
+        "tasks/s",
+        more_is_better=True,
     ),
     Workload(
         "W10-slaves",

@@ -47,7 +47,7 @@ def test_writes_figures_of_ours_and_of_a_peer(tmp_path: Path):
     report = json.loads(figures.read_text(encoding="utf-8"))
     for name in ("W1-submit", "W1-system"):
         runs = report["workloads"][name]["runs"]
-        assert runs.keys() == {"concurro", "ppe"}
+        assert runs.keys() == {"concurro", "concurro-tcp", "ppe"}
         assert all(results[0]["rate"] > 0 for results in runs.values())
     assert "concurro / ppe" in run.stdout
 

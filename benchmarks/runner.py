@@ -1,0 +1,156 @@
+"""Run a measurement in fresh processes, and leave nothing of it behind.
+
+    python -m benchmarks -- python -m benchmarks.measure -- whatever the contender starts
+
+We are the subreaper of all below us, so that daemons end up as our children when their parents
+end. A measurement has a folder of its own for everything temporary. What still runs when it
+has ended, or when its time is up, is killed; then the folders go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from benchmarks.workload import OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - that of Linux; folders in it are private
+
+PATIENCE = 5.0
+PATIENCE_WITH_PEERS = 0.5
+"""How long a process may take to end after its application [s]."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class MeasurementFailed(Exception):  # noqa: N818 - says what happened
+    """A contender did not deliver figures."""
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whoever below us loses his; nothing happens where that is unknown."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def measure(workload: str, contender: str, *, workers: int, count: int, timeout: float) -> dict[str, float]:
+    """Return the metrics of one run.
+
+    Args:
+        workload: Its name.
+        contender: Its name there.
+        workers: Worker processes.
+        count: Tasks; 0 for the workload's own number.
+        timeout: After so long it is ended [s].
+
+    Raises:
+        MeasurementFailed: It failed, or took too long; with its last words.
+    """
+    command = [sys.executable, "-m", "benchmarks.measure", workload, contender, str(workers), str(count)]
+    with _private_folders() as folders, (folders[0] / "stdout").open("w+") as output:
+        with (folders[0] / "stderr").open("w+") as errors:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=_environment(*folders), stdout=output, stderr=errors, start_new_session=True
+            )
+            try:
+                status = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                message = f"ended after {timeout:.0f} s"
+                raise MeasurementFailed(message) from None
+            finally:
+                left = _end_everything(process, contender)
+        words = (folders[0] / "stderr").read_text(encoding="utf-8", errors="replace")
+        figures = (folders[0] / "stdout").read_text(encoding="utf-8", errors="replace").splitlines()
+    if contender.startswith(OURS):
+        sys.stderr.write(words)
+    if status:
+        message = f"exit code {status}: {(words.strip().splitlines() or ['without a word'])[-1]}"
+        raise MeasurementFailed(message)
+    if left:
+        message = f"left processes behind: {', '.join(left)}"
+        raise MeasurementFailed(message)
+    try:
+        metrics: dict[str, float] = json.loads(figures[-1])
+    except (ValueError, IndexError):
+        message = f"printed no figures but {figures[-1:]}"
+        raise MeasurementFailed(message) from None
+    return metrics
+
+
+@contextlib.contextmanager
+def _private_folders() -> Iterator[tuple[Path, Path]]:
+    """Give a folder on disk, and one in memory where there is such a thing. Paths are short: sockets lie in them."""
+    made = [Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))]
+    if SHARED_MEMORY.is_dir():
+        made.append(Path(tempfile.mkdtemp(prefix="bm-", dir=SHARED_MEMORY)))
+    try:
+        yield made[0], made[-1]
+    finally:
+        for folder in made:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environment(folder: Path, memory: Path) -> dict[str, str]:
+    """Return what the contender sees: this checkout, whichever one is installed, and its folders."""
+    paths = [str(ROOT), str(ROOT / "concurrent"), str(ROOT / "plugins")]
+    return os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "TMPDIR": str(folder),
+        "XDG_RUNTIME_DIR": str(folder),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "JOBLIB_TEMP_FOLDER": str(memory),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def _end_everything(process: subprocess.Popen[bytes], contender: str) -> list[str]:
+    """Kill what the measurement left; return what of it is ours to explain."""
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    me = psutil.Process()
+    ours = contender.startswith(OURS)
+    deadline = time.monotonic() + (PATIENCE if ours else PATIENCE_WITH_PEERS)
+    while (living := _living(me)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    names = [f"{name} ({child.pid})" for child in living if (name := _name(child))]
+    while living:
+        for child in living:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        psutil.wait_procs(living, timeout=1.0)
+        living = _living(me)
+    for left in SHARED_MEMORY.glob(f"sem.loky-{process.pid}-*"):
+        left.unlink(missing_ok=True)
+    return names if ours else []
+
+
+def _living(me: psutil.Process) -> list[psutil.Process]:
+    """Return the processes below us; those that have ended are taken note of, and gone."""
+    children = me.children(recursive=True)
+    gone, living = psutil.wait_procs(children, timeout=0)
+    return [child for child in living if child not in gone]
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
