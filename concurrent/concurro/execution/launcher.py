@@ -21,7 +21,6 @@ of the launcher below it, so that a task that kills its parent ends nothing but 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import gc
 import importlib
@@ -37,6 +36,7 @@ from typing import Any, NoReturn
 
 import msgpack
 
+from concurro.execution.process_controls import end_with_parent, offer_to_kernel, set_process_controls
 from concurro.execution.worker import run_worker
 
 MESSAGE_SIZE = 192 * 1024
@@ -48,11 +48,9 @@ DESCRIPTOR_LIMIT = 16
 EXIT_NOT_EXECUTED = 127
 """Exit code of a host whose program could not be executed."""
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _END_LIMIT = 5.0
 _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
-_VICTIM_SCORE = b"500"
 _PARENT_CHECK = 1000
 
 
@@ -131,7 +129,7 @@ class Launcher:
         if self._fork(child_id, fds) == 0:
             with _child(EXIT_NOT_EXECUTED):
                 self._become_child()
-                _offer_to_kernel()
+                offer_to_kernel()
                 sys.modules["__main__"] = types.ModuleType("__main__")
                 sys.argv = [""]
                 run_worker(*fds)
@@ -177,10 +175,8 @@ class Launcher:
         launcher = os.getppid()
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
-        set_process_controls(_PR_SET_PDEATHSIG, signal.SIGKILL)
         set_process_controls(_PR_SET_CHILD_SUBREAPER, 1)
-        if os.getppid() != launcher:
-            os._exit(EXIT_NOT_EXECUTED)
+        end_with_parent(launcher, EXIT_NOT_EXECUTED)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -268,25 +264,6 @@ class _child:  # noqa: N801 - reads as a statement: with _child(code)
         if error is not None:
             os.write(2, f"child process failed: {error!r}\n".encode(errors="backslashreplace"))
         os._exit(self._code if error is not None else 0)
-
-
-def set_process_controls(option: int, value: int) -> None:
-    """Call prctl; nothing happens where there is none."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
-def _offer_to_kernel() -> None:
-    """Let the kernel end a worker rather than its agent or master.
-
-    When memory runs out.
-    """
-    with contextlib.suppress(OSError):
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, _VICTIM_SCORE)
-        finally:
-            os.close(fd)
 
 
 def children_of(pid: int) -> list[int]:
