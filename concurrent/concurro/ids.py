@@ -352,6 +352,8 @@ class SystemRecord:
         endings: Task number to how it ended, for the first that were not done.
         leased: Count of open tasks that hold a lease.
         open_bytes: Bytes of open tasks, their blobs included [B].
+        retained: Task number to the task and its outcome, for those that became final since a snapshot of
+            the system is being prepared, and that its host was not told of; None: nobody wants them.
     """
 
     __slots__ = (
@@ -369,6 +371,7 @@ class SystemRecord:
         "number",
         "open",
         "open_bytes",
+        "retained",
         "speculate",
         "state",
         "system_id",
@@ -404,6 +407,7 @@ class SystemRecord:
         self.endings: dict[int, Ending] = {}
         self.leased = 0
         self.open_bytes = 0
+        self.retained: dict[int, tuple[TaskRecord, int]] | None = None
 
 
 class SlaveRecord:

@@ -77,6 +77,10 @@ SAMPLES = [
         ],
     ),
     Sample(Kind.PUBLISHED, Sender.MASTER, [1, 2]),
+    Sample(Kind.START, Sender.MASTER, [1, "system", b"", BLOBS, 42, {"snapshot": 7}]),
+    Sample(Kind.SNAPSHOT_GET, Sender.MASTER, [1, 7]),
+    Sample(Kind.SNAPSHOT, Sender.HOST, [1, 7, b"state", BLOBS, 3, ""]),
+    Sample(Kind.SNAPSHOT_DONE, Sender.MASTER, [1, 7]),
     Sample(
         Kind.OUT,
         Sender.HOST,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from concurro.scheduling.rows import KeptSystem
 
 JSON_VERSION = 1
+_SHOWN = ("snapshot", "inputs", "intents", "crashes", "blobs")
 _MEBIBYTE = 2**20
 
 
@@ -68,7 +69,7 @@ def show_command(folder: str | None, config: str | None, *, as_json: bool) -> No
     click.echo(f"{where}: {len(systems)} systems")
     for system in systems:
         click.echo(f"\n{system['system_id']}  {system['name']}  {system['state']}")
-        facts = {name: str(system[name]) for name in ("submitted", "inputs", "intents", "crashes", "blobs")}
+        facts = {name: str(system[name]) for name in ("submitted", *_SHOWN)}
         for line in aligned(list(facts.items())):
             click.echo(f"  {line}")
 
@@ -112,6 +113,7 @@ def _described(kept: KeptSystem) -> dict[str, Any]:
         "state": "running" if kept.ended is None else kept.ended.state,
         "submitted": datetime.fromtimestamp(accepted.submitted_at, UTC).isoformat(timespec="seconds"),
         "generation": kept.generation,
+        "snapshot": None if kept.snapshot is None else kept.snapshot.n,
         "inputs": len(kept.inputs),
         "finished_tasks": sum(len(row.body[3]) for row in kept.inputs if row.n),
         "intents": len(kept.intents),

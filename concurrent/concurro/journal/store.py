@@ -20,6 +20,7 @@ import msgpack
 
 from concurro.errors import JournalDamagedError, JournalError
 from concurro.journal.wal import check_log
+from concurro.scheduling.answer import digests
 from concurro.scheduling.rows import (
     AttemptCrashed,
     AttemptIntended,
@@ -145,7 +146,10 @@ class JournalStore:
                 if isinstance(row, SystemForgotten):
                     freed += self._forget(row.system)
                 elif isinstance(row, SystemEnded):
-                    freed += self._shed(row)
+                    freed += self._shed(row.system, digests(row.result[2] if len(row.result) > 2 else None))  # noqa: PLR2004 - [outcome, value, blobs]
+                elif isinstance(row, SnapshotTaken):
+                    freed += self._shed(row.system, self._needed(row))
+            freed = self._unowned(freed)  # a later row of these may want one
             execute("COMMIT")
         except BaseException:
             if self._database.in_transaction:
@@ -218,6 +222,16 @@ class JournalStore:
             found.append(InputApplied(system, n, body, Note(*note)))
         return found
 
+    def snapshot(self, system: int) -> SnapshotTaken | None:
+        """Return the last snapshot of one system; None when there is none.
+
+        Raises:
+            JournalDamagedError: The row is not what was written.
+        """
+        find = "SELECT content, seal FROM snapshots WHERE system = ?"
+        row = self._database.execute(find, (system,)).fetchone()
+        return None if row is None else SnapshotTaken(system, *self._unsealed("snapshots", (system,), *row))
+
     def check(self, progress: Callable[[str], None] = lambda sentence: None) -> None:  # noqa: ARG005
         """Look at every page, row and blob.
 
@@ -278,15 +292,29 @@ class JournalStore:
         self._put("inputs", (row.system, row.n), [row.body, list(row.note)])
 
     def _write_snapshot(self, row: SnapshotTaken) -> None:
-        self._put("snapshots", (row.system,), [row.n, row.generation, row.state, row.open_tasks, row.classes])
-        self._database.execute("DELETE FROM inputs WHERE system = ? AND n <= ?", (row.system, row.n))
+        content = [row.n, row.generation, row.state, row.open_tasks, row.classes, row.parts, row.published]
+        self._put("snapshots", (row.system,), [*content, row.counts, row.cancelled, row.progress])
+        execute = self._database.execute
+        execute("DELETE FROM inputs WHERE system = ? AND n <= ?", (row.system, row.n))
+        # Of tasks that its host knows the end of nobody will ask how often they crashed.
+        numbers = {number for number, *_ in row.open_tasks}
+        find = "SELECT DISTINCT number FROM attempts WHERE system = ? AND number < ?"
+        for (number,) in execute(find, (row.system, row.emitted)).fetchall():
+            if number not in numbers:
+                execute("DELETE FROM attempts WHERE system = ? AND number = ?", (row.system, number))
 
     def _write_generation(self, row: GenerationBegun) -> None:
         self._database.execute("INSERT OR REPLACE INTO generations VALUES (?, ?)", (row.system, row.generation))
         self._database.execute("DELETE FROM inputs WHERE system = ? AND n > ?", (row.system, row.after))
-        # The numbers of its tasks and partial results mean others now.
-        self._database.execute("DELETE FROM attempts WHERE system = ?", (row.system,))
-        self._database.execute("DELETE FROM marks WHERE system = ? AND kind = ?", (row.system, _TAKEN))
+        snapshot = self.snapshot(row.system)
+        if snapshot is not None and snapshot.n > row.after:
+            self._database.execute("DELETE FROM snapshots WHERE system = ?", (row.system,))
+            snapshot = None
+        # The numbers of later tasks and partial results mean others now.
+        emitted, published = (0, 0) if snapshot is None else (snapshot.emitted, snapshot.published)
+        self._database.execute("DELETE FROM attempts WHERE system = ? AND number >= ?", (row.system, emitted))
+        lower = "UPDATE marks SET value = min(value, ?) WHERE system = ? AND kind = ?"
+        self._database.execute(lower, (published, row.system, _TAKEN))
 
     def _write_intent(self, row: AttemptIntended) -> None:
         self._write_attempt(row.system, row.number, _INTENT, row.attempt)
@@ -328,29 +356,39 @@ class JournalStore:
     def _write_nothing(self, row: SystemForgotten) -> None:
         """Write nothing: `_forget` removes."""
 
-    def _shed(self, row: SystemEnded) -> list[bytes]:
-        """Keep of an ended system's blobs only its result.
+    def _needed(self, row: SnapshotTaken) -> list[bytes]:
+        """Return the blobs that a system needs after a snapshot."""
+        find = "SELECT content, seal FROM systems WHERE system = ?"
+        packed, seal = self._database.execute(find, (row.system,)).fetchone()
+        accepted = SystemAccepted(row.system, *self._unsealed("systems", (row.system,), packed, seal))
+        needed = digests(accepted.blobs) + digests(row.blobs)
+        for later in self.inputs(row.system):
+            needed += [digest for entry in later.body[3] if entry[1] == 0 for digest in digests(entry[3])]
+        return needed
 
-        Return the digests that nobody needs any more.
+    def _shed(self, system: int, needed: Iterable[bytes]) -> set[bytes]:
+        """Keep of a system's blobs only those that it needs.
+
+        Return the digests of the others.
         """
         execute = self._database.execute
-        result = {digest for _, digest, _ in (row.result[2] if len(row.result) > 2 else None) or ()}  # noqa: PLR2004
-        mine = {digest for (digest,) in execute("SELECT digest FROM blobs WHERE system = ?", (row.system,))} - result
-        for digest in mine:
-            execute("DELETE FROM blobs WHERE system = ? AND digest = ?", (row.system, digest))
-        return self._unowned(mine)
+        mine = {digest for (digest,) in execute("SELECT digest FROM blobs WHERE system = ?", (system,))}
+        shed = mine.difference(needed)
+        for digest in shed:
+            execute("DELETE FROM blobs WHERE system = ? AND digest = ?", (system, digest))
+        return shed
 
-    def _unowned(self, digests: Iterable[bytes]) -> list[bytes]:
+    def _unowned(self, shed: Iterable[bytes]) -> list[bytes]:
         find = "SELECT 1 FROM blobs WHERE digest = ? LIMIT 1"
-        return [digest for digest in digests if not self._database.execute(find, (digest,)).fetchone()]
+        return [digest for digest in shed if not self._database.execute(find, (digest,)).fetchone()]
 
     def _forget(self, system: int) -> list[bytes]:
-        """Remove a system; return the digests that nobody needs any more."""
+        """Remove a system; return the digests of its blobs."""
         execute = self._database.execute
         mine = [digest for (digest,) in execute("SELECT digest FROM blobs WHERE system = ?", (system,))]
         for statement in _FORGET:
             execute(statement, (system,))
-        return self._unowned(mine)
+        return mine
 
     def _load(self) -> dict[int, KeptSystem]:
         rows = self._database.execute

@@ -70,7 +70,7 @@ class Carrier:
             StopHost: self._stop_host,
             HostBack: lambda command: relay.peer_back(("host", command.system)),
             Spool: self._spool,
-            KeepBlobs: lambda command: relay.keep(command.blobs, command.system),
+            KeepBlobs: lambda command: relay.keep(command.blobs, command.owner),
             DropBlobs: lambda command: relay.drop(command.owner),
             Record: self._record,
             Reread: self._reread,
@@ -106,4 +106,4 @@ class Carrier:
 
     def _reread(self, command: Reread) -> None:
         assert self._keeper is not None  # noqa: S101 - as above
-        self._keeper.reread(command.system, lambda rows: self._table.reread(command.system, rows))
+        self._keeper.reread(command.system, lambda snapshot, rows: self._table.reread(command.system, rows, snapshot))

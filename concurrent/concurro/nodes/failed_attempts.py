@@ -19,28 +19,31 @@ class FailedAttempts:
 
     Args:
         folder: Where to; empty to save nothing.
+
+    Attributes:
+        left: How many more are saved.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._left = SAVED_LIMIT
+        self.left = SAVED_LIMIT
 
     def take(self, error: TaskError) -> str:
         """Save a failure, if it is one of the first.
 
         Return what people should know of it.
         """
-        if not self._folder or not self._left or isinstance(error, TaskCancelled):
+        if not self._folder or not self.left or isinstance(error, TaskCancelled):
             return ""
         file = f"{self._folder}/{str(error.task_id).replace(':', '-')}.task"
-        first = self._left == SAVED_LIMIT
-        self._left -= 1
+        first = self.left == SAVED_LIMIT
+        self.left -= 1
         try:
             error.save(file)
         except (OSError, NotPicklableError) as fault:
-            self._left = 0
+            self.left = 0
             return f"failed tasks are not saved in {self._folder}: {fault}"
-        return f"a failed task is saved: concurrent replay {file} runs it again; so are the next {self._left}" * first
+        return f"a failed task is saved: concurrent replay {file} runs it again; so are the next {self.left}" * first
 
 
 def save_failures_of(system: TaskSystem, folder: str) -> None:

@@ -3,6 +3,7 @@
     master == AF_UNIX stream == host
 
     START, IN n, BLOB_GET, BLOB_CHUNK --> loop --> HostCore --> OUT n, BLOB_GET, BLOB_CHUNK
+    SNAPSHOT_GET n --------------------> SnapshotTaker -- forks a child that pickles --> SNAPSHOT n
 
 Inputs wait in order until the blobs they need are here. The process ends with its master:
 EOF on the stream is the order to go.
@@ -24,6 +25,7 @@ from concurro.errors import NoApplicationError, SystemLoadError
 from concurro.execution.inside import Door, this_process
 from concurro.ids import Outcome, SystemState
 from concurro.nodes.host_core import LOADING, HostCore
+from concurro.nodes.snapshot import SnapshotTaker
 from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
 from concurro.transport.stream import StreamLink
@@ -51,7 +53,15 @@ log = logging.getLogger(__name__)
 class Host:
     """Ties a HostCore to its stream."""
 
-    def __init__(self, loop: Loop, stream: socket.socket, service: socket.socket, trail: Any = None) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        stream: socket.socket,
+        service: socket.socket,
+        trail: Any = None,
+        *,
+        taker: type[SnapshotTaker] = SnapshotTaker,
+    ) -> None:
         self._loop = loop
         self._trail = bytearray(1) if trail is None else trail
         self._link = StreamLink(loop, stream, "master")
@@ -65,6 +75,7 @@ class Host:
         self._inputs: deque[Message] = deque()
         self._fetching = False
         self._looking = False
+        self._snapshots = taker(loop, self._packer, self._send)
 
     def _send(self, kind: Kind, body: list[Any], frames: tuple[Any, ...] = ()) -> None:
         self._link.send([pack_message(kind, body), *frames])
@@ -75,11 +86,13 @@ class Host:
 
     def _message(self, frames: list[Any]) -> None:
         message = unpack_message(frames)
-        if message.kind in (Kind.START, Kind.IN):
+        if message.kind in (Kind.START, Kind.IN, Kind.SNAPSHOT_GET):
             self._inputs.append(message)
             self._next_input()
         elif message.kind == Kind.PUBLISHED and self._core is not None:
             self._core.release_published(message.body[1])
+        elif message.kind == Kind.SNAPSHOT_DONE:
+            self._snapshots.release(message.body[1])
         elif message.kind == Kind.GOODBYE:
             self._loop.stop()
         else:
@@ -93,6 +106,8 @@ class Host:
             message = self._inputs[0]
             if message.kind == Kind.START:
                 self._transfer.fetch(message.body[3], "system", self._ready)
+            elif message.kind == Kind.SNAPSHOT_GET:
+                self._ready(None)
             else:
                 blobs = [blob for entry in message.body[3] if entry[1] == 0 for blob in entry[3] or ()]
                 self._transfer.fetch(blobs, ("input", message.body[1]), self._ready)
@@ -109,7 +124,11 @@ class Host:
         message = self._inputs.popleft()
         if message.kind == Kind.START:
             self._start(message.body)
-        elif self._core is not None:
+        elif self._core is None:
+            log.debug("message %d before START was answered", message.kind)
+        elif message.kind == Kind.SNAPSHOT_GET:
+            self._snapshots.take(self._core, message.body[1])
+        else:
             self._put_out(self._core.take_input(message.body))
             self._store.release(("input", message.body[1]))
         # Fetched at once, we are inside the loop of `_next_input`, which this call would not enter twice.
@@ -119,23 +138,28 @@ class Host:
     def _start(self, body: list[Any]) -> None:
         number, system_id, payload, blobs, seed, facts = body[:6]
         self._trail[0] = LOADING
+        n = facts.get("snapshot")
         try:
             with importing("the code of a task system"):
-                system = self._packer.loads(payload, blobs)
+                state = self._packer.loads(payload, blobs)
+            system = state if n is None else state["system"]
             if not isinstance(system, TaskSystem):
                 message = f"what was submitted is no task system but a {type(system).__qualname__}"
                 raise SystemLoadError(message)  # noqa: TRY301 - one way out for every fault of loading
+            view = facts.get("view")
+            core = HostCore(number, system, system_id, self._packer, seed=seed, view=view, trail=self._trail)
+            restored = None if n is None else core.thaw(n, state)
         except BaseException as fault:  # noqa: BLE001 - loading runs user code, which may do anything
             if isinstance(fault, ImportError) and not isinstance(fault, SystemLoadError):
                 fault = explain_import(fault, None)
             failure = describe(fault, dumps=self._packer.dumps_whole, loads=self._packer.loads_whole)
             end = [SystemState.FAILED.value, [int(Outcome.RAISED), [*failure, "loading"], None]]
-            self._send(Kind.OUT, [number, 0, 0, [], [], [], [], None, end, {}])
+            self._send(Kind.OUT, [number, n or 0, 0, [], [], [], [], None, end, {}])
             return
         system.system_id = self._door.own_system = system_id
-        view = facts.get("view")
-        self._core = HostCore(number, system, system_id, self._packer, seed=seed, view=view, trail=self._trail)
-        self._put_out(self._core.start(facts.get("time", 0.0)))
+        self._core = core
+        self._trail[0] = 0
+        self._put_out(core.start(facts.get("time", 0.0)) if restored is None else restored)
 
     def _put_out(self, body: list[Any]) -> None:
         for stream in (sys.stdout, sys.stderr):

@@ -6,11 +6,13 @@
           --> cancel: gather_result --------------------------------+
 
 Time, randomness and the view of the cluster come from inputs and a recorded seed, nothing
-else; only a pull advances a generator. So the same inputs give the same outputs again.
+else; only a pull advances a generator. So the same inputs give the same outputs again, and a host
+that was frozen between two inputs goes on as if it had had them all.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from typing import TYPE_CHECKING, Any
@@ -64,7 +66,11 @@ class _Ended(Exception):  # noqa: N818 - it carries the end upwards, it is no er
 
 @implementer(IMaster)
 class MasterView:
-    """What the system sees of the master."""
+    """What the system sees of the master.
+
+    Attributes:
+        freezing: Whether a snapshot is being pickled.
+    """
 
     def __init__(self, core: HostCore, system_id: str, name: str, seed: int) -> None:
         self.system_id = system_id
@@ -73,6 +79,7 @@ class MasterView:
         self.slaves: tuple[SlaveView, ...] = ()
         self._core = core
         self._wall = 0.0
+        self.freezing = False
 
     @property
     def num_workers(self) -> int:
@@ -107,6 +114,24 @@ class MasterView:
     def now(self) -> float:
         """Return the time of the current input, seconds since the epoch [s]."""
         return self._wall
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a snapshot keeps.
+
+        A system may hold its master, and gets the same again.
+
+        Raises:
+            TypeError: It is for a task or a result: those have no master.
+        """
+        if not self.freezing:
+            message = "the master of a system stays with the system"
+            raise TypeError(message)
+        return {name: value for name, value in vars(self).items() if name not in ("freezing", "_core")}
+
+    def serve(self, core: HostCore) -> None:
+        """Ask this host from now on, as part of it."""
+        self.freezing = False
+        self._core = core
 
     def update(self, wall: float, view: list[list[Any]] | None) -> None:
         """Take the time and, when there is a new one, the view of the cluster."""
@@ -159,7 +184,7 @@ class HostCore:
         self._published = 0
         self._released = 0
         self._end: list[Any] | None = None
-        self._noticed: set[tuple[type, str]] = set()
+        self._noticed: dict[tuple[type, str], None] = {}  # in an order that every interpreter pickles alike
         self._notices: list[str] = []
 
     # Inputs
@@ -189,6 +214,54 @@ class HostCore:
             SystemState.FAILED, [int(Outcome.RAISED), [failure.type_name, message, failure.traceback, None], None]
         )
         return self._output(n)
+
+    # Snapshots
+
+    @property
+    def iterator(self) -> Iterator[Task] | None:
+        """What is being pulled; None between two rounds."""
+        return self._iterator
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[dict[str, Any]]:
+        """Give what `thaw` makes the same host of, to be pickled in one go.
+
+        Between two inputs only: nothing waits to be put out.
+        """
+        self._master.freezing = True
+        try:
+            yield {
+                "system": self._system,
+                "ledger": self._ledger.freeze(),
+                "iterator": self._iterator,
+                "master": self._master,
+                "pulled": [self._round, self._round_start, self._added, self._pulled],
+                "published": self._published,
+                "noticed": self._noticed,
+                "savings": self._failed.left,
+            }
+        finally:
+            self._master.freezing = False
+
+    def thaw(self, n: int, state: dict[str, Any]) -> list[Any]:
+        """Become the host that was frozen behind IN n.
+
+        Return OUT n, which says nothing.
+        """
+        self._ledger.thaw(state["ledger"])
+        self._iterator = state["iterator"]
+        self._master = state["master"]
+        self._master.serve(self)
+        self._round, self._round_start, self._added, self._pulled = state["pulled"]
+        self._published = self._released = state["published"]
+        self._noticed = state["noticed"]
+        self._failed.left = state["savings"]
+        return self._output(n)
+
+    @property
+    def published(self) -> int:
+        """How many partial results there were."""
+        return self._published
 
     # What the system asks of its master
 
@@ -253,7 +326,7 @@ class HostCore:
         kind = (type(task), error.type_name)
         if kind in self._noticed or len(self._noticed) >= NOTICE_LIMIT or isinstance(error, TaskCancelled):
             return
-        self._noticed.add(kind)
+        self._noticed[kind] = None
         self._notices.append(f"task {task.name!r} failed; further failures of this kind are only counted\n{error}")
 
     def _ask_complete(self) -> None:

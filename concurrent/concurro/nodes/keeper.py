@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from concurro.scheduling.commands import Record
-    from concurro.scheduling.rows import InputApplied, KeptSystem, Row
+    from concurro.scheduling.rows import InputApplied, KeptSystem, Row, SnapshotTaken
     from concurro.scheduling.systems import SystemTable
     from concurro.transport.loop import Loop
     from concurro.wire.blobs import BlobStore
@@ -95,9 +95,12 @@ class Keeper:
         rows += command.rows
         self._writer.write(rows, done, size)
 
-    def reread(self, system: int, done: Callable[[list[InputApplied]], None]) -> None:
-        """Read the inputs of a system, those that wait to be written as well."""
-        self._writer.read(lambda store: store.inputs(system), done)
+    def reread(self, system: int, done: Callable[[SnapshotTaken | None, list[InputApplied]], None]) -> None:
+        """Read the last snapshot of a system, and its inputs.
+
+        Those that wait to be written as well.
+        """
+        self._writer.read(lambda store: (store.snapshot(system), store.inputs(system)), lambda course: done(*course))
 
     def read_blob(self, digest: bytes) -> bytes | None:
         """Return bytes that the journal has; None when it has them not."""

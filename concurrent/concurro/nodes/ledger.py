@@ -56,6 +56,19 @@ class TaskLedger:
         self.waiting_bytes = 0
         self.taken_bytes = 0
 
+    def freeze(self) -> list[Any]:
+        """Return what `thaw` takes: nothing waits to be taken."""
+        return [self.open, self._next, list(self._class_numbers.items())]
+
+    def thaw(self, state: list[Any]) -> None:
+        """Become what another one was.
+
+        The master has the large parts of its tasks.
+        """
+        self.open, self._next, classes = state
+        self._first = self._next
+        self._class_numbers = dict(classes)
+
     def add(self, value: Any) -> str:
         """Take a task and return its id.
 

@@ -429,6 +429,8 @@ class MasterNode(Node):
         self._core.begin(now)
         if message.kind == Kind.OUT:
             self._table.output(("host", number), message.body, now)
+        elif message.kind == Kind.SNAPSHOT:
+            self._table.snapshot(number, message.body, now)
         elif message.kind in _BLOB_KINDS:
             self._relay.handle(("host", number), message)
 

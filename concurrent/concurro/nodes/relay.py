@@ -133,19 +133,26 @@ class BlobRelay:
 
     def _get(self, peer: Hashable, digest: bytes, size: int, offset: int, length: int) -> None:
         if digest in self._spool:
-            chunk = self._spool.get(digest)[offset : offset + min(length, CHUNK_SIZE)]
-            self._give(peer, [digest, size, offset], chunk)
+            self._give(peer, [digest, size, offset], self._spool.get(digest)[offset : offset + min(length, CHUNK_SIZE)])
             return
         awaited = self._awaited.get((digest, offset))
         if awaited is not None:
             awaited.waiters[peer] = None
             return
-        content = self.fallback(digest)
+        content = self._kept(digest)
         if content is not None:
-            self._spool.put(content, None, digest)
-            self._get(peer, digest, size, offset, length)
+            self._give(peer, [digest, size, offset], content[offset : offset + min(length, CHUNK_SIZE)])
             return
         self._ask(digest, offset, _Awaited(size, length, peer))
+
+    def _kept(self, digest: bytes) -> memoryview | None:
+        """Return a blob that is in the spool, or kept elsewhere."""
+        if digest not in self._spool:
+            content = self.fallback(digest)
+            if content is None:
+                return None
+            self._spool.put(content, None, digest)
+        return self._spool.get(digest)
 
     def _ask(self, digest: bytes, offset: int, awaited: _Awaited) -> None:
         """Ask the first peer that has the blob, if need be once it is back.
@@ -163,8 +170,12 @@ class BlobRelay:
                 return
             self._forget_holder(holder, digest)
         del self._awaited[digest, offset]
+        content = self._kept(digest)
         for waiter in awaited.waiters:
-            if waiter == _SPOOL:
+            if content is not None:  # a host that begins with a snapshot has not what the one before it had
+                chunk = content[offset : offset + min(awaited.length, CHUNK_SIZE)]
+                self._give(waiter, [digest, awaited.size, offset], chunk)
+            elif waiter == _SPOOL:
                 self._into_spool.handle(Message(Kind.BLOB_MISSING, 0, 0, [digest, awaited.size]))
             else:
                 self._send(waiter, Kind.BLOB_MISSING, [digest, awaited.size], ())

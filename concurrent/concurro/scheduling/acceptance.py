@@ -34,6 +34,23 @@ class Acceptance:
         elif len(life.submitters) == 1:
             self._recorder.accepted(life, wall, now, lambda _: self._accepted(life))
 
+    def parts_arrived(
+        self, life: SystemLife, submission: tuple[Hashable, int], error: str | None, now: float, wall: float
+    ) -> bool:
+        """Go on with a submission whose blobs are here, or do not come.
+
+        Return whether nobody wants the system: it was refused.
+        """
+        peer, token = submission
+        life.spooling -= 1
+        if life.record.state.ended:
+            return False
+        if error is None:
+            self.accept(life, peer, token, now, wall)
+            return False
+        self.refuse(peer, token, life.record.system_id, f"its parts did not arrive: {error}", "blobs")
+        return not life.accepted and not life.spooling
+
     def confirm(self, life: SystemLife, peer: Hashable, token: int) -> None:
         """Tell a peer the number of a system."""
         body = [token, life.record.number, life.record.system_id, None, None]

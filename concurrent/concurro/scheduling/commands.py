@@ -37,7 +37,7 @@ class StopHost:
 
 @dataclass(slots=True)
 class Reread:
-    """Read the recorded inputs of a system, then call `SystemTable.reread`."""
+    """Read the recorded course of a system, then call `SystemTable.reread`."""
 
     system: int
 
@@ -51,9 +51,9 @@ class HostBack:
 
 @dataclass(slots=True)
 class KeepBlobs:
-    """Let blobs that are in the spool stay there for a system."""
+    """Let blobs that are in the spool stay there for another owner."""
 
-    system: int
+    owner: Hashable
     blobs: list[bytes]
 
 
@@ -108,6 +108,13 @@ class Record:
     blobs: list[bytes]
     system: int
     size: int = 0
+
+
+def offers_of(peer: Hashable, system: int, classes: list[list[Any]], tasks: list[list[Any]]) -> list[OfferBlobs]:
+    """Return what notes that a host has the large parts of what it emitted."""
+    blobs = [blob for entry in classes for blob in entry[7] or ()]
+    blobs += [blob for entry in tasks if len(entry) > 2 for blob in entry[2] or ()]  # noqa: PLR2004 - [class, payload, blobs]
+    return [OfferBlobs(peer, blobs, system)] if blobs else []
 
 
 def acknowledgements(leases: Iterable[tuple[str, int] | None]) -> list[Acknowledge]:

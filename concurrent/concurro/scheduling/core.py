@@ -477,6 +477,8 @@ class SchedulerCore:
     def _close_task(task: TaskRecord, outcome: int) -> None:
         system = task.system
         del system.open[task.number]
+        if system.retained is not None:
+            system.retained[task.number] = task, outcome
         system.open_bytes -= task.size
         if outcome == 0:  # not by its name: this runs for every task
             system.done += 1

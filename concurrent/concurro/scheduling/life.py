@@ -11,6 +11,7 @@ from concurro.ids import Failure, Outcome, SystemRecord
 from concurro.scheduling.answer import AnswerDigest
 from concurro.scheduling.flow import InputFlow
 from concurro.scheduling.news import News
+from concurro.scheduling.snapshots import SnapshotCourse
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -48,6 +49,7 @@ class SystemLife:
         restarted: How often its host was started again.
         ending: Whether its host said that it is over: nothing more of it counts.
         orphans: Its open tasks of which a slave may still tell; None when none will.
+        snapshots: How it comes to its snapshots.
         shortest: Duration of its shortest task class when that was looked for [s].
         shortest_at: When that was [s].
     """
@@ -91,6 +93,7 @@ class SystemLife:
     history: History | None = None
     orphans: Orphans | None = None
     ending: bool = False
+    snapshots: SnapshotCourse = field(default_factory=SnapshotCourse)
     shortest: float | None = None
     shortest_at: float = -inf
 
@@ -120,6 +123,16 @@ class SystemLife:
     def host(self) -> Hashable:
         """The peer that runs the system."""
         return self.owner if self.implicit else ("host", self.record.number)
+
+
+def state_of(life: SystemLife) -> tuple[bytes, list[Any] | None]:
+    """Return what a new host loads, with its large parts.
+
+    A snapshot, or the submission.
+    """
+    course = life.rerun or life.replay
+    snapshot = None if course is None else course.snapshot
+    return (life.payload, life.blobs) if snapshot is None else (snapshot.state, snapshot.parts)
 
 
 def count_tasks(record: SystemRecord) -> dict[str, int]:

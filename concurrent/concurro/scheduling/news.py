@@ -108,6 +108,16 @@ class News:
     generation: int = 1
     end_by: float | None = None
 
+    @property
+    def settled(self) -> int:
+        """How many publications nobody waits for any more.
+
+        They were taken, or nobody was there.
+        """
+        unsettled = [delivery for delivery in self.sent if delivery.waiting_for]
+        unsettled += [delivery for delivery in (*self.under_way, *self.waiting) if delivery.end is None]
+        return unsettled[0].last - len(unsettled[0].publications) if unsettled else self.published
+
 
 class NewsDesk:
     """Tells the followers of all systems. Loop thread only.

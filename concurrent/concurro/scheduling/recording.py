@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.scheduling.answer import AnswerDigest, digests
-from concurro.scheduling.commands import KeepBlobs, Record
-from concurro.scheduling.history import History
+from concurro.scheduling.commands import DropBlobs, KeepBlobs, Record
+from concurro.scheduling.history import History, owner_of
 from concurro.scheduling.rows import (
     CancelAsked,
     GenerationBegun,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from concurro.scheduling.life import SystemLife
-    from concurro.scheduling.rows import Row
+    from concurro.scheduling.rows import Row, SnapshotTaken
 
     Then = Callable[[float], None]
 
@@ -117,41 +117,66 @@ class Recorder:
             text = f"the host of system {life.record.system_id} answers input {n}, which it was not sent"
             raise ProtocolError(text)
         blobs: list[bytes] = []
-        size = 0
-        for entry in body[3] if n else ():
+        size = parts = 0
+        entries = body[3] if n else ()
+        for entry in entries:
             size += ENTRY_BYTES
             if entry[1] == 0:
                 size += len(entry[2])
                 if entry[3]:
                     blobs += digests(entry[3])
+                    parts += sum(blob[2] for blob in entry[3])
+        life.snapshots.count(len(entries), size + parts)
         row = InputApplied(life.record.number, n, body, life.answer.note())
         life.answer = AnswerDigest()
         if life.kept:
             self._record([row], blobs, life.record.number, then, size)
         else:
-            self._remember(life, row, blobs, size)
+            self._remember(life, row, blobs, size + parts)
             then(now)
 
     def _remember(self, life: SystemLife, row: InputApplied, blobs: list[bytes], size: int) -> None:
         """Keep an input in memory, as far as there is room."""
-        parts = sum(blob[2] for entry in row.body[3:4] for one in entry if one[1] == 0 for blob in one[3] or ())
-        if life.history is None or not life.history.add(row, size + parts):
-            life.history = None
+        if life.history is None or not life.history.add(row, size):
+            self._forget_history(life)
             life.inputs.clear()
         elif blobs:
-            self._command(KeepBlobs(life.record.number, blobs))
+            self._command(KeepBlobs(life.history.own(row), blobs))
+
+    def snapshot(self, life: SystemLife, row: SnapshotTaken, size: int, now: float, then: Then) -> None:
+        """Record a snapshot in place of the inputs that it has seen."""
+        if life.kept:
+            self._record([row], sorted(set(digests(row.blobs))), row.system, then, size)
+            return
+        unwanted = [owner_of(row)] if life.history is None else life.history.replace(row, size)
+        for owner in unwanted:
+            self._command(DropBlobs(owner))
+        then(now)
+
+    def _forget_history(self, life: SystemLife) -> None:
+        history, life.history = life.history, None
+        for owner in history.owners if history is not None else ():
+            self._command(DropBlobs(owner))
 
     def restarted(self, life: SystemLife) -> None:
         """Record that the host of a system is started again."""
         if life.kept:
             self._record([HostRestarted(life.record.number, life.restarted)], [], life.record.number, _nothing)
 
-    def begun(self, life: SystemLife) -> None:
-        """Record that a system is run again from its submission."""
+    def begun(self, life: SystemLife, snapshot: SnapshotTaken | None) -> None:
+        """Record that a system is run again.
+
+        From its submission where there is no snapshot.
+        """
         number = life.record.number
         if life.kept:
-            self._record([GenerationBegun(number, life.record.generation, -1)], [], number, _nothing)
+            after = -1 if snapshot is None else snapshot.n
+            self._record([GenerationBegun(number, life.record.generation, after)], [], number, _nothing)
+        elif life.history is not None and snapshot is not None:
+            for owner in life.history.rewind():
+                self._command(DropBlobs(owner))
         elif int(life.options.get("restarts", 0)):
+            self._forget_history(life)
             life.history = History()
 
     def ended(self, life: SystemLife, wall: float, now: float, then: Then) -> None:
@@ -177,6 +202,7 @@ class Recorder:
 
     def forgotten(self, life: SystemLife) -> None:
         """Record that nobody wants a system's result any more."""
+        self._forget_history(life)
         if life.kept:
             self._record([SystemForgotten(life.record.number)], [], life.record.number, _nothing)
 

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.ids import LEASE_COUNTER_BITS, Outcome, SystemState
 from concurro.scheduling.commands import Send, StartHost, StopHost, acknowledgements
-from concurro.scheduling.replay import DIFFERS, UNKNOWN, begin_again, finish_replay, forget_course, make_kept_life
+from concurro.scheduling.replay import (
+    DIFFERS,
+    begin_again,
+    finish_replay,
+    forget_course,
+    from_snapshot,
+    make_kept_life,
+)
 from concurro.wire.messages import Kind
 from concurro.wire.stamps import stamp_of
 
@@ -153,8 +160,9 @@ class Recovery:
                 unwanted.append(lease)
                 continue
             life.orphans.numbers.discard(number)
-            task.crashes = life.orphans.crashes.get(number, 0)
-            self._core.adopt(task, slave_id, lease, attempt, counted=life.orphans.counted.get(number) == lease)
+            before = life.orphans.before
+            task.crashes = before.crashes.get(number, 0)
+            self._core.adopt(task, slave_id, lease, attempt, counted=before.counted.get(number) == lease)
         self.counts["adopted"] += len(entries) - len(unwanted)
         self.counts["dropped"] += len(unwanted)
         return unwanted
@@ -175,13 +183,13 @@ class Recovery:
             task = life.record.open.get(number)
             if task is None:
                 continue
-            attempt = orphans.intents.get(number)
+            attempt = orphans.before.intents.get(number)
             if attempt is None:
-                task.crashes = orphans.crashes.get(number, 0)
+                task.crashes = orphans.before.crashes.get(number, 0)
                 queued.append(task)
                 continue
             self._core.settle(life.record, number, Outcome.SLAVE_LOST)
-            lost.append([number, int(Outcome.SLAVE_LOST), list(UNKNOWN), None, None, attempt, 0])
+            lost.append([number, int(Outcome.SLAVE_LOST), list(orphans.before.unknown), None, None, attempt, 0])
         life.flow.add(lost)
         self.counts["lost"] += len(lost)
         self.counts["queued"] += len(queued)
@@ -195,7 +203,9 @@ class Recovery:
         self._news.begin_again(life, another=0)
 
     def run_again(self, life: SystemLife, when: str, now: float) -> None:
-        """Run a system from its start that answers otherwise than it did.
+        """Run a system again that answers otherwise than it did.
+
+        From its last snapshot; without one, or if that cannot be loaded, from its start.
 
         Args:
             life: It.
@@ -207,12 +217,15 @@ class Recovery:
         if life.cancel_by is not None:
             self._end(life, [SystemState.CANCELLED.value, _CANCELLED], now)
             return
+        anchor = from_snapshot(life)
         self._core.end_system(life.record, SystemState.STARTING)
         for told in acknowledgements(life.flow.rest()):
             self._command(told)
         self._news.begin_again(life)
-        self._recorder.begun(begin_again(life))
-        self._notice(number, DIFFERS.format(life.record.system_id, when), now)
+        begin_again(life, anchor)
+        self._recorder.begun(life, None if anchor is None else anchor.snapshot)
+        whence = "start" if anchor is None else "last snapshot"
+        self._notice(number, DIFFERS.format(life.record.system_id, when, whence), now)
         self._command(StopHost(number))
         self._command(StartHost(number))
 

@@ -6,8 +6,11 @@
 
 A host is a function of its inputs, so it emits the same tasks under the same numbers, and
 what was finished is not run again. Where it emits others, it read something else than its
-inputs (a clock, a file, an unordered set): then nothing that was recorded fits any more, and
-the system is run again from its submission, as a new generation.
+inputs (a clock, a file, an unordered set): then nothing that was recorded since fits any more,
+and the system is run again from its last snapshot, or its submission, as a new generation.
+
+After a snapshot START has the state that was pickled, and the inputs that follow it. What the host
+answers to that is nothing: it counts as one more input, the first.
 """
 
 from __future__ import annotations
@@ -20,10 +23,37 @@ from concurro.ids import Failure, Outcome, SystemRecord, SystemState
 from concurro.scheduling.answer import AnswerDigest
 from concurro.scheduling.flow import InputFlow
 from concurro.scheduling.life import DEFAULT_TTL, SystemLife
+from concurro.scheduling.rows import InputApplied
+from concurro.scheduling.snapshots import SnapshotCourse
 
 if TYPE_CHECKING:
     from concurro.scheduling.core import SchedulerCore
-    from concurro.scheduling.rows import InputApplied, KeptSystem
+    from concurro.scheduling.rows import KeptSystem, SnapshotTaken
+
+
+@dataclass(slots=True)
+class PastAttempts:
+    """What is known of attempts before, by the numbers of their tasks.
+
+    Attributes:
+        intents: Those that may run at most once, and may have run, with their attempts.
+        crashes: How often each took its worker with it.
+        counted: The lease of the last attempt among these.
+        unknown: What is said of those that must not be run again.
+    """
+
+    intents: dict[int, int]
+    crashes: dict[int, int]
+    counted: dict[int, int]
+    unknown: Failure
+
+    def up_to(self, emitted: int) -> PastAttempts:
+        """Return what is known of the first tasks, which are run again."""
+        intents, crashes, counted = (
+            {number: value for number, value in known.items() if number < emitted}
+            for known in (self.intents, self.crashes, self.counted)
+        )
+        return PastAttempts(intents, crashes, counted, RUN_BEFORE)
 
 
 @dataclass(slots=True)
@@ -32,57 +62,84 @@ class Orphans:
 
     Attributes:
         numbers: Which.
-        intents: Those that may run at most once, and may have run, with their attempts.
-        crashes: How often each took its worker with it.
-        counted: The lease of the last attempt among these.
+        before: Their attempts.
     """
 
     numbers: set[int]
-    intents: dict[int, int]
-    crashes: dict[int, int]
-    counted: dict[int, int]
+    before: PastAttempts
 
 
-DIFFERS = "system {} emitted other tasks {}: it is run again from its start"
+DIFFERS = "system {} emitted other tasks {}: it is run again from its {}"
 
 CANCELLED = Failure("TaskCancelled", "the task was cancelled")
 UNKNOWN = Failure(
     "WorkerLost",
     "the master was restarted while the task may have been running; with max_retries=0 it is not run again",
 )
+RUN_BEFORE = Failure(
+    "WorkerLost",
+    "its system is run again from a snapshot, and the task may have run since; with max_retries=0 it is not run again",
+)
+
+
+def course_of(snapshot: SnapshotTaken | None, rows: list[InputApplied]) -> deque[InputApplied]:
+    """Return what a new host is given: START, then inputs."""
+    if snapshot is None:
+        return deque(rows)
+    start = InputApplied(snapshot.system, snapshot.n, [{"snapshot": snapshot.n}], AnswerDigest().note())
+    return deque((start, *rows))
 
 
 class Replay:
     """Where one system stands on its way back.
 
     Attributes:
+        snapshot: Its host begins with; None: with the submission.
         differs: Whether the host answered otherwise than it was recorded.
         number: The input that it works on.
-        intents: Tasks that may run at most once, and may have run.
-        crashes: Tasks that took workers with them, and how many.
-        counted: The lease of the last attempt of each that did.
+        before: What is known of attempts before.
         taken: So many partial results its followers have.
     """
 
-    def __init__(self, kept: KeptSystem) -> None:
-        self.begin_again(kept.inputs)
-        self.intents = kept.intents
-        self.crashes = kept.crashes
-        self.counted = kept.counted
-        self.taken = kept.taken
+    def __init__(
+        self,
+        snapshot: SnapshotTaken | None,
+        rows: list[InputApplied],
+        before: PastAttempts,
+        taken: int = 0,
+    ) -> None:
+        self.begin_again(rows, snapshot)
+        self.before = before
+        self.taken = taken
 
-    def begin_again(self, rows: list[InputApplied]) -> None:
+    def begin_again(self, rows: list[InputApplied], snapshot: SnapshotTaken | None) -> None:
         """Start with the first input: the host is a new one."""
         self.differs = False
-        self.number = 0
-        self._rows = deque(rows)
+        self.snapshot = snapshot
+        self.number = 0 if snapshot is None else snapshot.n
+        self._rows = course_of(snapshot, rows)
         self._answer = AnswerDigest()
         self._cancelled: set[int] = set()
 
     @property
     def start_facts(self) -> dict[str, Any] | None:
         """What START said; None when nothing was recorded."""
-        return dict(self._rows[0].body[0]) if self._rows and self._rows[0].n == 0 else None
+        return dict(self._rows[0].body[0]) if self._rows else None
+
+    def restore(self, core: SchedulerCore, life: SystemLife) -> None:
+        """Make a system that its host begins anew as it was at the snapshot."""
+        snapshot, record = self.snapshot, life.record
+        if snapshot is None:
+            return
+        core.announce_classes(record, snapshot.classes)
+        for number, *entry in snapshot.open_tasks:
+            core.emit(record, number, [entry], queue=False)
+        record.done, record.failed, record.cancelled = snapshot.counts
+        for number in snapshot.cancelled:
+            core.settle(record, number, Outcome.CANCELLED)
+            self._cancelled.add(number)
+        life.news.published = life.news.delivered = snapshot.published
+        life.progress = snapshot.progress
 
     def answered(self, core: SchedulerCore, life: SystemLife, body: list[Any]) -> list[Any] | None:
         """Take OUT n of the host.
@@ -102,9 +159,13 @@ class Replay:
         if facts.get("more"):
             return None
         row = self._rows.popleft()
-        ended_early = body[8] is not None and bool(self._rows)  # it answered more, so it had not ended there
+        restored = self.snapshot is not None and row.n == self.snapshot.n
+        # It answered more, so it had not ended there; a state that cannot be loaded is no end either.
+        ended_early = body[8] is not None and (bool(self._rows) or restored)
         self.differs = ended_early or self._answer.note() != row.note
         self._answer = AnswerDigest()
+        if self.differs and restored:
+            self.snapshot = None
         if self.differs or not self._rows:
             return None
         return self._next(core, life)
@@ -159,8 +220,9 @@ def make_kept_life(kept: KeptSystem, now: float, wall: float, grace: float) -> S
         life.ended_at = now - min(max(0.0, wall - kept.ended.ended_at), max(0.0, latest))
         life.submitted_at = life.ended_at - max(0.0, kept.ended.ended_at - accepted.submitted_at)
         record.done, record.failed, record.cancelled = kept.ended.tasks
-    elif kept.inputs:
-        life.replay = Replay(kept)
+    elif kept.inputs or kept.snapshot is not None:
+        before = PastAttempts(kept.intents, kept.crashes, kept.counted, UNKNOWN)
+        life.replay = Replay(kept.snapshot, kept.inputs, before, kept.taken)
     return life
 
 
@@ -172,15 +234,50 @@ def finish_replay(core: SchedulerCore, life: SystemLife, replay: Replay) -> None
     if life.cancel_by is not None:
         core.cancel_tasks(life.record, list(life.record.open))
     elif life.record.open:
-        life.orphans = Orphans(set(life.record.open), replay.intents, replay.crashes, replay.counted)
+        life.orphans = Orphans(set(life.record.open), replay.before)
 
 
-def begin_again(life: SystemLife) -> SystemLife:
-    """Make a system as it was when it was submitted, as a new generation."""
+def begin_again(life: SystemLife, anchor: Replay | None) -> None:
+    """Make a system as it was when it was submitted, as a new generation.
+
+    Args:
+        life: It.
+        anchor: What `from_snapshot` returned.
+    """
     life.record.generation += 1
     forget_course(life)
-    life.replay = life.rerun = None
-    return life
+    life.replay, life.rerun = anchor, None
+
+
+def from_snapshot(life: SystemLife) -> Replay | None:
+    """Return how a system comes back that differs since its snapshot.
+
+    Its tasks up to there are the same ones: what is known of their attempts still holds. None: it
+    has no snapshot that can be loaded.
+    """
+    course = life.replay or life.rerun
+    snapshot = None if course is None else course.snapshot
+    if snapshot is None:
+        return None
+    before = _attempts_since(snapshot, life.record) if life.replay is None else life.replay.before
+    return Replay(snapshot, [], before.up_to(snapshot.emitted))
+
+
+def _attempts_since(snapshot: SnapshotTaken, record: SystemRecord) -> PastAttempts:
+    """Return what is known of the tasks that were open at a snapshot.
+
+    The system still has its tasks; what is not among them any more has ended.
+    """
+    once = {number for number, _, _, _, max_retries, *_ in snapshot.classes if max_retries == 0}
+    before = PastAttempts({}, {}, {}, RUN_BEFORE)
+    for number, task_class, *_ in snapshot.open_tasks:
+        task = record.open.get(number)
+        attempt = 1 if task is None else task.attempt
+        if task_class in once and attempt:
+            before.intents[number] = attempt
+        if task is not None and task.crashes:
+            before.crashes[number] = task.crashes
+    return before
 
 
 def forget_course(life: SystemLife) -> None:
@@ -192,4 +289,5 @@ def forget_course(life: SystemLife) -> None:
     life.flow = InputFlow()
     life.inputs.clear()
     life.answer = AnswerDigest()
+    life.snapshots, record.retained = SnapshotCourse(), None
     life.progress = None

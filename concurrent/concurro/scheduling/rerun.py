@@ -8,42 +8,51 @@
                         +--> the inputs that were not answered once more, as if nothing had been
 
 Its tasks go on meanwhile: a host is a function of its inputs, so the new one knows them under
-the same numbers. Where it emits others, the system is run again from its start. Pure.
+the same numbers. Where it emits others, the system is run again from its last snapshot, or from
+its start. Pure.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from concurro.scheduling.answer import AnswerDigest
 from concurro.scheduling.commands import HostBack, Reread, Send, StartHost
 from concurro.scheduling.life import count_emitted
 from concurro.scheduling.recovery import STEP_PATIENCE
+from concurro.scheduling.replay import course_of
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
     from concurro.scheduling.life import SystemLife
     from concurro.scheduling.recording import Recorder
     from concurro.scheduling.recovery import Recovery
-    from concurro.scheduling.rows import InputApplied
+    from concurro.scheduling.rows import InputApplied, SnapshotTaken
 
 
 class Rerun:
     """Where a system stands whose host is started again.
 
     Attributes:
+        snapshot: The new host begins with; None: with the submission.
         published: How many partial results its recorded inputs had, as far as it has come.
     """
 
-    __slots__ = ("_answer", "published", "rows")
+    __slots__ = ("_answer", "published", "rows", "snapshot")
 
     def __init__(self) -> None:
         self.rows: deque[InputApplied] | None = None  # None: the journal is being read
+        self.snapshot: SnapshotTaken | None = None
         self.published = 0
         self._answer = AnswerDigest()
+
+    def begin(self, rows: list[InputApplied], snapshot: SnapshotTaken | None) -> None:
+        """Take what was recorded."""
+        self.rows, self.snapshot = course_of(snapshot, rows), snapshot
+        self.published = 0 if snapshot is None else snapshot.published
 
     def start_facts(self, unanswered: dict[int, list[Any]]) -> dict[str, Any] | None:
         """Return what START said; None when it never was sent."""
@@ -56,7 +65,10 @@ class Rerun:
         assert self.rows  # noqa: S101 - the host answers what it was sent
         row = self.rows.popleft()
         answer, self._answer = self._answer, AnswerDigest()
-        return body[1] == row.n and body[8] is None and answer.note() == row.note
+        agrees = body[1] == row.n and body[8] is None and answer.note() == row.note
+        if not agrees and self.snapshot is not None and row.n == self.snapshot.n:
+            self.snapshot = None  # it cannot be loaded
+        return agrees
 
     def add(self, body: list[Any]) -> None:
         """Take a piece of an OUT."""
@@ -69,7 +81,7 @@ class HostRestarts:
 
     Args:
         recorder: Knows the inputs.
-        recovery: Runs a system from its start where nothing else is possible.
+        recovery: Runs a system again where nothing else is possible.
         command: Takes what is to be done.
         notice: Tells the followers of a system something.
     """
@@ -106,12 +118,12 @@ class HostRestarts:
         self._prepare(life)
         return ""
 
-    def reread(self, life: SystemLife, rows: list[InputApplied]) -> None:
-        """Take the recorded inputs of a system out of the journal."""
+    def reread(self, life: SystemLife, rows: list[InputApplied], snapshot: SnapshotTaken | None) -> None:
+        """Take the recorded course of a system out of the journal."""
         if life.replay is not None:
-            life.replay.begin_again(rows)
+            life.replay.begin_again(rows, snapshot)
         elif life.rerun is not None:
-            life.rerun.rows = deque(rows)
+            life.rerun.begin(rows, snapshot)
         self._command(StartHost(life.record.number))
 
     def started(self, life: SystemLife, rerun: Rerun) -> None:
@@ -145,7 +157,7 @@ class HostRestarts:
             self._command(Reread(life.record.number))
         else:
             assert life.history is not None  # noqa: S101 - it is recorded, and not by a journal
-            self.reread(life, life.history.rows)
+            self.reread(life, life.history.rows, life.history.snapshot)
 
     def _finish(self, life: SystemLife, rerun: Rerun) -> None:
         """Let the host answer what the one before it did not."""

@@ -81,8 +81,13 @@ class SnapshotTaken:
         n: The last input that it has seen.
         generation: Which run of the system it belongs to.
         state: What the host pickled, opaque.
-        open_tasks: `[number, class, payload, blobs]` of each task that was not final.
+        open_tasks: `[number, class, payload, blobs]` of each task that the host took for open.
         classes: Entries of the classes announced so far.
+        parts: References of the large parts of the state, as they travel.
+        published: How many partial results the host had published.
+        counts: How many tasks were done, failed, cancelled.
+        cancelled: Numbers of the open tasks that were cancelled and not told of.
+        progress: As the host reported it last; None when it did not.
     """
 
     system: int
@@ -91,13 +96,30 @@ class SnapshotTaken:
     state: bytes
     open_tasks: list[Any]
     classes: list[Any]
+    parts: list[Any] | None = None
+    published: int = 0
+    counts: list[int] = field(default_factory=lambda: [0, 0, 0])
+    cancelled: list[int] = field(default_factory=list)
+    progress: list[Any] | None = None
+
+    @property
+    def emitted(self) -> int:
+        """How many tasks the host had emitted."""
+        return len(self.open_tasks) + sum(self.counts)
+
+    @property
+    def blobs(self) -> list[Any]:
+        """References of all large parts that restoring it takes."""
+        parts = list(self.parts or ())
+        parts += [blob for entry in self.open_tasks for blob in entry[3] or ()]
+        return parts + [blob for entry in self.classes for blob in entry[7] or ()]
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationBegun:
     """A replay emitted other tasks than before.
 
-    Leases of older generations never count.
+    Leases of older generations never count. A snapshot after a later input goes.
 
     Attributes:
         system: Whose.

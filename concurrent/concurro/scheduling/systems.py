@@ -20,7 +20,7 @@ from concurro.ids import SystemRecord, SystemState
 from concurro.scheduling.acceptance import Acceptance
 from concurro.scheduling.agenda import Agenda
 from concurro.scheduling.attendance import Attendance
-from concurro.scheduling.commands import DropBlobs, OfferBlobs, Send, Spool, StopHost, acknowledgements
+from concurro.scheduling.commands import DropBlobs, Send, Spool, StopHost, acknowledgements, offers_of
 from concurro.scheduling.feeding import Feeder
 from concurro.scheduling.life import (
     SystemLife,
@@ -30,12 +30,14 @@ from concurro.scheduling.life import (
     fault_of_options,
     next_deadline,
     note_notice,
+    state_of,
 )
 from concurro.scheduling.news import NewsDesk, owner_of
 from concurro.scheduling.recording import Recorder
 from concurro.scheduling.recovery import Recovery
 from concurro.scheduling.rerun import HostRestarts, skip_known
 from concurro.scheduling.roster import Roster
+from concurro.scheduling.snapshots import SnapshotDesk
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
     from concurro.scheduling.core import SchedulerCore
     from concurro.scheduling.roster import PastSystem
-    from concurro.scheduling.rows import InputApplied, KeptSystem
+    from concurro.scheduling.rows import InputApplied, KeptSystem, SnapshotTaken
 
 CANCEL_PATIENCE = 5.0
 """How long a host may take for `gather_result` after a cancel [s]."""
@@ -72,6 +74,7 @@ class SystemTable:
         self._acceptance = Acceptance(self._recorder, self._command)
         self._restarts = HostRestarts(self._recorder, self.recovery, self._command, self.notice)
         self._feeder = Feeder(core, self._command, self._recorder)
+        self._snapshots = SnapshotDesk(self._recorder, self._command)
         self._agenda = Agenda()
         self._counts_changed: set[int] = set()
         self._hosted: set[int] = set()  # systems with a host that have not ended
@@ -268,10 +271,15 @@ class SystemTable:
         purpose, number, rest = token
         life = self._roster.get(number)
         if life is None:
-            self._command(DropBlobs(number if purpose == "submit" else owner_of(number, rest)))  # they came too late
+            owner = rest.owner if purpose == "snapshot" else number if purpose == "submit" else owner_of(number, rest)
+            self._command(DropBlobs(owner))  # they came too late
             return
         if purpose == "submit":
-            self._parts_arrived(life, rest, error, now)
+            if self._acceptance.parts_arrived(life, rest, error, now, self._wall):
+                self._forget(life)
+            return
+        if purpose == "snapshot":
+            self._snapshots.spooled(life, rest, error, now)
             return
         if error is not None and rest.end is not None:
             rest.end = SystemState.FAILED, failure_result("SystemFailedError", f"result lost: {error}")
@@ -296,12 +304,14 @@ class SystemTable:
         if facts is None:
             facts = {"name": life.record.name, "view": self._feeder.view(now), "time": wall}
             self._recorder.sent(life, 0, [facts])
-        body = [number, life.record.system_id, life.payload, life.blobs, life.seed, facts]
+        body = [number, life.record.system_id, *state_of(life), life.seed, facts]
         self._commands.append(Send(life.host, Kind.START, body))
         if rerun is not None:
             self._restarts.started(life, rerun)
-        else:
-            self._core.start_system(life.record)
+            return
+        self._core.start_system(life.record)
+        if life.replay is not None:
+            life.replay.restore(self._core, life)
 
     def host_lost(self, number: int, reason: str, now: float) -> bool:
         """Start a host again that died by itself, or fail its system.
@@ -311,6 +321,7 @@ class SystemTable:
         life = self._roster.get(number)
         if life is None or life.is_over:
             return False
+        self._snapshots.give_up(life)
         if life.cancel_by is not None:
             self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
             return False
@@ -319,11 +330,17 @@ class SystemTable:
             self._end(life, SystemState.FAILED, failure_result("HostLost", fault), now)
         return not fault
 
-    def reread(self, number: int, rows: list[InputApplied]) -> None:
-        """Go on with a system whose recorded inputs were read."""
+    def reread(self, number: int, rows: list[InputApplied], snapshot: SnapshotTaken | None = None) -> None:
+        """Go on with a system whose recorded course was read."""
         life = self._roster.get(number)
         if life is not None and not life.is_over:
-            self._restarts.reread(life, rows)
+            self._restarts.reread(life, rows, snapshot)
+
+    def snapshot(self, number: int, body: list[Any], now: float) -> None:
+        """Take what a host pickled of itself."""
+        life = self._roster.get(number)
+        if life is not None and not life.is_over:
+            self._snapshots.arrived(life, body, now)
 
     def recover(self, kept: KeptSystem, now: float, wall: float) -> None:
         """Take a system that the journal kept; its blobs are in the spool."""
@@ -352,7 +369,7 @@ class SystemTable:
         record = life.record
         self._touch(life)
         if life.rerun is not None:
-            self._offer_parts(life, classes, tasks)
+            self._commands += offers_of(life.host, life.record.number, classes, tasks)
             self._restarts.step(life, life.rerun, body, now)
             return
         acknowledged = [] if facts.get("more") else life.flow.answered(n, len(tasks), now)
@@ -360,7 +377,7 @@ class SystemTable:
         life.round = facts.get("round", life.round)
         for notice in facts.get("notices", ()):
             note_notice(life, notice)
-        self._offer_parts(life, classes, tasks)
+        self._commands += offers_of(life.host, life.record.number, classes, tasks)
         if classes:
             self._core.announce_classes(record, classes)
         if life.replay is not None:
@@ -381,6 +398,7 @@ class SystemTable:
         if facts.get("more"):
             kept(now)
         else:
+            self._snapshots.answered(life, n)
             self._recorder.answered(life, n, now, kept)
 
     def _end_by_host(self, life: SystemLife, end: list[Any] | None, now: float) -> None:
@@ -430,6 +448,7 @@ class SystemTable:
         for life in due:
             if life.ended_at is None and self._feeder.feed(life, now, wall):
                 self._touch(life)  # there may be more to send than went into one input
+            self._snapshots.look(life, now)
         for life in due:
             self._check_deadlines(life, now)
         if now >= self._next_event:
@@ -480,6 +499,7 @@ class SystemTable:
         if life.record.state.ended:
             return
         self._hosted.discard(life.record.number)
+        self._snapshots.give_up(life)
         self.recovery.forget(life)
         self._touch(life)
         self._core.end_system(life.record, state)
@@ -546,19 +566,6 @@ class SystemTable:
         self._roster.add(life)
         return life
 
-    def _parts_arrived(self, life: SystemLife, submission: tuple[Hashable, int], error: str | None, now: float) -> None:
-        """Go on with a submission whose blobs are here, or do not come."""
-        peer, token = submission
-        life.spooling -= 1
-        if life.record.state.ended:
-            return
-        if error is None:
-            self._acceptance.accept(life, peer, token, now, self._wall)
-            return
-        self._acceptance.refuse(peer, token, life.record.system_id, f"its parts did not arrive: {error}", "blobs")
-        if not life.accepted and not life.spooling:
-            self._forget(life)
-
     def _follow(self, life: SystemLife, peer: Hashable, token: int, now: float, *, owner: bool) -> None:
         life.followers.add(peer)
         self._attendance.concern(life, peer)
@@ -585,10 +592,3 @@ class SystemTable:
 
     def _command(self, command: Any) -> None:
         self._commands.append(command)
-
-    def _offer_parts(self, life: SystemLife, classes: list[list[Any]], tasks: list[list[Any]]) -> None:
-        """Note that a host has the large parts of what it emitted."""
-        blobs = [blob for entry in classes for blob in entry[7] or ()]
-        blobs += [blob for entry in tasks if len(entry) > 2 for blob in entry[2] or ()]  # noqa: PLR2004 - [class, payload, blobs]
-        if blobs:
-            self._commands.append(OfferBlobs(life.host, blobs, life.record.number))

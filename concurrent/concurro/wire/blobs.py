@@ -73,6 +73,11 @@ class BlobStore:
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._kept
 
+    def digests(self) -> list[bytes]:
+        """Return the names of all blobs."""
+        with self._lock:
+            return list(self._kept)
+
     def put(self, buffer: Buffer, owner: Hashable | None = None, digest: bytes | None = None) -> BlobRef:
         """Keep a blob.
 

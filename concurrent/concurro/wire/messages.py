@@ -97,10 +97,14 @@ class Kind(IntEnum):
     DRAIN = 30  # []: finish what runs, return the rest, say GOODBYE
 
     # Master to host, and to an application for its implicit system.
-    START = 40  # [system, system id, payload, blobs, seed, facts {}]
+    START = 40  # [system, system id, payload, blobs, seed, facts {}]: with the fact `snapshot` the payload is a state
     IN = 41  # [system, n, time, [[number, outcome, value, blobs, slave id, attempt, duration ns], ...],
     #           tasks to pull, bytes to pull, cancel reason or None, cluster view or None]
     PUBLISHED = 43  # [system, count]: as many publications are safe, or nobody wants them; their blobs may go
+    SNAPSHOT_GET = 44  # [system, n]: pickle yourself as you are after IN n
+    SNAPSHOT_DONE = 46  # [system, n]: it is kept, or nobody wants it; its blobs may go
+    # Host to master.
+    SNAPSHOT = 45  # [system, n, state, blobs, publications up to n, why there is none or ""]
     # Host to master, and an application for its implicit system.
     OUT = 42  # [system, n, number of the first task, classes, tasks, cancelled numbers, publications,
     #           progress or None, end or None, facts {}]

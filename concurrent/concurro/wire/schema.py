@@ -218,7 +218,7 @@ _VIEW = optional(
         )
     )
 )
-_START_FACTS = facts(view=_VIEW, time=amount)
+_START_FACTS = facts(view=_VIEW, time=amount, snapshot=count)
 
 _STRANGER = _from(Sender.STRANGER)
 _MASTER = _from(Sender.MASTER)
@@ -299,6 +299,12 @@ SCHEMA: dict[int, Rule] = {
         ),
     ),
     Kind.PUBLISHED: Rule(_MASTER, record(_SYSTEM, ("count", count))),
+    Kind.SNAPSHOT_GET: Rule(_MASTER, record(_SYSTEM, ("n", count))),
+    Kind.SNAPSHOT_DONE: Rule(_MASTER, record(_SYSTEM, ("n", count))),
+    Kind.SNAPSHOT: Rule(
+        _from(Sender.HOST),
+        record(_SYSTEM, ("n", count), ("state", octets), ("blobs", BLOBS), ("published", count), ("fault", text)),
+    ),
     Kind.OUT: Rule(
         _EMITTER,
         record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import sqlite3
@@ -38,10 +39,9 @@ def accepted(system=1):
     return SystemAccepted(system, f"id-{system}", "Sum", b"pickle", None, {"ttl": 60.0}, "client", 7, 1000.0)
 
 
-def applied(n, system=1):
-    return InputApplied(
-        system, n, [system, n, 5.0, [[n, 0, b"value", None, "slave", 1, 10]], 3, 9, None, None], Note(n, 2, b"d")
-    )
+def applied(n, system=1, blobs=None):
+    body = [system, n, 5.0, [[n, 0, b"value", blobs, "slave", 1, 10]], 3, 9, None, None]
+    return InputApplied(system, n, body, Note(n, 2, b"d"))
 
 
 @pytest.fixture
@@ -78,7 +78,8 @@ def test_gives_back_every_row_of_a_system(folder):
 
 
 def test_a_snapshot_replaces_the_inputs_that_it_has_seen(folder):
-    snapshot = SnapshotTaken(1, 1, 1, b"state", [[3, 0, b"task", None]], [[0, "Square"]])
+    square = [0, "Square", 0, None, None, {}, b"code", []]
+    snapshot = SnapshotTaken(1, 1, 1, b"state", [[3, 0, b"task", None]], [square])
 
     written(folder, [accepted(), applied(0), applied(1), applied(2)], [snapshot])
 
@@ -330,3 +331,54 @@ def test_the_slaves_that_were_there_are_told_until_they_are_gone(folder):
 
     store.close()
     assert (first, second) == ({"south-2"}, set())
+
+
+def test_a_snapshot_lets_go_of_the_blobs_that_only_older_inputs_needed(folder):
+    contents = [b"submission" * 50, b"older" * 50, b"open" * 50, b"state" * 50, b"later" * 50]
+    submitted, older, of_task, of_state, later = digests = [blake2b(one, digest_size=32).digest() for one in contents]
+    first = dataclasses.replace(accepted(), blobs=[[2, submitted, 500]])
+    snapshot = SnapshotTaken(1, 1, 1, b"", [[3, 0, b"task", [[0, of_task, 200]]]], [], [[2, of_state, 250]])
+    kept = [BlobKept(1, digest, content) for digest, content in zip(digests, contents, strict=True)]
+
+    inputs = [applied(0), applied(1, blobs=[[0, older, 250]]), applied(2, blobs=[[0, later, 250]])]
+    written(folder, [*kept, first, *inputs], [snapshot])
+
+    assert loaded(folder)[1].blobs == {submitted, of_task, of_state, later}
+    assert set(folder.blobs()) == {submitted, of_task, of_state, later}
+
+
+def test_a_blob_that_is_let_go_and_kept_again_in_one_batch_stays(folder):
+    written(folder, [accepted(1), accepted(2), BlobKept(1, DIGEST, CONTENT)])
+
+    written(folder, [SystemForgotten(1), BlobKept(2, DIGEST, CONTENT)])
+
+    assert folder.read_blob(DIGEST) == CONTENT
+
+
+def test_a_snapshot_forgets_the_attempts_of_tasks_that_are_final(folder):
+    snapshot = SnapshotTaken(1, 1, 1, b"state", [[3, 0, b"task", None]], [], counts=[4, 0, 0])
+    attempts = [AttemptCrashed(1, 2, 1), AttemptCrashed(1, 3, 2, 77)]
+    intents = [AttemptIntended(1, 4, 1), AttemptIntended(1, 5, 1)]
+
+    written(folder, [accepted(), applied(0), applied(1), *attempts, *intents], [snapshot])
+
+    kept = loaded(folder)[1]
+    assert (kept.crashes, kept.counted, kept.intents) == ({3: 2}, {3: 77}, {5: 1})
+
+
+def test_a_system_that_is_run_again_from_its_snapshot_keeps_what_was_known_then(folder):
+    snapshot = SnapshotTaken(1, 1, 1, b"state", [[3, 0, b"task", None]], [], published=2, counts=[4, 0, 0])
+    rows = [accepted(), *map(applied, range(4)), AttemptIntended(1, 3, 1), PublicationsTaken(1, 7)]
+    later = [AttemptCrashed(1, 5, 1), applied(4)]
+
+    written(folder, rows, [snapshot], later, [GenerationBegun(1, 2, 1)])
+
+    kept = loaded(folder)[1]
+    assert (kept.snapshot, kept.inputs, kept.generation) == (snapshot, [], 2)
+    assert (kept.intents, kept.crashes, kept.taken) == ({3: 1}, {}, 2)
+
+
+def test_a_system_that_is_run_again_from_its_start_has_no_snapshot_any_more(folder):
+    written(folder, [accepted(), applied(0), SnapshotTaken(1, 0, 1, b"state", [], [])], [GenerationBegun(1, 2, -1)])
+
+    assert loaded(folder)[1].snapshot is None

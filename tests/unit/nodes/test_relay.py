@@ -323,3 +323,17 @@ def test_what_is_kept_elsewhere_meanwhile_ends_the_way_into_the_spool(network):
 
     assert len(asked) < 11
     assert done == [None]
+
+
+def test_what_is_kept_elsewhere_is_given_when_the_holder_that_came_back_has_it_not(network):
+    network.relay.offer(HOST, BLOBS, 1)
+    network.get(NORTH)
+    network.get(SOUTH)
+    network.relay.peer_away(HOST)
+    network.relay.peer_back(HOST)
+    network.relay.fallback = {DIGEST: CONTENT}.get
+    network.take()
+
+    network.missing(HOST)
+
+    assert network.take() == [(peer, Kind.BLOB_CHUNK, CHUNK, [CONTENT]) for peer in (NORTH, SOUTH)]

@@ -11,6 +11,7 @@ from concurro.scheduling.rows import (
     InputApplied,
     KeptSystem,
     PublicationsTaken,
+    SnapshotTaken,
     SystemAccepted,
     SystemEnded,
 )
@@ -57,7 +58,7 @@ class KeptMaster(Master):
         self.rows += rows
         return rows
 
-    def kept(self):
+    def kept(self):  # noqa: C901 - a branch for each kind of row
         """Return the one system as a journal has it that got every committed row."""
         kept = None
         for row in self.rows:
@@ -66,7 +67,11 @@ class KeptMaster(Master):
             elif isinstance(row, InputApplied):
                 kept.inputs.append(row)
             elif isinstance(row, GenerationBegun):
-                kept = KeptSystem(kept.accepted, row.generation, cancel=kept.cancel)
+                snapshot = kept.snapshot if row.after >= 0 else None
+                kept = KeptSystem(kept.accepted, row.generation, cancel=kept.cancel, snapshot=snapshot)
+            elif isinstance(row, SnapshotTaken):
+                kept.snapshot = row
+                kept.inputs = [one for one in kept.inputs if one.n > row.n]
             elif isinstance(row, CancelAsked):
                 kept.cancel = row.reason
             elif isinstance(row, PublicationsTaken):

@@ -14,7 +14,7 @@ from tests.unit.scheduling.system_driver import ALICE, DONE, LARGE, Master
 DIED = "killed by SIGKILL"
 
 
-def started(*, restarts=1, journalled=False, tasks=3):
+def started(*, restarts=1, journalled=False, tasks=3, task_class=SQUARE):
     """Return a master whose only system has emitted tasks."""
     if journalled:
         master = running(tasks=tasks)
@@ -24,7 +24,7 @@ def started(*, restarts=1, journalled=False, tasks=3):
     master.join(workers=8)
     master.start(restarts=restarts)
     master.pass_time()
-    master.out(1, classes=[SQUARE], tasks=[[0, b"%d" % n] for n in range(tasks)], exhausted=True)
+    master.out(1, classes=[task_class], tasks=[[0, b"%d" % n] for n in range(tasks)], exhausted=True)
     master.pass_time()
     master.take()
     return master
@@ -227,7 +227,7 @@ def test_large_parts_of_results_stay_for_the_next_host():
 
     master.out(2)
 
-    assert master.take(KeepBlobs) == [KeepBlobs(1, [b"digest"])]
+    assert master.take(KeepBlobs) == [KeepBlobs(("input", 1, 2), [b"digest"])]
 
 
 def test_a_host_with_too_many_inputs_for_the_memory_is_not_started_again(monkeypatch):
