@@ -13,8 +13,10 @@ from collections import Counter, deque
 from dataclasses import replace
 from functools import cache
 
+from concurro.errors import NotPicklableError
 from concurro.ids import Outcome, SlaveRecord
 from concurro.nodes.host_core import HostCore
+from concurro.nodes.snapshot import fault_of, owner_of, pickle_state
 from concurro.scheduling.commands import Acknowledge, Record, Reread, Send, StartHost, StopHost, acknowledgements
 from concurro.scheduling.core import SchedulerCore
 from concurro.scheduling.rows import (
@@ -26,6 +28,7 @@ from concurro.scheduling.rows import (
     InputApplied,
     KeptSystem,
     PublicationsTaken,
+    SnapshotTaken,
     SystemAccepted,
     SystemEnded,
 )
@@ -63,9 +66,20 @@ class Journal:
         self.kept = KeptSystem(row)
 
     def _begin(self, row):
-        for kept in (self.kept.inputs, self.kept.intents, self.kept.crashes, self.kept.counted):
-            kept.clear()
-        self.kept.generation, self.kept.taken = row.generation, 0
+        kept = self.kept
+        kept.generation = row.generation
+        if kept.snapshot is not None and kept.snapshot.n > row.after:
+            kept.snapshot = None
+        kept.inputs[:] = [one for one in kept.inputs if one.n <= row.after]
+        emitted = kept.snapshot.emitted if kept.snapshot is not None else 0
+        for known in (kept.intents, kept.crashes, kept.counted):
+            for number in [number for number in known if number >= emitted]:
+                del known[number]
+        kept.taken = min(kept.taken, kept.snapshot.published) if kept.snapshot is not None else 0
+
+    def _restart_from(self, row):
+        self.kept.snapshot = row
+        self.kept.inputs[:] = [one for one in self.kept.inputs if one.n > row.n]
 
     def _count_crash(self, row):
         self.kept.crashes[row.number] = row.crashes
@@ -75,7 +89,10 @@ class Journal:
     @property
     def emitted(self):
         """How many tasks were emitted, as far as it knows."""
-        return sum(row.note.emitted for row in self.kept.inputs) if self.kept is not None else 0
+        if self.kept is None:
+            return 0
+        before = self.kept.snapshot.emitted if self.kept.snapshot is not None else 0
+        return before + sum(row.note.emitted for row in self.kept.inputs)
 
     def read(self):
         """Return a system as a new master gets it; it shares nothing with this."""
@@ -98,6 +115,7 @@ _WRITERS = {
     CancelAsked: lambda journal, row: setattr(journal.kept, "cancel", row.reason),
     PublicationsTaken: lambda journal, row: setattr(journal.kept, "taken", row.count),
     HostRestarted: lambda journal, row: setattr(journal.kept, "restarted", row.count),
+    SnapshotTaken: Journal._restart_from,
     SystemEnded: lambda journal, row: setattr(journal.kept, "ended", row),
 }
 
@@ -116,6 +134,8 @@ class World:
         known: How many tasks the journal knew of when the master was killed.
         published: Partial results by their number, as the application has them.
         outcome: State and result, once the application was told.
+        thawed: How many hosts began with a snapshot.
+        safe: The tasks that were final in the last snapshot when master or host was killed.
     """
 
     def __init__(self, make, *, journalled=True, **options):
@@ -124,6 +144,8 @@ class World:
         self.known = 0
         self.published = {}
         self.outcome = None
+        self.thawed = 0
+        self.safe = set()
         self._packer = _packer()
         self._system = self._packer.dumps(make())[0]
         self._journal = Journal() if journalled else None
@@ -186,6 +208,7 @@ class World:
         self._queue = deque(one for one in self._queue if one[0].startswith(ENDS))
         self._host = None
         self.known = self._journal.emitted
+        self._note_safe()
         self._start_master()
         if self._journal.kept is None:
             self._held.clear()
@@ -219,10 +242,17 @@ class World:
 
     def _kill_host(self):
         if self._host is not None:
+            self._note_safe()
             self._host = None
             self._queue = deque(one for one in self._queue if not one[0].startswith("host"))
             self.table.host_lost(1, "killed by SIGKILL", self._now)
             self._turn()
+
+    def _note_safe(self):
+        kept = self._journal.kept if self._journal is not None else self.table.find("job").history
+        snapshot = kept.snapshot if kept is not None else None
+        if snapshot is not None:
+            self.safe = set(range(snapshot.emitted)) - {number for number, *_ in snapshot.open_tasks}
 
     # A turn of the master
 
@@ -281,7 +311,7 @@ class World:
             self._host = None
             self._queue = deque(one for one in self._queue if not one[0].startswith("host"))
         elif isinstance(command, Reread):
-            self._later("journal is read", lambda: self.table.reread(1, list(self._journal.kept.inputs)))
+            self._later("journal is read", self._reread)
         elif isinstance(command, Acknowledge):
             leases = command.leases
             self._later("slave is told that results are safe", lambda: self._acknowledged(leases))
@@ -312,13 +342,33 @@ class World:
             self._later("host gets START", lambda: self._load(body))
         elif kind == Kind.IN:
             self._later(f"host gets IN {body[1]}", lambda: self._answer(self._host.take_input(body)))
+        elif kind == Kind.SNAPSHOT_GET:
+            self._later(f"host gets SNAPSHOT_GET {body[1]}", lambda: self._freeze(body[1]))
 
     def _load(self, body):
         number, system_id, payload, _, seed, facts = body
-        system = self._packer.loads(payload, None)
+        state = self._packer.loads(payload, None)
+        n = facts.get("snapshot")
+        system = state if n is None else state["system"]
         system.system_id = system_id
-        self._host = HostCore(number, system, system_id, self._packer, seed=seed, view=facts["view"])
-        self._answer(self._host.start(facts["time"]))
+        self._host = HostCore(number, system, system_id, self._packer, seed=seed, view=facts.get("view"))
+        self.thawed += n is not None
+        self._answer(self._host.start(facts["time"]) if n is None else self._host.thaw(n, state))
+
+    def _freeze(self, n):
+        """Pickle the host as its child would, as soon as that is."""
+        fault, state = fault_of(self._host), b""
+        if not fault:
+            try:
+                state, parts = pickle_state(self._host, self._packer, owner_of(n))
+                assert parts is None
+            except (ValueError, NotPicklableError) as error:
+                fault = str(error)
+        body = [1, n, state, None, self._host.published, fault]
+        self._later(f"host's SNAPSHOT {n} arrives", lambda: self.table.snapshot(1, body, self._now))
+
+    def _reread(self):
+        self.table.reread(1, list(self._journal.kept.inputs), self._journal.kept.snapshot)
 
     def _answer(self, body):
         self._later(f"host's OUT {body[1]} arrives", lambda: self.table.output(("host", 1), body, self._now))

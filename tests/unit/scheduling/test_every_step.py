@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import zlib
 
 import pytest
 
+from concurro.scheduling.snapshots import SnapshotCourse
 from concurro.system import TaskSystem
 from concurro.task import Task
 from tests.support.stepwise import CRASHING, World
@@ -136,6 +139,58 @@ class Crashes(Awkward):
         return len(self.seen) == 6
 
 
+class Picklable(Awkward):
+    """Pulls from a list, so that it can be frozen at any moment; holds its master and its tasks."""
+
+    def init_system(self, master):
+        self.master = master
+        self.tasks = {}
+
+    def generate_tasks(self, master):
+        return [Number(number) for number in range(12)]
+
+    def task_finished(self, master, task, result, error):
+        super().task_finished(self.master, task, result, error)
+        if result is not None and result < 4:
+            spare = Number(100 + result)
+            number = self.master.push_task(spare)
+            self.tasks[number] = spare
+            if result % 2:
+                self.master.cancel_task(number)
+        if task.task_id in self.tasks:
+            assert self.tasks.pop(task.task_id) is task
+
+    def is_complete(self, master):
+        return len(self.seen) + len(self.lost) == 16
+
+
+class Frontier(Awkward):
+    """Its tasks tell the order of a set of strings, which no pickle keeps."""
+
+    def init_system(self, master):
+        self.frontier = {f"word-{number}" for number in range(4000)}
+
+    def generate_tasks(self, master):
+        order = zlib.crc32("".join(self.frontier).encode())
+        return [Number(len(self.seen) + more, f"{order}") for more in range(3)]
+
+    def is_complete(self, master):
+        return len(self.seen) == 12
+
+
+NAMES = itertools.count()
+
+
+class Unsteady(Awkward):
+    """Names its tasks differently each time it is asked."""
+
+    def generate_tasks(self, master):
+        return [Number(len(self.seen) + more, f"number-{next(NAMES)}") for more in range(3)]
+
+    def is_complete(self, master):
+        return len(self.seen) == 12
+
+
 SYSTEMS = [ReadsItself, Once, HoldsALock, SetsOfStrings, Rounds, Crashes]
 
 
@@ -219,3 +274,73 @@ def test_a_master_is_killed_at_every_step(kind):
 @pytest.mark.parametrize("kind", SYSTEMS)
 def test_a_host_is_killed_at_every_step(kind, journalled):
     kill_hosts(kind, every, journalled=journalled)
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Let a snapshot be taken whenever it can be."""
+    monkeypatch.setattr("concurro.scheduling.history.ROW_BYTES", 1024)
+    monkeypatch.setattr(SnapshotCourse, "is_due", lambda course, now: course.entries > 0)
+
+
+FROZEN = [Picklable, Once, Rounds, Crashes, HoldsALock, Frontier]
+
+
+@pytest.mark.parametrize("kind", FROZEN)
+def test_a_master_may_be_killed_at_any_step_around_snapshots(often, kind):
+    kill_masters(kind, some)
+
+
+@pytest.mark.parametrize("journalled", [False, True], ids=["in memory", "journalled"])
+@pytest.mark.parametrize("kind", FROZEN)
+def test_a_host_may_be_killed_at_any_step_around_snapshots(often, kind, journalled):
+    kill_hosts(kind, some, journalled=journalled)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FROZEN)
+def test_a_master_is_killed_at_every_step_around_snapshots(often, kind):
+    kill_masters(kind, every)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("journalled", [False, True], ids=["in memory", "journalled"])
+@pytest.mark.parametrize("kind", FROZEN)
+def test_a_host_is_killed_at_every_step_around_snapshots(often, kind, journalled):
+    kill_hosts(kind, every, journalled=journalled)
+
+
+@pytest.mark.parametrize("journalled", [False, True], ids=["in memory", "journalled"])
+def test_hosts_begin_with_snapshots(often, journalled):
+    whole = undisturbed(Picklable, journalled=journalled, restarts=1)
+
+    world = World(Picklable, journalled=journalled, restarts=1).run(kill_host_after=len(whole.steps) - 10)
+
+    assert world.thawed == 1
+
+
+def check_unsteady(world):
+    """What is final in a snapshot is not run again, whatever the system does after it."""
+    assert world.outcome == ("complete", ((list(range(12)), []), None))
+    assert all(world.ran[task] == 1 for task in world.safe)
+    return world
+
+
+def test_a_system_that_differs_is_run_again_from_its_snapshot_after_any_step_of_a_master(often):
+    steps = len(undisturbed(Unsteady).steps)
+
+    worlds = [check_unsteady(World(Unsteady).run(kill_master_after=step)) for step in every(steps)]
+
+    assert max(len(world.safe) for world in worlds) >= 9
+    assert max(world.ran.total() for world in worlds) > 12
+
+
+@pytest.mark.parametrize("journalled", [False, True], ids=["in memory", "journalled"])
+def test_a_system_that_differs_is_run_again_from_its_snapshot_after_any_step_of_a_host(often, journalled):
+    options = {"journalled": journalled, "restarts": 1}
+    steps = len(undisturbed(Unsteady, **options).steps)
+
+    worlds = [check_unsteady(World(Unsteady, **options).run(kill_host_after=step)) for step in every(steps)]
+
+    assert max(len(world.safe) for world in worlds) >= 9
+    assert max(world.ran.total() for world in worlds) > 12
