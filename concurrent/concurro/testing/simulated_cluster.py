@@ -30,6 +30,7 @@ from concurro.nodes.handle import SystemHandle
 from concurro.nodes.master import MasterNode
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.slave import SlaveNode
+from concurro.scheduling.snapshots import SNAPSHOT_ENTRIES
 from concurro.testing.simulated_agent import ObservedAgent
 from concurro.testing.simulated_disk import Disk, SimulatedWriter, make_folder
 from concurro.testing.simulated_hosts import SimulatedHosts
@@ -68,6 +69,7 @@ class SimulatedCluster:
         ordered: Whether peers dial over AF_UNIX (all on one machine), else over TCP.
         journalled: Whether the master has a journal.
         settings: More of the master's configuration, by table.
+        snapshot_after: Finished tasks of a system after which a snapshot of it is taken; None: as many as elsewhere.
 
     Attributes:
         agenda: The time.
@@ -88,6 +90,7 @@ class SimulatedCluster:
         ordered: bool = False,
         journalled: bool = False,
         settings: dict[str, dict[str, Any]] | None = None,
+        snapshot_after: int | None = None,
     ) -> None:
         self.agenda = Agenda(BEGINNING)
         self.trace = hashlib.blake2b(digest_size=16)
@@ -104,6 +107,7 @@ class SimulatedCluster:
         self.journalled = journalled
         self.messages = 0
         self._settings = settings or {}
+        self._snapshot_after = SNAPSHOT_ENTRIES if snapshot_after is None else snapshot_after
         self._listener: tuple[Process, Callable[[Any], None]] | None = None
         self._stack = contextlib.ExitStack()
         self._folder = ""
@@ -237,6 +241,7 @@ class SimulatedCluster:
         yield "concurro.execution.agent.explain_kill", lambda peak, kills: ""  # noqa: ARG005
         yield "concurro.execution.agent.is_ending", lambda pid: pid not in self.processes.living
         yield "concurro.execution.worker_watch.state_of", self._state_of
+        yield "concurro.scheduling.snapshots.SNAPSHOT_ENTRIES", self._snapshot_after
 
     def wall(self) -> float:
         """Return what clocks on walls say [s]."""

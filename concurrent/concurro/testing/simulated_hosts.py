@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.nodes.host import Host
 from concurro.nodes.hosts import HostProcesses
+from concurro.testing.simulated_snapshots import SimulatedTaker
 
 if TYPE_CHECKING:
     from concurro.testing.simulated_network import Network
@@ -34,7 +35,7 @@ class SimulatedHosts(HostProcesses):
 
         def born(process: Process) -> None:
             loop_of_host: Any = process.loop
-            process.node = Host(loop_of_host, far, far_service)  # type: ignore[arg-type]  # as links, see the world
+            process.node = Host(loop_of_host, far, far_service, taker=SimulatedTaker)  # type: ignore[arg-type]  # as links, see the world
             far.hand_to(process.loop)
             far_service.hand_to(process.loop)
 

@@ -103,7 +103,11 @@ class Run:
         self.slave_returns_after: dict[str, float] = {}
         settings = {"master": {"strategy": scenario.strategy}}
         self.cluster = SimulatedCluster(
-            scenario.seed, ordered=scenario.ordered, journalled=scenario.journalled, settings=settings
+            scenario.seed,
+            ordered=scenario.ordered,
+            journalled=scenario.journalled,
+            settings=settings,
+            snapshot_after=scenario.snapshot_after,
         )
         self.ledger = Ledger()
         self._without = set(without)

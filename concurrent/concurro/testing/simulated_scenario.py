@@ -101,6 +101,7 @@ class Scenario:
         sync: What a sync of the disk takes, on the average [s].
         strategy: Of the master.
         pushed: Tasks that an application pushes one by one.
+        snapshot_after: Finished tasks of a job after which a snapshot of it is taken.
     """
 
     seed: int
@@ -116,6 +117,7 @@ class Scenario:
     sync: float = 0.002
     strategy: str = "least-loaded"
     pushed: tuple[TaskPlan, ...] = ()
+    snapshot_after: int = 10_000
 
 
 _OF_ALL = ("kill_slave", "freeze_slave", "kill_worker", "freeze_worker", "drain_slave", "lose_workers", "kill_host")
@@ -160,6 +162,7 @@ def draw(seed: int, mode: Mode) -> Scenario:
         sync=dice.choice((0.002, 0.02, 0.2)),
         strategy=dice.choice(_STRATEGIES),
         pushed=_draw_pushed(dice, disk),
+        snapshot_after=dice.choice((1, 2, 5, 10_000)),
     )
 
 
