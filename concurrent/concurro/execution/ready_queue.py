@@ -88,7 +88,7 @@ class ReadyQueue:
         """Take the first tasks, of 1 ms or a worker's share, as one chunk."""
         run = self._runs[0]
         waiting = run.entries
-        share = -(-self._count // max(1, workers))
+        share = max(-(-self._count // max(1, workers)), run.code.least_share())
         size = min(run.code.chunk_size(), len(waiting), share)
         entries = [waiting.popleft() for _ in range(size)]
         self._count -= size

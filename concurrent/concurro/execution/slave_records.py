@@ -33,6 +33,9 @@ ENDING_LIMIT = 2.0
 CHUNK_DURATION = 1_000_000
 """What a chunk lasts at most, by measurement [ns]."""
 
+LEAST_SHARE = 50_000
+"""What is shared among workers lasts at least so long: less is not worth a message of its own [ns]."""
+
 CHUNK_TASKS = 256
 """Most tasks of a chunk."""
 
@@ -146,7 +149,7 @@ class TaskCode:
         devices: How many devices an attempt needs, in parts too; 0 for none.
         generation: Which run of the system it belongs to.
         announcement: `[system, class, name, code payload, blobs, system id]`, what a worker gets.
-        duration: Decaying maximum of the measured durations [ns]; None before the first.
+        duration: Decaying maximum of the measured durations, batches of them taken as one [ns]; None before the first.
         here: Whether its blobs are here.
         fault: Why it can never be loaded; empty when it may.
     """
@@ -167,19 +170,26 @@ class TaskCode:
         self.fault = ""
 
     def measure(self, durations: list[int]) -> None:
-        """Learn how long some attempts took [ns]."""
-        longest = max(durations)
+        """Learn how long some attempts took [ns].
+
+        What counts is their mean: among many short ones, a single long one mostly had to wait for a processor.
+        """
+        mean = sum(durations) / len(durations)
         known = self.duration
-        if known is None or longest >= known:
-            self.duration = float(max(longest, 1))
+        if known is None or mean >= known:
+            self.duration = max(mean, 1.0)
         else:
-            self.duration = max(float(longest), known * _DECAY ** len(durations), 1.0)
+            self.duration = max(mean, known * _DECAY ** len(durations), 1.0)
 
     def chunk_size(self) -> int:
         """Return how many tasks make a chunk."""
         if self.duration is None or self.timeout is not None or self.devices:
             return 1
         return min(CHUNK_TASKS, max(1, int(CHUNK_DURATION / self.duration)))
+
+    def least_share(self) -> int:
+        """Return how many tasks are not worth sharing among workers."""
+        return 1 if self.duration is None else max(1, int(LEAST_SHARE / self.duration))
 
     def may_prefetch(self) -> bool:
         """Say whether a task may wait behind another in a worker."""

@@ -31,6 +31,9 @@ SHORTEST_PERIOD = 0.25
 FEW_CLASSES = 8
 """Of so many task classes the shortest is looked for at once."""
 
+WINDOW_DEPTHS = 6
+"""So many times what slaves may hold is open, so that they never wait for a generator that shares its processor."""
+
 LEAST_WINDOW = 256
 MOST_WINDOW = 32_768
 BYTE_WINDOW = 64 * 1024 * 1024
@@ -92,7 +95,7 @@ class Feeder:
         if self._workers is None:
             self._workers = sum(slave.workers for slave in self._core.slaves.values())
         depth = lease_depth(self._workers, _shortest(life, now))
-        return max(LEAST_WINDOW, 4 * self._workers, min(MOST_WINDOW, 2 * depth))
+        return max(LEAST_WINDOW, 4 * self._workers, min(MOST_WINDOW, WINDOW_DEPTHS * depth))
 
     def view(self, now: float) -> list[list[Any]]:
         """Return the slaves as hosts see them.
@@ -114,7 +117,7 @@ class Feeder:
         if life.cancel_by is not None or (record.open_bytes >= BYTE_WINDOW and record.open):
             return 0, must_pull
         window = self.window(life, now)
-        room = max(0, window - len(record.open))
+        room = max(0, window - len(record.open) - life.flow.pulling)
         if room * 4 < window and not must_pull:
             room = 0  # not task by task: a batch costs hardly more than one
         return room, must_pull

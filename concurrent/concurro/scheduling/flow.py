@@ -21,8 +21,8 @@ INPUTS_UNDER_WAY = 2
 
 FIRST_UNITS = 64
 MOST_UNITS = 8192
-QUICK = 0.004
-SLOW = 0.02
+QUICK = 0.01
+SLOW = 0.025
 
 
 class InputFlow:
@@ -60,6 +60,11 @@ class InputFlow:
         return None if oldest is None else (oldest.number, oldest.entries, oldest.pull)
 
     @property
+    def pulling(self) -> int:
+        """How many tasks the unanswered inputs ask for."""
+        return sum(sent.pull for sent in self._under_way)
+
+    @property
     def idle(self) -> bool:
         """Whether the host has answered everything."""
         return not self._under_way
@@ -78,8 +83,7 @@ class InputFlow:
         """
         if len(self._under_way) >= INPUTS_UNDER_WAY:
             return None
-        pulling = any(sent.pull for sent in self._under_way)
-        pull = 0 if pulling else min(room, self.units)
+        pull = min(room, self.units)
         wanted = pull > 0 and self.idle and (must_pull or not self.exhausted)
         if not (self.finished or wanted or self.cancel is not None):
             return None

@@ -191,7 +191,7 @@ def test_the_timeout_of_a_task_that_waits_runs_on():
 def test_a_task_behind_another_is_taken_over_when_a_slot_is_lent():
     driver = SlaveDriver(2)
     driver.ready()
-    driver.measure()
+    driver.measure(duration=MILLISECOND // 10)
     driver.give(*(lease(number) for number in (2, 3, 4, 5)))
     running = [driver.workers[worker].claim() for worker in (1, 2)]
     wait(driver, 2)

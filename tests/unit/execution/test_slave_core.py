@@ -86,12 +86,36 @@ def test_chunks_never_span_systems(one):
 
 
 def test_shares_few_short_tasks_among_the_workers(two):
-    two.measure(duration=MICROSECOND)
+    two.measure(duration=100 * MICROSECOND)
 
     two.give(*[lease(number) for number in range(10, 20)])
 
     assert len(two.posted(1)[0]) == 5
     assert len(two.posted(2)[0]) >= 3
+
+
+def test_does_not_share_what_is_done_before_another_worker_hears_of_it(two):
+    two.measure(duration=MICROSECOND)
+
+    two.give(*[lease(number) for number in range(10, 20)])
+
+    assert two.posted(1) == [list(range(10, 20))]
+    assert two.posted(2) == []
+
+
+def test_one_long_task_among_many_short_ones_does_not_make_chunks_small(one):
+    one.measure(duration=MICROSECOND)
+    one.give(*[lease(number) for number in range(10, 110)])
+    for _ in range(99):
+        one.workers[1].claim()
+        one.finish(1, duration=MICROSECOND)
+    one.workers[1].claim()
+    one.finish(1, duration=MILLISECOND)
+    one.flush(1)
+
+    one.give(*[lease(number) for number in range(200, 300)])
+
+    assert len(one.posted(1)[0]) > 80
 
 
 def test_announces_a_class_once_per_worker(one):

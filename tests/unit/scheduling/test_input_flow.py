@@ -103,11 +103,20 @@ def test_pulls_no_more_than_a_batch_at_once(flow):
     assert pull == FIRST_UNITS
 
 
-def test_pulls_once_at_a_time(flow):
+def test_pulls_with_finished_tasks_although_the_pull_before_was_not_answered(flow):
     flow.next_input(0.0, 10, must_pull=True)
     flow.add(entries(0, 1), leases(0, 1))
 
-    assert flow.next_input(0.0, 10, must_pull=True) == (2, entries(0, 1), 0)
+    assert flow.next_input(0.0, 7, must_pull=False) == (2, entries(0, 1), 7)
+    assert flow.pulling == 17
+
+
+def test_a_pull_that_was_answered_is_under_way_no_more(flow):
+    flow.next_input(0.0, 10, must_pull=True)
+
+    flow.answered(1, 3, 0.1)
+
+    assert flow.pulling == 0
 
 
 def test_an_exhausted_generator_is_pulled_only_when_nothing_is_open(flow):

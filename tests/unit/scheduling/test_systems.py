@@ -214,6 +214,24 @@ def test_open_tasks_fill_a_window_and_no_more(master):
     assert 128 <= emitted <= 512
 
 
+def test_what_was_asked_for_and_not_emitted_yet_takes_room_in_the_window(master):
+    master.join()
+    master.start()
+    master.pass_time()
+    asked = sum(body[4] for body in master.inputs())
+    master.out(1, classes=[task_class()], tasks=[[0, b"x"]] * asked)
+    master.pass_time(0.001)
+    asked += sum(body[4] for body in master.inputs())
+    master.finish_all()
+
+    master.pass_time(0.001)
+
+    asked += sum(body[4] for body in master.inputs())
+    life = master.table.find("job")
+    assert len(life.flow._under_way) == 2
+    assert asked - life.record.done <= master.table.window(life, 0.0)
+
+
 def test_hosts_hear_of_slaves_that_came(master):
     master.start()
     master.join()
