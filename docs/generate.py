@@ -89,8 +89,8 @@ INTERNAL = {
         "end_cancelled",
     ),
     "TaskFuture": ("describe",),
-    "MasterNode": ("clean_up_folder", "fail", "wait"),
-    "SlaveNode": ("fail", "wait"),
+    "MasterNode": ("fail", "use_launcher", "wait"),
+    "SlaveNode": ("fail", "use_launcher", "wait"),
 }
 """What only other modules of ours call: no promise to users, and not in the reference."""
 

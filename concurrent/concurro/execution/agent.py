@@ -49,6 +49,7 @@ from concurro.wire.transfer import BlobTransfer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from concurro.execution.launching import LauncherProcess
     from concurro.execution.slave_records import Command
     from concurro.transport.loop import Loop, Timer
 
@@ -74,6 +75,7 @@ class SlaveAgent:
         name: The slave's id, as far as it is known; see `set_slave_id`.
         resources: What tasks may require.
         launcher: A running launcher, which forks a nursery for the workers; None for an own one.
+        process: What an own launcher is; None executes one.
         blobs: Where blobs are kept; None for an own store.
         backlog: Says how many bytes wait on the way to the master [B].
         memory_limit: What a worker and the processes below it may hold [B]; None for no limit.
@@ -89,6 +91,7 @@ class SlaveAgent:
         name: str = "",
         resources: dict[str, float] | None = None,
         launcher: Launcher | None = None,
+        process: LauncherProcess | None = None,
         blobs: BlobStore | None = None,
         backlog: Callable[[], int] = lambda: 0,
         memory_limit: int | None = None,
@@ -103,7 +106,8 @@ class SlaveAgent:
         self._transfer = BlobTransfer(self.blobs, send)
         self._links: dict[int, WorkerLink] = {}
         self._desk = OutputDesk(loop, send, self.core.current_lease, backlog)
-        self._launcher = Launcher(loop) if launcher is None else Nursery(loop, launcher, NURSERY_CHILD)
+        nursery = Nursery(loop, launcher, NURSERY_CHILD) if launcher is not None else None
+        self._launcher = nursery or Launcher(loop, process=process)
         prepare = self._launcher.prepare
         self._services = ServiceDesk(loop, send, self.core, backlog=backlog, touch=self._learning, prepare=prepare)
         self._memory_limit = memory_limit

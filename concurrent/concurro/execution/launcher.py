@@ -2,7 +2,7 @@
 
     node (may have threads)                launcher (one thread)        children
         | fork 7 + descriptors  ---------------> |  fork ------------> worker 7
-        | execute 8, argv, env + descriptors --> |  fork, exec ------> host 8
+        | run 8, module + descriptors ---------> |  fork ------------> host 8
         | import a module ---------------------> |  workers forked from now on have it
         | kill 7, signal  ---------------------> |  kill(-pid) ------> group of 7
         | nursery 9 + its control socket ------> |  fork ------------> a launcher for workers alone
@@ -10,9 +10,10 @@
         | <-- ended 7, pid, status, memory peak  |  <--- SIGCHLD ----- worker 7
         | EOF, or the node's descriptor ready -> |  kills all, removes the folder, ends
 
-It is executed fresh, stays single-threaded and imports little, so that forking it is cheap
-and safe. Every child leads a process group and adopts its own stray grandchildren; when it
-ends, what is left of the group and what comes to the launcher by adoption is killed.
+It stays single-threaded and imports little, so that forking it is cheap and safe. It is
+executed fresh, or forked from a node that was, before that had any thread. Every child leads
+a process group and adopts its own stray grandchildren; when it ends, what is left of the
+group and what comes to the launcher by adoption is killed.
 
 A standalone master's hosts are safe from its tasks: their workers come from a nursery, a copy
 of the launcher below it, so that a task that kills its parent ends nothing but workers.
@@ -37,6 +38,7 @@ from typing import Any, NoReturn
 import msgpack
 
 from concurro.execution.process_controls import end_with_parent, offer_to_kernel, set_process_controls
+from concurro.execution.program import HASH_SEED, python_command
 from concurro.execution.worker import run_worker
 
 MESSAGE_SIZE = 192 * 1024
@@ -107,8 +109,10 @@ class Launcher:
         order, *arguments = msgpack.unpackb(message)
         if order == "fork":
             self._fork_worker(arguments[0], fds)
+        elif order == "run":
+            self._fork_host(arguments[0], arguments[1], fds)
         elif order == "execute":
-            self._execute_host(arguments[0], arguments[1], arguments[2], fds)
+            self._execute(arguments[0], arguments[1], arguments[2], fds)
         elif order == "nursery":
             self._fork_nursery(arguments[0], fds)
         elif order == "import":
@@ -130,9 +134,22 @@ class Launcher:
             with _child(EXIT_NOT_EXECUTED):
                 self._become_child()
                 offer_to_kernel()
-                sys.modules["__main__"] = types.ModuleType("__main__")
-                sys.argv = [""]
+                _forget_program()
                 run_worker(*fds)
+
+    def _fork_host(self, child_id: int, module: str, fds: list[int]) -> None:
+        """Run a module of ours in a process with the hash seed 0.
+
+        That is our own, unless the user chose another one for our processes.
+        """
+        if self._fork(child_id, fds) == 0:
+            with _child(EXIT_NOT_EXECUTED):
+                self._become_child()
+                if sys.flags.hash_randomization:
+                    _replace(python_command(module), {HASH_SEED: "0"}, fds)
+                _forget_program()
+                os.environ[HASH_SEED] = "0"
+                importlib.import_module(module).run(*fds)
 
     def _fork_nursery(self, child_id: int, fds: list[int]) -> None:
         if self._fork(child_id, fds) == 0:
@@ -141,15 +158,11 @@ class Launcher:
                 os.set_inheritable(fds[0], False)  # noqa: FBT003 - its only argument
                 Launcher(socket.socket(fileno=fds[0]), os.getppid()).run()
 
-    def _execute_host(self, child_id: int, argv: list[str], env: dict[str, str], fds: list[int]) -> None:
+    def _execute(self, child_id: int, argv: list[str], env: dict[str, str], fds: list[int]) -> None:
         if self._fork(child_id, fds) == 0:
             with _child(EXIT_NOT_EXECUTED):
                 self._become_child()
-                # The numbers follow from the order: 3, 4, ...; a host finds them in its arguments.
-                for position, fd in enumerate(_above(fds, 3 + len(fds))):
-                    os.dup2(fd, 3 + position, inheritable=True)
-                environment = {**os.environ, **env}
-                os.execvpe(argv[0], argv, environment)  # noqa: S606 - without a shell is what is wanted
+                _replace(argv, env, fds)
 
     def _fork(self, child_id: int, fds: list[int]) -> int:
         try:
@@ -275,6 +288,19 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
+def _replace(argv: list[str], env: dict[str, str], fds: list[int]) -> NoReturn:
+    """Execute a program, with `fds` as its descriptors 3, 4, ..."""
+    for position, fd in enumerate(_above(fds, 3 + len(fds))):
+        os.dup2(fd, 3 + position, inheritable=True)
+    os.execvpe(argv[0], argv, {**os.environ, **env})  # noqa: S606 - without a shell is what is wanted
+
+
+def _forget_program() -> None:
+    """Let a forked child have neither our main module nor our arguments."""
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    sys.argv = [""]
+
+
 def _above(fds: list[int], lowest: int) -> list[int]:
     """Return duplicates from `lowest` on: no dup2 overwrites a source."""
     import fcntl  # noqa: PLC0415 - only a host needs it
@@ -300,16 +326,43 @@ def _note_signal(number: int, frame: types.FrameType | None) -> None:
     """Do nothing: the wake-up descriptor tells the loop."""
 
 
+def fork_launcher(folder: str, close: int) -> tuple[int, socket.socket]:
+    """Fork a launcher for this process, which must have one thread.
+
+    Args:
+        folder: What it removes at its end; empty for none.
+        close: A descriptor that is not its own.
+
+    Returns:
+        Its process id, and our end of its control socket.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    node = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        with _child(1):
+            os.setsid()
+            os.close(close)
+            ours.close()
+            _run_launcher(theirs, node, folder)
+    theirs.close()
+    return pid, ours
+
+
+def _run_launcher(control: socket.socket, parent: int, folder: str) -> None:
+    set_process_controls(_PR_SET_CHILD_SUBREAPER, 1)
+    gc.freeze()  # what is here now is shared with every worker
+    Launcher(control, parent, folder).run()
+
+
 def main() -> None:
     """Run the launcher.
 
     Arguments: descriptor of the control socket, process id of the node, folder.
     """
     control_fd, parent, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else ""  # noqa: PLR2004
-    set_process_controls(_PR_SET_CHILD_SUBREAPER, 1)
     os.set_inheritable(control_fd, False)  # noqa: FBT003
-    gc.freeze()  # what is here now is shared with every worker
-    Launcher(socket.socket(fileno=control_fd), parent, folder).run()
+    _run_launcher(socket.socket(fileno=control_fd), parent, folder)
     os._exit(0)
 
 

@@ -11,13 +11,14 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
 from concurro.errors import NodeStartError
-from concurro.execution.launcher import MESSAGE_SIZE
-from concurro.execution.program import python_command
+from concurro.execution.children import Child, ForkedChild, wait_for_end
+from concurro.execution.launcher import MESSAGE_SIZE, fork_launcher
+from concurro.execution.program import python_command, python_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,65 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _STOP_LIMIT = 8.0
+
+
+class LauncherProcess(NamedTuple):
+    """A launcher that runs.
+
+    Attributes:
+        child: Its process, a child of this one.
+        control: Our end of its control socket.
+    """
+
+    child: Child
+    control: socket.socket
+
+    @classmethod
+    def fork(cls, folder: str, close: int) -> LauncherProcess:
+        """Fork it from a process that was executed fresh and has one thread.
+
+        Args:
+            folder: What it removes at its end; empty for none.
+            close: A descriptor of this process that is not for it.
+        """
+        pid, control = fork_launcher(folder, close)
+        return cls(ForkedChild(pid), control)
+
+    @classmethod
+    def execute(cls, folder: str) -> LauncherProcess:
+        """Execute it.
+
+        Raises:
+            NodeStartError: The interpreter cannot be executed.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = python_command("concurro.execution.launcher", str(theirs.fileno()), str(os.getpid()))
+        try:
+            child = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+                [*command, folder],
+                stdin=subprocess.DEVNULL,
+                stdout=_usable_stderr(),
+                env=python_environment(),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            message = f"the launcher did not start: {sys.executable}: {error.strerror}"
+            raise NodeStartError(message) from error
+        finally:
+            theirs.close()
+        return cls(child, ours)
+
+    def end(self) -> None:
+        """End it and every child of it, and wait for that. Bounded, idempotent."""
+        self.control.close()
+        try:
+            wait_for_end(self.child, _STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            log.warning("launcher %d did not end in %.0f s and is killed", self.child.pid, _STOP_LIMIT)
+            self.child.kill()
+            self.child.wait()
 
 
 class Launcher:
@@ -39,16 +99,20 @@ class Launcher:
     Args:
         loop: Where its news arrive.
         cleanup_folder: Removed by the launcher when it ends, however the node ended.
+        process: One that runs already, the first that `start` takes.
     """
 
-    def __init__(self, loop: Loop, *, cleanup_folder: str | None = None) -> None:
+    def __init__(
+        self, loop: Loop, *, cleanup_folder: str | None = None, process: LauncherProcess | None = None
+    ) -> None:
         self.on_started: Callable[[int, int], None] = lambda child_id, pid: None  # noqa: ARG005
         self.on_ended: Callable[[int, int, int, int], None] = lambda child_id, pid, status, peak: None  # noqa: ARG005
         self.on_failed: Callable[[int, str], None] = lambda child_id, text: None  # noqa: ARG005
         self.on_lost: Callable[[str], None] = lambda reason: None  # noqa: ARG005
         self._loop = loop
         self._folder = cleanup_folder or ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._prepared = process
+        self._process: Child | None = None
         self._control: socket.socket | None = None
         self._queue: deque[tuple[bytes, list[int]]] = deque()
         self._pids: dict[int, int] = {}
@@ -69,28 +133,14 @@ class Launcher:
         return dict(self._pids)
 
     def start(self) -> None:
-        """Execute the launcher; orders may be given at once.
+        """Start the launcher; orders may be given at once.
 
         Raises:
             NodeStartError: The interpreter cannot be executed.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = python_command("concurro.execution.launcher", str(theirs.fileno()), str(os.getpid()))
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-                [*command, self._folder],
-                stdin=subprocess.DEVNULL,
-                stdout=_usable_stderr(),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            message = f"the launcher did not start: {sys.executable}: {error.strerror}"
-            raise NodeStartError(message) from error
-        finally:
-            theirs.close()
-        self._attach(ours)
+        started, self._prepared = self._prepared or LauncherProcess.execute(self._folder), None
+        self._process = started.child
+        self._attach(started.control)
 
     def fork_nursery(self, child_id: int, control: int) -> None:
         """Fork a launcher for workers alone; its end of `control` is taken over."""
@@ -99,6 +149,13 @@ class Launcher:
     def fork_worker(self, child_id: int, fds: Sequence[int]) -> None:
         """Fork a worker that gets `fds`; they are taken over and closed here."""
         self._order(("fork", child_id), list(fds))
+
+    def start_host(self, child_id: int, module: str, fds: Sequence[int]) -> None:
+        """Run a module of ours in a process with the hash seed 0.
+
+        Its `run` is called with `fds`, taken over here.
+        """
+        self._order(("run", child_id, module), list(fds))
 
     def execute_host(
         self, child_id: int, argv: Sequence[str], fds: Sequence[int] = (), env: Mapping[str, str] | None = None
@@ -122,7 +179,7 @@ class Launcher:
             return
         self._release()
         try:
-            process.wait(_STOP_LIMIT)
+            wait_for_end(process, _STOP_LIMIT)
         except subprocess.TimeoutExpired:
             log.warning("launcher %d did not end in %.0f s and is killed", process.pid, _STOP_LIMIT)
             process.kill()
@@ -195,11 +252,10 @@ class Launcher:
         reason = "the launcher is gone"
         if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(1.0)
+                wait_for_end(process, 1.0)
             if process.returncode is None:
                 process.kill()
-                process.wait()
-            reason = f"the launcher ended: {describe_return_code(process.returncode)}"
+            reason = f"the launcher ended: {describe_return_code(process.wait())}"
         return reason
 
     def _kill_groups(self) -> None:

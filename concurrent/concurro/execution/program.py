@@ -1,29 +1,52 @@
 """How a process of ours is executed.
 
-The same interpreter, the same modules in reach.
+The same interpreter, the same modules in reach, and a hash seed that is fixed.
 
 `-P` keeps the working directory out of `sys.path`: a file there called `queue.py` must not
 stand in for the standard library's. What the parent could import beyond that, the child can
 too, after everything of its own.
+
+A host must hash as the one before it did, so that a set of strings has the same order when
+its system is replayed. The seed of a process is chosen when it is executed: with 0 for all of
+ours, hosts can be forked. Whatever our tasks execute themselves does not inherit it.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import concurro
 
+HASH_SEED = "PYTHONHASHSEED"
+
 # Our own package comes from where the parent has it, whatever else is installed.
 _PROGRAM = (
     "import sys; sys.path.insert(0, {root!r}); import concurro; del sys.path[0]; "
     "sys.path.extend(path for path in {paths!r} if path not in sys.path); "
-    "from {module} import main; main()"
+    "{forget}from {module} import main; main()"
 )
+_FORGET_SEED = f"import os; os.environ.pop({HASH_SEED!r}, None); "
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """Return the command line that runs `main` of a module."""
+    """Return the command line that runs `main` of a module.
+
+    It is for `python_environment`.
+    """
     root = str(Path(concurro.__file__).parent.parent)
     paths = [root, *(path for path in sys.path if path and path != root)]
-    return [sys.executable, "-P", "-c", _PROGRAM.format(root=root, paths=paths, module=module), *arguments]
+    forget = _FORGET_SEED if fixes_seed() else ""
+    program = _PROGRAM.format(root=root, paths=paths, module=module, forget=forget)
+    return [sys.executable, "-P", "-c", program, *arguments]
+
+
+def python_environment() -> dict[str, str]:
+    """Return the environment for `python_command`: with a fixed hash seed."""
+    return {**os.environ, HASH_SEED: "0"} if fixes_seed() else dict(os.environ)
+
+
+def fixes_seed() -> bool:
+    """Return whether our processes have the hash seed 0: the user chose none."""
+    return os.environ.get(HASH_SEED, "random") in ("", "random")

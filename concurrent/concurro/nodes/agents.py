@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from concurro.config import Config
     from concurro.execution.agent import SlaveAgent
-    from concurro.execution.launching import Launcher
+    from concurro.execution.launching import Launcher, LauncherProcess
     from concurro.execution.managed import ManagedAgent
     from concurro.kernel import Environment
     from concurro.transport.loop import Loop
@@ -29,8 +29,16 @@ def make_agent(
     loop: Loop,
     send: Callable[[Kind, list[Any], Sequence[Any]], None],
     backlog: Callable[[], int] = lambda: 0,
+    process: LauncherProcess | None = None,
 ) -> Any:
     """Return the agent of a slave node: a `SlaveAgent` or a `ManagedAgent`.
+
+    Args:
+        env: The environment of the node.
+        loop: Its loop.
+        send: Sends a message to the master: kind, body, further frames.
+        backlog: Says how many bytes wait on the way to the master [B].
+        process: A launcher that runs already.
 
     Raises:
         ComponentError: The task manager cannot be used.
@@ -52,6 +60,7 @@ def make_agent(
             backlog=backlog,
             memory_limit=limit,
             devices=_devices(config),
+            process=process,
         )
     if config["slave.memory_limit"]:
         message = (

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from concurro.errors import ClosedError
-from concurro.kernel import Environment
-from concurro.nodes.application import ApplicationNode
 from concurro.nodes.arguments import check_count
 from concurro.nodes.embedded import EmbeddedCluster
-from concurro.nodes.inline import InlineApplication
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from concurro.ids import ProgressRecord
+    from concurro.kernel import Environment
+    from concurro.nodes.application import ApplicationNode
     from concurro.nodes.futures import TaskFuture
     from concurro.nodes.handle import SystemHandle
+    from concurro.nodes.inline import InlineApplication
     from concurro.system import TaskSystem
     from concurro.task import Task
 
@@ -69,23 +69,21 @@ class LocalCluster:
         if workers is not None:
             workers = check_count("workers", workers)
         slaves = check_count("slaves", slaves)
-        self._env = Environment(config, kind="application", plugins=plugins)
-        self._processes: EmbeddedCluster | None = None
+        self._processes = None if inline else EmbeddedCluster(slaves)
         self._application: ApplicationNode | InlineApplication
-        if inline:
-            self._application = InlineApplication(self._env)
-            return
-        processes = self._processes = EmbeddedCluster(
-            self._env.config, workers=workers, slaves=slaves, plugins=self._env.plugins
-        )
-        processes.start()
         try:
-            application = ApplicationNode(processes.url, config=self._env.config, main_file=main_file)
-            application.own(processes)
-            self._application = application
-            application.connect()
+            # While the other processes start.
+            from concurro.kernel import Environment  # noqa: PLC0415
+
+            self._env = Environment(config, kind="application", plugins=plugins)
+            if self._processes is None:
+                self._application = _inline_application(self._env)
+            else:
+                self._processes.configure(self._env.config, workers=workers, plugins=self._env.plugins)
+                self._application = _application(self._processes, self._env, main_file)
         except BaseException:
-            processes.stop()
+            if self._processes is not None:
+                self._processes.stop()
             raise
 
     def __enter__(self) -> Self:
@@ -206,3 +204,21 @@ class LocalCluster:
             message = "an inline cluster has no slaves"
             raise ClosedError(message)
         return self._processes
+
+
+def _inline_application(env: Environment) -> InlineApplication:
+    from concurro.nodes.inline import InlineApplication  # noqa: PLC0415 - few need it
+
+    return InlineApplication(env)
+
+
+def _application(processes: EmbeddedCluster, env: Environment, main_file: str | None) -> ApplicationNode:
+    """Return the application of a cluster that starts, connected."""
+    # The other processes start while this one imports.
+    from concurro.nodes.application import ApplicationNode  # noqa: PLC0415
+
+    application = ApplicationNode(processes.url, config=env.config, main_file=main_file)
+    application.own(processes)
+    processes.wait_ready()
+    application.connect()
+    return application

@@ -27,7 +27,8 @@ import msgpack
 
 from concurro.config import Config
 from concurro.errors import ClosedError, ConcurroError, MasterUnreachable, NodeStartError, RemoteTraceback
-from concurro.execution.program import python_command
+from concurro.execution.children import wait_for_end
+from concurro.execution.program import python_command, python_environment
 from concurro.nodes.agents import NATIVE
 from concurro.transport.stream import Channel
 from concurro.wire.importing import refuse_while_importing
@@ -45,15 +46,24 @@ FOLDER_PREFIX = "concurro-"
 class NodeProcess:
     """One node in a process of its own, ended by closing its channel."""
 
-    def __init__(self, role: str, config: Config, plugins: Sequence[str], folder: str = "") -> None:
-        """Start it; `wait_ready` waits for it."""
+    def __init__(self, role: str, folder: str = "") -> None:
+        """Execute it; it imports what it needs until it is configured.
+
+        Args:
+            role: `master` or `slave`.
+            folder: Removed when it ends, however it ends.
+
+        Raises:
+            NodeStartError: The interpreter cannot be executed.
+        """
         ours, theirs = socket.socketpair()
-        command = python_command("concurro.nodes.boot", str(theirs.fileno()))
+        command = python_command("concurro.nodes.boot", str(theirs.fileno()), role, folder)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=_standard_error(),
+                env=python_environment(),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -67,7 +77,11 @@ class NodeProcess:
         self._fault: Exception | None = None
         self._channel = Channel(ours)
         self._stream = ours
-        self._channel.send([msgpack.packb([role, pickle.dumps(config), list(plugins), folder])])
+
+    def configure(self, config: Config, plugins: Sequence[str]) -> None:
+        """Let it start its work; `wait_ready` waits for that."""
+        with contextlib.suppress(OSError):  # it ended already, which `wait_ready` tells
+            self._channel.send([msgpack.packb([pickle.dumps(config), list(plugins)])])
 
     @property
     def pid(self) -> int:
@@ -114,7 +128,7 @@ class NodeProcess:
         if self._fault is not None:
             return self._fault
         try:
-            status = self._process.wait(patience)
+            status = wait_for_end(self._process, patience)
         except subprocess.TimeoutExpired:
             return None
         self._fault = self._why_it_ended(status)
@@ -144,7 +158,7 @@ class NodeProcess:
         """
         self._channel.close()
         try:
-            self._process.wait(STOP_LIMIT)
+            wait_for_end(self._process, STOP_LIMIT)
         except subprocess.TimeoutExpired:
             log.warning("the %s (process %d) did not end in %.0f s and is killed", self._role, self.pid, STOP_LIMIT)
             self._process.kill()
@@ -154,53 +168,76 @@ class NodeProcess:
 class EmbeddedCluster:
     """A master with slaves on this machine. Thread-safe.
 
+    Its processes start to import at once, while the caller does what it takes to configure them.
+
     Args:
-        config: Settings of all its nodes.
-        workers: Workers per slave; None for the settings'.
         slaves: How many; a single one runs inside the master's process.
-        plugins: Files and folders with components.
+
+    Attributes:
+        url: The address of the master.
     """
 
-    def __init__(
-        self, config: Config, *, workers: int | None = None, slaves: int = 1, plugins: Sequence[str] = ()
-    ) -> None:
-        self._config = config
-        self._workers = workers
+    def __init__(self, slaves: int = 1) -> None:
+        """Execute the processes.
+
+        Raises:
+            NodeStartError: One of them cannot be executed; nothing is left then.
+        """
+        refuse_while_importing("a local cluster")
         self._count = slaves
-        self._plugins = [str(Path(plugin).absolute()) for plugin in plugins]
-        self._folder = ""
-        self._master: NodeProcess | None = None
+        self._config: Config | None = None
+        self._plugins: list[str] = []
         self._slaves: list[NodeProcess] = []
         self._lock = threading.Lock()
-        self.url = ""
+        self._folder = make_private_folder()
+        self.url = f"ipc://{self._folder}/master"
+        self._master: NodeProcess | None = None
+        try:
+            self._master = NodeProcess("master", self._folder)
+            if slaves > 1:
+                self._slaves.extend(NodeProcess("slave") for _ in range(slaves))
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def master_pid(self) -> int | None:
         """Process id of the master."""
         return self._master.pid if self._master is not None else None
 
-    def start(self) -> None:
-        """Start every node; return once they work.
+    def configure(self, config: Config, *, workers: int | None = None, plugins: Sequence[str] = ()) -> None:
+        """Let every node start its work; `wait_ready` waits for that. Called once.
+
+        Args:
+            config: Settings of all its nodes.
+            workers: Workers per slave; None for the settings'.
+            plugins: Files and folders with components.
+        """
+        assert self._master is not None  # noqa: S101 - it was not stopped yet
+        self._config = config
+        self._plugins = [str(Path(plugin).absolute()) for plugin in plugins]
+        inside = self._count == 1 and str(config["slave.task_manager"]) == NATIVE
+        if not inside and not self._slaves:
+            self._slaves.append(NodeProcess("slave"))
+        own: dict[str, object] = {"master.listen": self.url, "master.standalone": inside}
+        if workers is not None:
+            own["slave.workers"] = workers
+        self._master.configure(Config.load(config, overrides=own), self._plugins)
+        self._workers = workers
+
+    def wait_ready(self) -> None:
+        """Return once every node works.
 
         Raises:
             ConcurroError: What kept a node from starting; nothing is left then.
         """
-        refuse_while_importing("a local cluster")
-        self._folder = make_private_folder()
+        assert self._master is not None  # noqa: S101 - it was not stopped yet
         try:
-            listen = f"ipc://{self._folder}/master"
-            inside = self._count == 1 and str(self._config["slave.task_manager"]) == NATIVE
-            own: dict[str, object] = {"master.listen": listen, "master.standalone": inside}
-            if self._workers is not None:
-                own["slave.workers"] = self._workers
-            config = Config.load(self._config, overrides=own)
-            self._master = NodeProcess("master", config, self._plugins, self._folder)
             self.url = self._master.wait_ready()
-            if not inside:
-                for _ in range(self._count):
-                    self._slaves.append(self._start_slave(self._workers))
-                for process in self._slaves:
-                    process.wait_ready()
+            for process in self._slaves:
+                self._configure_slave(process, self._workers)
+            for process in self._slaves:
+                process.wait_ready()
         except BaseException:
             self.stop()
             raise
@@ -212,7 +249,8 @@ class EmbeddedCluster:
             ClosedError: The cluster was ended, perhaps meanwhile.
         """
         self._check_open()
-        process = self._start_slave(workers)
+        process = NodeProcess("slave")
+        self._configure_slave(process, workers)
         slave_id = process.wait_ready()
         with self._lock:
             if self._master is not None:
@@ -257,11 +295,11 @@ class EmbeddedCluster:
             message = "the cluster was closed"
             raise ClosedError(message)
 
-    def _start_slave(self, workers: int | None) -> NodeProcess:
+    def _configure_slave(self, process: NodeProcess, workers: int | None) -> None:
         own: dict[str, object] = {"slave.master": self.url}
         if workers is not None:
             own["slave.workers"] = workers
-        return NodeProcess("slave", Config.load(self._config, overrides=own), self._plugins)
+        process.configure(Config.load(self._config, overrides=own), self._plugins)
 
 
 def _signal_name(number: int) -> str:

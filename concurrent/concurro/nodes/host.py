@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from concurro.errors import NoApplicationError, SystemLoadError
 from concurro.execution.inside import Door, this_process
@@ -267,32 +267,37 @@ def _leave_to_the_master(number: int, frame: types.FrameType | None) -> None:
     """
 
 
-def main() -> None:
-    """Run a host on the descriptor named on the command line.
+def run(channel: int, output: int, errors: int, service: int, trail: int) -> NoReturn:
+    """Be a host, in a process that was just started for it.
 
-    The next two become its standard output and error: the master reads them. The third is the
-    way to the master for what its callbacks submit, the fourth a byte of memory that says in
-    which callback we are.
+    Args:
+        channel: The stream to the master.
+        output: Becomes its standard output: the master reads it.
+        errors: Becomes its standard error, likewise.
+        service: The way to the master for what its callbacks submit.
+        trail: A byte of memory that says in which callback we are.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A stopped service ends all its processes; the system must not fail before its master ends.
     signal.signal(signal.SIGTERM, _leave_to_the_master)
-    channel = int(sys.argv[1])
-    _write_to(channel + 1, channel + 2)
+    _write_to(output, errors)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("concurro.system").setLevel(logging.INFO)  # `master.log`: what a system says is wanted
-    stream = socket.socket(fileno=channel)
-    os.set_inheritable(stream.fileno(), False)  # noqa: FBT003 - the standard library's signature
+    for fd in (channel, service):
+        os.set_inheritable(fd, False)  # noqa: FBT003 - the standard library's signature
     loop = Loop()
-    service = socket.socket(fileno=channel + 3)
-    os.set_inheritable(service.fileno(), False)  # noqa: FBT003 - as above
-    with os.fdopen(channel + 4, "r+b", buffering=0) as page:
-        trail = mmap.mmap(page.fileno(), 1)
-    Host(loop, stream, service, trail)
+    with os.fdopen(trail, "r+b", buffering=0) as page:
+        byte = mmap.mmap(page.fileno(), 1)
+    Host(loop, socket.socket(fileno=channel), socket.socket(fileno=service), byte)
     loop.run()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def main() -> None:
+    """Run a host on the descriptors 3 to 7."""
+    run(*range(3, 8))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from concurro.errors import ProtocolError
 from concurro.execution.launching import describe_status
 from concurro.execution.native_trace import unnamed_file
 from concurro.execution.output_flow import PERIOD
-from concurro.execution.program import python_command
 from concurro.execution.worker_output import ProcessOutput
 from concurro.nodes.host_core import CALLBACKS
 from concurro.transport.stream import StreamLink
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CHANNEL = "3"
+HOST_MODULE = "concurro.nodes.host"
 
 HOST_CHILD = 1 << 32
 """Child ids of hosts start here, so that they never meet those of workers."""
@@ -69,23 +68,22 @@ class HostProcesses:
         self.on_output: Callable[[int, list[list[Any]]], None] = lambda number, entries: None  # noqa: ARG005
 
     def start(self, number: int) -> None:
-        """Execute the host of a system; if that cannot be, tell of its loss."""
+        """Start the host of a system; if that cannot be, tell of its loss."""
         try:
             (ours, theirs), (service, service_end), (output, output_end), (errors, errors_end), trails = _channels()
         except OSError as error:
             self._on_lost(number, f"it could not be started, for want of file descriptors: {error.strerror}")
             return
         self._outputs[number] = ProcessOutput(self._loop, output, errors, self._look_soon)
-        command = python_command("concurro.nodes.host", _CHANNEL)
         link = self._links[number] = StreamLink(self._loop, socket.socket(fileno=ours), "host")
         link.on_message = lambda frames: self._take(number, frames)
         callbacks = StreamLink(self._loop, socket.socket(fileno=service), f"the callbacks of system {number}")
         self.on_service(number, callbacks)
         self._trails[number], trail = trails
-        fds = [theirs, output_end, errors_end, service_end, trail]
+        fds = [theirs, output_end, errors_end, service_end, trail]  # as `host.run` takes them
         child_id = self._children[number] = next(self._child_ids)
         self._numbers[child_id] = number
-        self._launcher.execute_host(child_id, command, fds)
+        self._launcher.start_host(child_id, HOST_MODULE, fds)
 
     def send(self, number: int, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> bool:
         """Send a message to a host; return whether it is there."""

@@ -27,7 +27,7 @@ from concurro.nodes.answers import OPERATOR_REQUESTS, describe_status, explain
 from concurro.nodes.arrivals import ResultArrivals
 from concurro.nodes.carrier import Carrier
 from concurro.nodes.door import Door
-from concurro.nodes.hosts import HostProcesses
+from concurro.nodes.hosts import HOST_MODULE, HostProcesses
 from concurro.nodes.keeper import Keeper
 from concurro.nodes.node import Node
 from concurro.nodes.peer import keep_beating
@@ -89,7 +89,6 @@ class MasterNode(Node):
     def __init__(self, config: Any = None, *, plugins: Sequence[Any] = ()) -> None:
         super().__init__(config, plugins=plugins)
         self._url = ""
-        self._cleanup_folder: str | None = None
         self._keeper: Keeper | None = None
         self._ends = contextlib.ExitStack()  # what `_open` started, however far it came
         self._wake: Timer | None = None
@@ -98,10 +97,6 @@ class MasterNode(Node):
     def url(self) -> str:
         """The address that slaves and applications dial; known once started."""
         return self._url
-
-    def clean_up_folder(self, folder: str) -> None:
-        """Let the launcher remove a folder when the node ends, however it ends."""
-        self._cleanup_folder = folder
 
     # Life
 
@@ -137,7 +132,9 @@ class MasterNode(Node):
         self.loop.on_flush(self._settle)
         keys, most = config["security.keys"], int(config["security.connections"])
         self._url = self._door.open(str(config["master.listen"]), keys, most)
-        self._launcher = Launcher(self.loop, cleanup_folder=self._cleanup_folder or self._door.own_folder)
+        self._launcher = Launcher(
+            self.loop, cleanup_folder=self._cleanup_folder or self._door.own_folder, process=self._launcher_process
+        )
         self._hosts = HostProcesses(self.loop, self._launcher, self._host_message, self._host_started, self._host_lost)
         self._carrier = Carrier(self._core, self._table, self._relay, self._hosts, self._keeper, self.loop.now)
         self._carrier.send, self._carrier.acknowledge = self._send_to, self._acknowledge
@@ -154,6 +151,7 @@ class MasterNode(Node):
         self._recover()
         if config["master.standalone"]:
             self._start_agent()
+        self._launcher.prepare(HOST_MODULE)
         self._ends.callback(keep_beating(self.loop, lambda: list(self._peers.values())))
 
     def _recover(self) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType, TracebackType
 
+    from concurro.execution.launching import LauncherProcess
+
 log = logging.getLogger("concurro.node")
 
 JOIN_LIMIT = 15.0
@@ -41,6 +43,8 @@ class Node:
         self._ready = threading.Event()
         self._fault: BaseException | None = None
         self._state = "new"
+        self._launcher_process: LauncherProcess | None = None
+        self._cleanup_folder = ""
         self.on_ready: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
@@ -53,6 +57,16 @@ class Node:
     ) -> None:
         """Stop."""
         self.stop()
+
+    def use_launcher(self, process: LauncherProcess, folder: str) -> None:
+        """Let the node have a launcher that runs already.
+
+        Args:
+            process: The launcher.
+            folder: What it removes when the node ends, however it ends; empty for none.
+        """
+        self._launcher_process = process
+        self._cleanup_folder = folder
 
     def start(self) -> None:
         """Start in a thread of its own; return once the node works.

@@ -76,7 +76,7 @@ class SlaveNode(Node):
     def _open(self) -> None:
         self._stop_beating = keep_beating(self.loop, lambda: [self._peer] if self._peer is not None else [])
         self.env.start()
-        self._agent = make_agent(self.env, self.loop, self._send, self._backlog)
+        self._agent = make_agent(self.env, self.loop, self._send, self._backlog, self._launcher_process)
         self._agent.start()
         self._dial_when_ready(self.loop.now() + WORKER_PATIENCE)
 

@@ -235,7 +235,7 @@ class SimulatedCluster:
         yield "concurro.execution.task_runner.Travelling", lambda *_: _travelling()
         yield "concurro.nodes.host.StreamLink", lambda loop, stream, peer: stream  # noqa: ARG005
         yield "concurro.execution.agent.SlaveAgent", lambda loop, **more: ObservedAgent(loop, self.witness, **more)
-        yield "concurro.execution.agent.Launcher", lambda loop: SimulatedLauncher(self.processes, loop)
+        yield "concurro.execution.agent.Launcher", lambda loop, **_: SimulatedLauncher(self.processes, loop)
         yield "concurro.execution.agent.WorkerLink", self._worker_link
         yield "concurro.execution.agent.KernelKills", lambda: types.SimpleNamespace(look=lambda: None)
         yield "concurro.execution.agent.explain_kill", lambda peak, kills: ""  # noqa: ARG005
