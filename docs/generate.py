@@ -75,7 +75,16 @@ NAMES = {
 GIVEN = (TaskFuture, ProgressRecord, SlaveView, LocalSlave, SlaveRecord, TaskRecord, TaskClass, SystemRecord)
 
 INTERNAL = {
-    "ApplicationNode": ("code", "refuse_to_wait", "request", "cancel_system"),
+    "ApplicationNode": (
+        "code",
+        "refuse_to_wait",
+        "request",
+        "cancel_system",
+        "cancel_task",
+        "output_of",
+        "push_call",
+        "futures_of",
+    ),
     "LocalCluster": ("application",),
     "ClusterExecutor": ("sharing",),
     "SystemHandle": (

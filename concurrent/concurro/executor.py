@@ -10,7 +10,6 @@ import concurrent.futures
 import itertools
 import threading
 import uuid
-import weakref
 from concurrent.futures import BrokenExecutor
 from functools import partial
 from types import FunctionType, MappingProxyType
@@ -54,10 +53,8 @@ class Call(Task):
 
     name = "call"
     preparation: ClassVar[Preparation | None] = None
-
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # One attribute and no name of its own: what is not there need not travel.
-        self.call = (function, args, kwargs)
+    # Its only field, and no name of its own: what is not there need not travel.
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
     def __call__(self) -> Any:
         """Call it, after the initializer of its executor."""
@@ -82,12 +79,8 @@ class FunctionCall(Call):
     """
 
     function: ClassVar[Callable[..., Any]]
+    args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = MappingProxyType({})
-
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.args = args
-        if kwargs:
-            self.kwargs = kwargs
 
     def __call__(self) -> Any:
         """Call it, after the initializer of its executor."""
@@ -154,7 +147,7 @@ class ClusterExecutor(concurrent.futures.Executor):
         return executor
 
     def _begin(self, application: Any, preparation: Preparation | None, close: Callable[[], None] | None) -> None:
-        self._push: Callable[[Task], TaskFuture] = application.push_task
+        self._application: ApplicationNode | InlineApplication = application
         self._code: CodeTable = application.code
         self._preparation = preparation
         self._call_class = Call if preparation is None else _make_class(Call, preparation=preparation)
@@ -162,8 +155,6 @@ class ClusterExecutor(concurrent.futures.Executor):
         self._close = close
         self._is_shut_down = False
         self._lock = threading.Lock()
-        # Weak: a result that nobody wants any more is not kept for `shutdown`.
-        self._futures: weakref.WeakSet[TaskFuture] = weakref.WeakSet()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:
         """Call `fn(*args, **kwargs)` on a worker; return its future.
@@ -175,14 +166,10 @@ class ClusterExecutor(concurrent.futures.Executor):
         if self._is_shut_down:
             message = "cannot schedule new futures after shutdown"
             raise RuntimeError(message)
-        call: Call
         if fn.__class__ is FunctionType and self._is_lasting(fn):
-            call = self._class_of(fn)(args, kwargs)
-        else:
-            call = self._call_class(fn, args, kwargs)
-        future = self._push(call)
-        self._futures.add(future)
-        return future
+            fields: dict[str, Any] = {"args": args, "kwargs": kwargs} if kwargs else {"args": args}
+            return self._application.push_call(self._class_of(fn), fields, self)
+        return self._application.push_call(self._call_class, {"call": (fn, args, kwargs)}, self)
 
     def map(
         self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
@@ -213,7 +200,7 @@ class ClusterExecutor(concurrent.futures.Executor):
         with self._lock:
             self._is_shut_down = True
             close, self._close = self._close, None
-        futures = list(self._futures)
+        futures = self._application.futures_of(self)
         if cancel_futures:
             for future in futures:
                 future.cancel()

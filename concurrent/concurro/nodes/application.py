@@ -17,20 +17,21 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any, Self
 
-from concurro.errors import ClosedError, ConfigError, InvalidTaskError, MasterUnreachable
+from concurro.errors import ClosedError, ConfigError, MasterUnreachable
 from concurro.ids import ProgressRecord, Role
 from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
-from concurro.nodes.arguments import check_flag, check_system_id, check_timeout
+from concurro.nodes.arguments import check_flag, check_system, check_system_id, check_timeout
+from concurro.nodes.control import Control
 from concurro.nodes.dialer import Dialer
 from concurro.nodes.failed_attempts import FailedAttempts, save_failures_of
-from concurro.nodes.futures import LoopFuture, LoopThread, TaskFuture
-from concurro.nodes.handle import Control, SystemHandle
+from concurro.nodes.futures import LoopFuture, LoopThread
+from concurro.nodes.handle import SystemHandle
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.printer import Printer
+from concurro.nodes.pushed import new_task
 from concurro.nodes.waiting import wait_with_progress
 from concurro.scheduling.life import fault_of_options
-from concurro.system import TaskSystem
 from concurro.task import each_task
 from concurro.transport.loop import Loop
 from concurro.wire.blobs import BlobStore
@@ -47,7 +48,9 @@ if TYPE_CHECKING:
 
     from concurro.errors import TaskError
     from concurro.nodes.embedded import EmbeddedCluster
+    from concurro.nodes.futures import TaskFuture
     from concurro.nodes.peer import Peer
+    from concurro.system import TaskSystem
     from concurro.task import Task
     from concurro.wire.code import CodeTable
     from concurro.wire.messages import Kind
@@ -278,6 +281,29 @@ class ApplicationNode(Control):
         """Ask the master to cancel a system."""
         self._post(lambda: self._core.cancel_system(system_id))
 
+    def cancel_task(self, system_id: str, number: int) -> None:
+        """Ask the master to cancel a pushed task."""
+        with self._lock:
+            plain = self._core.plain
+            if system_id == plain.system_id and number in plain.open:
+                plain.cancelled.append(number)
+                self._plain_dirty = True
+        self._loop.wake()
+
+    def output_of(self, task_id: str) -> str:
+        """Return the last lines that a pushed task wrote.
+
+        Raises:
+            LookupError: Nothing is known of it any more.
+        """
+        self.refuse_to_wait("output()")
+        try:
+            return str(self.request("output", [task_id]).result(REQUEST_LIMIT))
+        except LookupError:
+            if self._core.plain.number_of(task_id) is not None:
+                return ""  # it has not come to the master yet
+            raise
+
     # Tasks
 
     def push_task(self, task: Task) -> TaskFuture:
@@ -299,6 +325,30 @@ class ApplicationNode(Control):
         self.connect()
         return [self._push(task) for task in each_task(tasks)]
 
+    def push_call(self, task_class: type[Task], fields: dict[str, Any], pusher: object) -> TaskFuture:
+        """Push a task of this class and these fields, which nobody else has.
+
+        For executors. Raises as `push_task` does, and has no hooks but `__call__`.
+        """
+        if not self._joined.is_set():
+            self.connect()
+        payload = self._packer.dump_fields(fields)
+        if payload is None:
+            return self._push(new_task(task_class, fields), pusher)
+        if self._core.plain.waiting_bytes > UNSENT_BYTES:
+            self._wait_for_room()
+        with self._lock:
+            self._check_open()
+            future = self._core.plain.push_call(self, task_class, fields, payload, pusher)
+            wake, self._plain_dirty = not self._plain_dirty, True
+        if wake:
+            self._loop.wake()
+        return future
+
+    def futures_of(self, pusher: object) -> list[TaskFuture]:
+        """Return the futures of what somebody pushed and is not final."""
+        return self._core.plain.futures_of(pusher)
+
     def executor(self) -> Any:
         """Return a `ClusterExecutor` that shares this application."""
         from concurro.executor import ClusterExecutor  # noqa: PLC0415 - it lies a layer above
@@ -318,7 +368,7 @@ class ApplicationNode(Control):
     def request(self, name: str, arguments: list[Any]) -> LoopFuture:
         """Ask the master a question; the future has its answer as plain values."""
         self.connect()
-        future = LoopFuture(self.refuse_to_wait)
+        future = LoopFuture(self)
         self._post(lambda: self._core.request(future, name, arguments))
         return future
 
@@ -510,66 +560,34 @@ class ApplicationNode(Control):
                 self._core.close(self._fault)
 
     def _has_room(self) -> bool:
-        waiting = self._core.plain.ledger.waiting_bytes
-        return waiting <= UNSENT_BYTES or self._fault is not None or self._state != "open"
+        return self._core.plain.waiting_bytes <= UNSENT_BYTES or self._fault is not None or self._state != "open"
 
     def _wait_for_room(self) -> None:
         self.refuse_to_wait("push_task()")
         with self._room:
             self._room.wait_for(self._has_room)
 
-    def _push(self, task: Task) -> TaskFuture:
-        if self._core.plain.ledger.waiting_bytes > UNSENT_BYTES:
+    def _push(self, task: Task, pusher: object = None) -> TaskFuture:
+        if self._core.plain.waiting_bytes > UNSENT_BYTES:
             self._wait_for_room()
         with self._lock:
-            plain = self._core.plain
-            if self._fault is not None:
-                raise self._fault
-            if self._state != "open":
-                message = "the application was closed"
-                raise ClosedError(message)
-            task_id = plain.ledger.add(task)
-            future = TaskFuture(task_id, self.refuse_to_wait, self._cancel_task, self._output_of, self.lend)
-            plain.futures[plain.ledger.last] = future
-            wake = not self._plain_dirty
-            self._plain_dirty = True
+            self._check_open()
+            future = self._core.plain.push(self, task, pusher)
+            wake, self._plain_dirty = not self._plain_dirty, True
         if wake:
             self._loop.wake()
         return future
 
-    def _output_of(self, task_id: str) -> str:
-        self.refuse_to_wait("output()")
-        try:
-            return str(self.request("output", [task_id]).result(REQUEST_LIMIT))
-        except LookupError:
-            plain = self._core.plain
-            if task_id.startswith(plain.system_id) and plain.ledger.number_of(task_id) is not None:
-                return ""  # it has not come to the master yet
-            raise
-
-    def _cancel_task(self, task_id: str) -> None:
-        with self._lock:
-            plain = self._core.plain
-            if task_id.startswith(plain.system_id) and (number := plain.ledger.number_of(task_id)) is not None:
-                plain.cancelled.append(number)
-                self._plain_dirty = True
-        self._loop.wake()
+    def _check_open(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+        if self._state != "open":
+            message = "the application was closed"
+            raise ClosedError(message)
 
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-def check_system(value: object) -> None:
-    """Refuse what is no task system.
-
-    Raises:
-        InvalidTaskError: It is something else; a class was given, perhaps.
-    """
-    if not isinstance(value, TaskSystem):
-        hint = "; give an instance, not the class" if isinstance(value, type) else ""
-        message = f"expected a task system, got {type(value).__qualname__}{hint}"
-        raise InvalidTaskError(message)
 
 
 def _outcome_of(handle: Any) -> tuple[Any, Any]:

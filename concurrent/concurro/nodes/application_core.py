@@ -27,9 +27,9 @@ from concurro.errors import (
     TaskError,
     UnknownSystemError,
 )
-from concurro.ids import Outcome, ProgressRecord, format_task_id
+from concurro.ids import Outcome, ProgressRecord
 from concurro.nodes.failed_attempts import FailedAttempts
-from concurro.nodes.ledger import TaskLedger
+from concurro.nodes.pushed import PushedTasks
 from concurro.wire.failures import original
 from concurro.wire.messages import Kind, Message
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from concurrent.futures import Future
 
+    from concurro.nodes.futures import TaskFuture
     from concurro.nodes.handle import SystemHandle
     from concurro.task import Task
     from concurro.wire.payload import Packer
@@ -64,26 +65,6 @@ class _Submission:
         self.number: int | None = None
 
 
-class PlainTasks:
-    """The implicit system of an application.
-
-    Tasks that were pushed one by one.
-
-    `add` runs in users' threads, everything else in the loop's; the owner holds `lock`.
-    """
-
-    def __init__(self, packer: Packer, system_id: str, client_id: str) -> None:
-        self.system_id = system_id
-        self.ledger = TaskLedger(packer, self.system_id, client_id)
-        self.futures: dict[int, Future[Any]] = {}
-        self.number: int | None = None
-        self.opening = False
-        self.consumed = 0
-        self.cancelled: list[int] = []
-        self.answer_due = False
-        self.sent = 0
-
-
 class ApplicationCore:
     """Everything an application waits for.
 
@@ -104,7 +85,7 @@ class ApplicationCore:
         self.failed = FailedAttempts("")
         self.on_output: Callable[[list[list[Any]]], None] = _drop_output
         self.before_news: Callable[[], None] = _nothing_before
-        self.plain = PlainTasks(packer, make_id(), client_id)
+        self.plain = PushedTasks(packer, make_id(), client_id)
         self.connected = False
         self.credit = 1
         self.byte_credit = 1
@@ -128,7 +109,7 @@ class ApplicationCore:
     @property
     def busy(self) -> bool:
         """Whether something is unfinished."""
-        return bool(self._submissions or self.plain.ledger.open)
+        return bool(self._submissions or self.plain.open)
 
     # Wishes
 
@@ -172,19 +153,18 @@ class ApplicationCore:
         if not self.connected:
             return
         if plain.number is None:
-            if plain.ledger.waiting and not plain.opening:
+            if plain.waiting and not plain.opening:
                 plain.opening = True
                 self._token += 1
                 self._send(Kind.OPEN, [self._token, plain.system_id, "tasks"])
             return
         while True:
             room = min(EMISSION_LIMIT, self.credit - plain.sent)
-            first, classes, tasks = plain.ledger.take_within(room, self.byte_credit)
+            first, classes, tasks = plain.take(room, self.byte_credit)
             if not (tasks or plain.cancelled or plain.answer_due):
                 return
             cancelled, plain.cancelled = plain.cancelled, []
             plain.answer_due = False
-            plain.sent += len(tasks)
             body = [plain.number, plain.consumed, first, classes, tasks, cancelled, [], None, None, {}]
             self._send(Kind.OUT, body)
 
@@ -216,7 +196,7 @@ class ApplicationCore:
         self._by_number.clear()
         self._news.clear()
         if self.plain.number is not None or self.plain.opening:
-            self._fail_plain(_tasks_lost(len(self.plain.ledger.open), reason))
+            self._fail_plain(_tasks_lost(len(self.plain.open), reason))
 
     def close(self, error: Exception) -> None:
         """End everything with an error."""
@@ -252,8 +232,7 @@ class ApplicationCore:
 
     def task_name(self, system: int, number: int) -> str:
         """Return the name of an open pushed task; empty when it is none."""
-        task = self.plain.ledger.open.get(number) if system == self.plain.number else None
-        return "" if task is None else str(task.name)
+        return self.plain.name_of(number) if system == self.plain.number else ""
 
     # Systems
 
@@ -423,43 +402,45 @@ class ApplicationCore:
             return
         self.before_news()
         for entry in body[3]:
-            settled = plain.ledger.settle(entry)
-            if settled is None:
-                continue
-            task, result, fault = settled
-            plain.sent -= 1
-            if fault is not None and (kept := self.failed.take(fault)):
-                log.warning("%s", kept)
-            future = plain.futures.pop(entry[0], None)
-            broken = _call_finished(task, result, fault)
-            if self.on_task is not None:
-                self.on_task(task, result, fault)
-            if future is not None and broken is None:
-                resolve(future, result, fault)
-            elif future is not None:
-                _fail(future, broken)
+            settled = plain.settle(entry, seen=self.on_task is not None)
+            if settled is not None:
+                future, task, result, fault = settled
+                if task is None:
+                    resolve(future, result, None)
+                else:
+                    self._task_ended(future, task, result, fault)
+                plain.close(entry[0])
         plain.consumed = body[1]
         plain.answer_due = True
         self._packer.blobs.release(("input", body[1]))
 
+    def _task_ended(self, future: TaskFuture, task: Task, result: Any, fault: TaskError | None) -> None:
+        """Tell everybody who sees a task that it is final."""
+        if fault is not None and (kept := self.failed.take(fault)):
+            log.warning("%s", kept)
+        broken = _call_finished(task, result, fault)
+        if self.on_task is not None:
+            self.on_task(task, result, fault)
+        if broken is None:
+            resolve(future, result, fault)
+        else:
+            _fail(future, broken)
+
     def _fail_plain(self, error: Exception) -> None:
-        plain = self.plain
-        futures, plain.futures = plain.futures, {}
-        lost = [plain.ledger.open[number] for number in sorted(plain.ledger.open)]
-        system_id = plain.system_id
-        self.plain = PlainTasks(self._packer, self._make_id(), self._client_id)
+        lost = self.plain
+        self.plain = PushedTasks(self._packer, self._make_id(), self._client_id)
         self._inputs.clear()
         cancelled = isinstance(error, CancelledError)
         kind, name = (TaskCancelled, "TaskCancelled") if cancelled else (TaskError, type(error).__name__)
-        faults = {task.task_id: kind(task.task_id, name, str(error)) for task in lost}
-        for number, future in futures.items():
-            task_id = format_task_id(system_id, number)
-            _fail(future, faults.get(task_id, error) if cancelled else error)
-        for task in lost:
-            fault = faults[task.task_id]
-            _call_finished(task, None, fault)
+        tasks = lost.tasks()
+        faults = {number: kind(str(task.task_id), name, str(error)) for number, _, task in tasks}
+        for number, future, _ in tasks:
+            _fail(future, faults[number] if cancelled else error)
+        for number, _, task in tasks:
+            _call_finished(task, None, faults[number])
             if self.on_task is not None:
-                self.on_task(task, None, fault)
+                self.on_task(task, None, faults[number])
+        lost.open.clear()
 
     # Small steps
 
@@ -528,12 +509,13 @@ def progress_record(progress: list[Any] | None, counts: dict[str, int], elapsed:
 
 def resolve(future: Future[Any], result: Any, error: TaskError | None) -> None:
     """Resolve the future of a task, unless its owner cancelled it."""
-    # One step, for every other question to a future takes its lock again.
-    with contextlib.suppress(InvalidStateError):
+    try:
         if error is None:
             future.set_result(result)
         else:
             future.set_exception(original(error))
+    except InvalidStateError:
+        return
 
 
 def _call_finished(task: Task, result: Any, error: TaskError | None) -> BaseException | None:

@@ -10,7 +10,8 @@ import threading
 from math import isnan
 from numbers import Integral, Real
 
-from concurro.errors import ConfigError
+from concurro.errors import ConfigError, InvalidTaskError
+from concurro.system import TaskSystem
 
 
 def check_count(name: str, value: object, least: int = 1) -> int:
@@ -52,6 +53,18 @@ def check_timeout(value: object, *, name: str = "timeout", least: float | None =
     if least is not None and seconds < least:
         raise _unexpected(value, name, f"{expected}, or None")
     return None if seconds > threading.TIMEOUT_MAX else seconds
+
+
+def check_system(value: object) -> None:
+    """Refuse what is no task system.
+
+    Raises:
+        InvalidTaskError: It is something else; a class was given, perhaps.
+    """
+    if not isinstance(value, TaskSystem):
+        hint = "; give an instance, not the class" if isinstance(value, type) else ""
+        message = f"expected a task system, got {type(value).__qualname__}{hint}"
+        raise InvalidTaskError(message)
 
 
 def check_system_id(value: object) -> str:

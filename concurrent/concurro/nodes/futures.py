@@ -6,25 +6,28 @@ wait for ever, and with it everybody else: it is told so instead.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from concurrent.futures import Future, InvalidStateError
+from _thread import RLock, allocate_lock
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import NothingToSaveError, RemoteTraceback, TaskError, WaitInCallbackError
+from concurro.ids import format_task_id
 from concurro.nodes.arguments import check_timeout
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
-    Refuse = Callable[[str], None]
-    Lend = Callable[[str], AbstractContextManager[None]]
+    from concurro.nodes.control import Control, Lend
 
 SHORT_WAIT = 0.001
 """A wait up to so long lends no slot: another worker would hardly start meanwhile [s]."""
+
+_CANCELLED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED})
+_OVER = _CANCELLED | {FINISHED}
 
 
 class LoopThread:
@@ -59,22 +62,48 @@ class LoopThread:
 class LoopFuture(Future[Any]):
     """A future that a loop's thread resolves.
 
+    It makes what waiting takes when somebody waits: of a hundred thousand that are open, few
+    are ever waited for, and the standard library's condition and lists are two thirds of a
+    future's time and memory. Everything that others do with a future finds what it expects:
+    a lock as `_condition`, and lists of waiters and callbacks.
+
     Args:
-        refuse: Called before each wait with the name of the call; raises in the loop's thread.
-        lend: Entered for each longer wait with what is waited for; None where waiting lends nothing.
+        control: Refuses waits in the loop's thread, and lends the slot during the others.
     """
 
-    def __init__(self, refuse: Refuse, lend: Lend | None = None) -> None:
-        super().__init__()
-        self._refuse = refuse
-        self._lend = lend
-        if lend is not None:
-            # What `concurrent.futures.wait` and `as_completed` append themselves to, and then wait for.
-            self._waiters: list[Any] = _Waiters(lend)
+    # An instance has its own only of what is not as it was.
+    _state = PENDING
+    _result: Any = None
+    _exception: BaseException | None = None
+    _made_waiters: list[Any] | None = None
+    _made_callbacks: list[Callable[[Future[Any]], object]] | None = None
+
+    def __init__(self, control: Control) -> None:
+        self._condition: Any = RLock()
+        self._control = control
+
+    @property
+    def _waiters(self) -> list[Any]:  # type: ignore[override]  # made at its first use
+        """What `concurrent.futures.wait` and `as_completed` append themselves to."""
+        if self._made_waiters is None:
+            lend = self._control.lend
+            self._made_waiters = [] if lend is None else _Waiters(lend)
+        return self._made_waiters
+
+    @property
+    def _done_callbacks(self) -> list[Callable[[Future[Any]], object]]:
+        """What `add_done_callback` appends to."""
+        if self._made_callbacks is None:
+            self._made_callbacks = []
+        return self._made_callbacks
 
     def describe(self) -> str:
         """Say in words what it is that comes."""
         return "an answer of the master"
+
+    def done(self) -> bool:
+        """Return whether it is cancelled or has a result or an error."""
+        return self._state in _OVER
 
     def result(self, timeout: float | None = None) -> Any:
         """Return the result; wait for it.
@@ -83,12 +112,14 @@ class LoopFuture(Future[Any]):
             TimeoutError: It did not come within `timeout` [s].
             WaitInCallbackError: Called in a callback, before it is there.
         """
-        timeout = check_timeout(timeout)
-        if (timeout is None or timeout > 0) and not self.done():
-            self._refuse("result()")
-            if self._lend is not None:
-                return self._wait_lending(super().result, timeout, self._lend)
-        return super().result(timeout)
+        if timeout is not None or self._state != FINISHED:
+            self._wait("result()", timeout)
+        if self._exception is None:
+            return self._result
+        try:
+            raise self._exception
+        finally:
+            del self  # the error's traceback would keep it, and it keeps the error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error, None if there is none; wait for it.
@@ -97,21 +128,109 @@ class LoopFuture(Future[Any]):
             TimeoutError: It did not come within `timeout` [s].
             WaitInCallbackError: Called in a callback, before it is there.
         """
-        timeout = check_timeout(timeout)
-        if (timeout is None or timeout > 0) and not self.done():
-            self._refuse("exception()")
-            if self._lend is not None:
-                error: BaseException | None = self._wait_lending(super().exception, timeout, self._lend)
-                return error
-        return super().exception(timeout)
+        if timeout is not None or self._state != FINISHED:
+            self._wait("exception()", timeout)
+        return self._exception
 
-    def _wait_lending(self, get: Callable[[float | None], Any], timeout: float | None, lend: Lend) -> Any:
-        began = time.monotonic()
+    def cancel(self) -> bool:
+        """Cancel it; return False when it has a result or an error.
+
+        Whoever waits is told at once.
+        """
         with self._condition:
-            if self._condition.wait_for(self.done, SHORT_WAIT if timeout is None else min(timeout, SHORT_WAIT)):
-                return get(0)
-        with lend(self.describe()):
-            return get(None if timeout is None else max(0.0, timeout - (time.monotonic() - began)))
+            if self._state in _OVER:
+                return self._state != FINISHED
+            self._state = CANCELLED_AND_NOTIFIED
+            for waiter in self._made_waiters or ():
+                waiter.add_cancelled(self)
+        self._call_back()
+        return True
+
+    def set_result(self, result: Any) -> None:
+        """Take the result. For who gave the future.
+
+        Raises:
+            InvalidStateError: It is over already.
+        """
+        with self._condition:
+            if self._state in _OVER:
+                raise InvalidStateError(_over_already(self))
+            self._result = result
+            self._state = FINISHED
+            for waiter in self._made_waiters or ():
+                waiter.add_result(self)
+        self._call_back()
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """Take the error. For who gave the future.
+
+        Raises:
+            InvalidStateError: It is over already.
+        """
+        with self._condition:
+            if self._state in _OVER:
+                raise InvalidStateError(_over_already(self))
+            self._exception = exception
+            self._state = FINISHED
+            for waiter in self._made_waiters or ():
+                waiter.add_exception(self)
+        self._call_back()
+
+    def _call_back(self) -> None:
+        if self._made_callbacks is not None:
+            self._invoke_callbacks()  # type: ignore[attr-defined]  # of the standard library
+
+    def _wait(self, call: str, timeout: float | None) -> None:
+        """Wait until there is a result or an error.
+
+        Raises:
+            CancelledError: It is cancelled.
+            TimeoutError: It took longer than `timeout` [s].
+        """
+        timeout = check_timeout(timeout)
+        if self._state not in _OVER and (timeout is None or timeout > 0):
+            self._control.refuse_to_wait(call)
+            self._sleep(_Sleeper(), timeout)
+        if self._state in _CANCELLED:
+            raise CancelledError
+        if self._state != FINISHED:
+            raise TimeoutError
+
+    def _sleep(self, sleeper: _Sleeper, timeout: float | None) -> None:
+        with self._condition:
+            if self._state in _OVER:
+                return
+            list.append(self._waiters, sleeper)  # past the lending of `_Waiters`: this waits by itself
+        lend = self._control.lend
+        try:
+            if lend is None:
+                sleeper.wait(timeout)
+            elif not sleeper.wait(SHORT_WAIT if timeout is None else min(timeout, SHORT_WAIT)):
+                with lend(self.describe()):
+                    sleeper.wait(None if timeout is None else max(0.0, timeout - SHORT_WAIT))
+        finally:
+            with self._condition:
+                self._waiters.remove(sleeper)
+
+
+class _Sleeper:
+    """A thread that waits for one future, among its waiters."""
+
+    __slots__ = ("_woken",)
+
+    def __init__(self) -> None:
+        self._woken = allocate_lock()
+        self._woken.acquire()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until the future is over, or `timeout` [s]; return whether it is."""
+        return self._woken.acquire(timeout=-1 if timeout is None else timeout)
+
+    def add_result(self, future: Future[Any]) -> None:  # noqa: ARG002 - the signature of the standard library's waiters
+        """Wake the thread: the future ended, which it does once."""
+        self._woken.release()
+
+    add_exception = add_cancelled = add_result
 
 
 class _Waiters(list[Any]):
@@ -151,18 +270,17 @@ class TaskFuture(LoopFuture):
         task_id: Id of the task.
     """
 
-    def __init__(
-        self,
-        task_id: str,
-        refuse: Refuse,
-        cancel: Callable[[str], None],
-        ask_output: Callable[[str], str] | None = None,
-        lend: Lend | None = None,
-    ) -> None:
-        super().__init__(refuse, lend)
-        self.task_id = task_id
-        self._ask_cancel = cancel
-        self._ask_output = ask_output
+    def __init__(self, control: Control, system_id: str, number: int) -> None:
+        # As that of `LoopFuture`, without the call: this runs for every task.
+        self._condition = RLock()
+        self._control = control
+        self._system_id = system_id
+        self._number = number
+
+    @property
+    def task_id(self) -> str:
+        """Id of the task."""
+        return format_task_id(self._system_id, self._number)
 
     def describe(self) -> str:
         """Name the task."""
@@ -174,10 +292,7 @@ class TaskFuture(LoopFuture):
         Raises:
             LookupError: Nothing is known of it any more, or it ran inline.
         """
-        if self._ask_output is None:
-            message = f"the output of task {self.task_id} is not kept"
-            raise LookupError(message)
-        return self._ask_output(self.task_id)
+        return self._control.output_of(self.task_id)
 
     def save_task(self, path: str | os.PathLike[str]) -> None:
         """Write the failed attempt to a file, for `concurrent replay`.
@@ -200,11 +315,13 @@ class TaskFuture(LoopFuture):
 
     def cancel(self) -> bool:
         """Cancel the task, running or not; return False when it is final."""
-        if self.cancelled():
-            return True
+        was_cancelled = self.cancelled()
         if not super().cancel():
             return False
-        with contextlib.suppress(InvalidStateError, RuntimeError):  # somebody else cancelled it at the same time
-            self.set_running_or_notify_cancel()
-        self._ask_cancel(self.task_id)
+        if not was_cancelled:
+            self._control.cancel_task(self._system_id, self._number)
         return True
+
+
+def _over_already(future: LoopFuture) -> str:
+    return f"{future._state}: {future!r}"  # noqa: SLF001 - its own class

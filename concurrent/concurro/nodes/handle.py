@@ -16,9 +16,8 @@ from concurro.nodes.futures import SHORT_WAIT, LoopFuture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
 
-    from concurro.nodes.futures import Lend
+    from concurro.nodes.control import Control
     from concurro.wire.payload import Packer
 
 log = logging.getLogger(__name__)
@@ -39,10 +38,9 @@ class SystemHandle(LoopFuture):
     """
 
     def __init__(self, system_id: str, name: str, control: Control) -> None:
-        super().__init__(control.refuse_to_wait, control.lend)
+        super().__init__(control)
         self.system_id = system_id
         self._name = name
-        self._control = control
         self._progress = ProgressRecord()
         self._published: deque[Any] = deque()
         self._news = threading.Condition()
@@ -230,37 +228,11 @@ class SystemHandle(LoopFuture):
             self._acknowledged.set()
             self._close_news()
             super().cancel()
-            self.set_running_or_notify_cancel()
 
     def _close_news(self) -> None:
         with self._news:
             self._ended = True
             self._news.notify_all()
-
-
-class Control:
-    """What a handle needs of its application.
-
-    Attributes:
-        lend: Entered for each longer wait with what is waited for; None where waiting lends nothing.
-    """
-
-    lend: Lend | None = None
-
-    def refuse_to_wait(self, call: str) -> None:
-        """Refuse a call that waits in the thread that brings the news.
-
-        Raises:
-            WaitInCallbackError: This is that thread.
-        """
-
-    def cancel_system(self, system_id: str) -> None:
-        """Ask the master to cancel a system."""
-        raise NotImplementedError
-
-    def request(self, name: str, arguments: list[Any]) -> Future[Any]:
-        """Ask the master a question."""
-        raise NotImplementedError
 
 
 def as_exception(error: Any) -> BaseException:

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import ClosedError, ConfigError, WaitInCallbackError
 from concurro.execution.inside import Door, behind
 from concurro.ids import Outcome, SystemState
-from concurro.nodes.application import check_system
 from concurro.nodes.application_core import progress_record, resolve
-from concurro.nodes.arguments import check_timeout
+from concurro.nodes.arguments import check_system, check_timeout
+from concurro.nodes.control import Control
 from concurro.nodes.failed_attempts import FailedAttempts, save_failures_of
 from concurro.nodes.futures import TaskFuture
-from concurro.nodes.handle import Control, SystemHandle
+from concurro.nodes.handle import SystemHandle
 from concurro.nodes.host_core import HostCore
 from concurro.nodes.ledger import TaskLedger
+from concurro.nodes.pushed import new_task
 from concurro.nodes.waiting import wait_with_progress
 from concurro.scheduling.life import fault_of_options
 from concurro.task import each_task
@@ -116,7 +117,8 @@ class InlineApplication(Control):
         self._check_open()
         ledger = TaskLedger(self._packer, f"inline-{self._number}")
         self._number += 1
-        future = TaskFuture(ledger.add(task), self.refuse_to_wait, _run_already, lend=self.lend)
+        ledger.add(task)
+        future = TaskFuture(self, ledger.system_id, ledger.last)
         _, classes, entries = ledger.take()
         with self._inside():
             settled = ledger.settle(run_entry(self._packer, {}, classes, 0, entries[0], task.task_id or ""))
@@ -131,6 +133,14 @@ class InlineApplication(Control):
     def push_tasks(self, tasks: Iterable[Task]) -> list[TaskFuture]:
         """Run tasks; return their futures in order."""
         return [self.push_task(task) for task in each_task(tasks)]
+
+    def push_call(self, task_class: type[Task], fields: dict[str, Any], pusher: object) -> TaskFuture:  # noqa: ARG002 - as of an `ApplicationNode`
+        """Run a call; return its future, which is done."""
+        return self.push_task(new_task(task_class, fields))
+
+    def futures_of(self, pusher: object) -> list[TaskFuture]:  # noqa: ARG002 - as of an `ApplicationNode`
+        """Return what is not final: nothing."""
+        return []
 
     def executor(self) -> Any:
         """Return a `ClusterExecutor` whose calls run at once."""
@@ -148,6 +158,14 @@ class InlineApplication(Control):
     def cancel_system(self, system_id: str) -> None:
         """Cancel a system at its next task."""
         self._cancelled.add(system_id)
+
+    def cancel_task(self, system_id: str, number: int) -> None:
+        """Cancel nothing: the task has run."""
+
+    def output_of(self, task_id: str) -> str:
+        """Refuse: it is not kept."""
+        message = f"the output of task {task_id} is not kept"
+        raise LookupError(message)
 
     def request(self, name: str, arguments: list[Any]) -> Any:
         """Refuse: there is no master to ask."""
@@ -315,7 +333,3 @@ def _attempt(  # noqa: PLR0913 - what a lease consists of
     except Exception as fault:  # noqa: BLE001 - whatever keeps it from travelling
         return Outcome.NOT_PICKLABLE, list(describe(fault)), None
     return Outcome.DONE, value, result_blobs
-
-
-def _run_already(task_id: str) -> None:
-    """Cancel nothing: the task has run."""

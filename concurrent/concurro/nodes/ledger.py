@@ -8,7 +8,6 @@ Used by whoever makes tasks: the host of a system, and an application for its pl
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,68 @@ from concurro.wire.messages import Kind, pack_message
 from concurro.wire.saved_attempt import save_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Sequence
 
     from concurro.errors import TaskError
     from concurro.task import Task
     from concurro.wire.payload import Packer
+
+
+class TaskClasses:
+    """The task classes of a system, numbered as they come.
+
+    Args:
+        packer: Pickles classes.
+        system_id: The system.
+    """
+
+    def __init__(self, packer: Packer, system_id: str) -> None:
+        self._packer = packer
+        self._system_id = system_id
+        self._numbers: dict[Any, int] = {}
+        self._new: list[list[Any]] = []
+        self.known = self._numbers.get
+
+    def number_of(self, key: Any, task: Task) -> int:
+        """Return the number of a task's class, which is announced when it is new.
+
+        `key` is the same, and hashable, for all tasks of one class.
+
+        Raises:
+            InvalidTaskError: One of its fields cannot be sent.
+            NotPicklableError: It cannot travel.
+        """
+        number = self._numbers.get(key)
+        return self._announce(key, task) if number is None else number
+
+    def freeze(self) -> list[tuple[Any, int]]:
+        """Return what `thaw` takes: every class was taken."""
+        return list(self._numbers.items())
+
+    def thaw(self, numbers: list[tuple[Any, int]]) -> None:
+        """Become what another one was."""
+        self._numbers.update(numbers)
+
+    def take_new(self) -> list[list[Any]]:
+        """Return the entries of what is new, for an OUT."""
+        taken, self._new = self._new, []
+        return taken
+
+    def _announce(self, key: Any, task: Task) -> int:
+        payload, blobs = self._packer.dump_task_class(type(task), (self._system_id, "classes"))
+        number = len(self._numbers)
+        cls = type(task)
+        requires = {name: float(amount) for name, amount in (task.requires or {}).items()}
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        entry = [number, name, task.priority, task.timeout, task.max_retries, requires, payload, blobs]
+        try:
+            pack_message(Kind.OUT, entry)
+        except (OverflowError, ValueError) as error:
+            message = f"{task!r}: its priority, timeout, max_retries or requires cannot be sent: {error}"
+            raise InvalidTaskError(message) from None
+        self._numbers[key] = number
+        self._new.append(entry)
+        return number
 
 
 class TaskLedger:
@@ -38,7 +94,6 @@ class TaskLedger:
     Attributes:
         open: Number to task, for every task that is not final.
         waiting_bytes: Bytes of tasks that were added and not taken [B].
-        taken_bytes: Bytes of tasks that were taken and are not final [B].
     """
 
     def __init__(self, packer: Packer, system_id: str, client_id: str | None = None) -> None:
@@ -48,17 +103,14 @@ class TaskLedger:
         self._client_id = client_id
         self._next = 0
         self._first = 0
-        self._class_numbers: dict[Hashable, int] = {}
-        self._new_classes: list[list[Any]] = []
+        self._classes = TaskClasses(packer, system_id)
         self._entries: list[list[Any]] = []
         self._with_blobs: set[int] = set()
-        self._sizes: dict[int, int] = {}
         self.waiting_bytes = 0
-        self.taken_bytes = 0
 
     def freeze(self) -> list[Any]:
         """Return what `thaw` takes: nothing waits to be taken."""
-        return [self.open, self._next, list(self._class_numbers.items())]
+        return [self.open, self._next, self._classes.freeze()]
 
     def thaw(self, state: list[Any]) -> None:
         """Become what another one was.
@@ -67,7 +119,7 @@ class TaskLedger:
         """
         self.open, self._next, classes = state
         self._first = self._next
-        self._class_numbers = dict(classes)
+        self._classes.thaw(classes)
 
     def add(self, value: Any) -> str:
         """Take a task and return its id.
@@ -77,10 +129,7 @@ class TaskLedger:
             NotPicklableError: It cannot travel.
         """
         task = check_task(value)
-        key = task_class_key(task)
-        class_number = self._class_numbers.get(key)
-        if class_number is None:
-            class_number = self._announce(key, task)
+        class_number = self._classes.number_of(task_class_key(task), task)
         number = self._next
         payload, blobs = self._packer.dump_task(task, (self.system_id, number))
         task.task_id = task_id = format_task_id(self.system_id, number)
@@ -90,7 +139,7 @@ class TaskLedger:
         if blobs:
             self._with_blobs.add(number)
             self._entries.append([class_number, payload, blobs])
-            self.waiting_bytes += _size_of(self._entries[-1])
+            self.waiting_bytes += size_of_entry(self._entries[-1])
         else:
             self._entries.append([class_number, payload])
             self.waiting_bytes += len(payload)
@@ -110,35 +159,11 @@ class TaskLedger:
 
     def take(self) -> tuple[int, list[list[Any]], list[list[Any]]]:
         """Return what was added as `(first number, classes, entries)` of an OUT."""
-        first, classes, entries = self._first, self._new_classes, self._entries
-        self._new_classes, self._entries = [], []
+        first, entries = self._first, self._entries
+        self._entries = []
         self.waiting_bytes = 0
         self._first += len(entries)
-        return first, classes, entries
-
-    def take_within(self, tasks: int, size: int) -> tuple[int, list[list[Any]], list[list[Any]]]:
-        """Return what was added as `take` does, as far as credit goes.
-
-        Args:
-            tasks: Most tasks.
-            size: Bytes that may be on their way, those taken before included [B]; a single task may be larger.
-        """
-        count = 0
-        for entry in itertools.islice(self._entries, max(0, tasks)):
-            entry_size = _size_of(entry)
-            if self.taken_bytes + entry_size > size and self.taken_bytes:
-                break
-            self._sizes[self._first + count] = entry_size
-            self.taken_bytes += entry_size
-            self.waiting_bytes -= entry_size
-            count += 1
-        first = self._first
-        if not count:
-            return first, [], []  # a class travels with its first task, not without
-        classes, self._new_classes = self._new_classes, []
-        entries, self._entries = self._entries[:count], self._entries[count:]
-        self._first += count
-        return first, classes, entries
+        return first, self._classes.take_new(), entries
 
     def number_of(self, task_id: str) -> int | None:
         """Return the number of an open task of this system, else None.
@@ -161,48 +186,40 @@ class TaskLedger:
         task = self.open.pop(number, None)
         if task is None:
             return None
-        if self._sizes:
-            self.taken_bytes -= self._sizes.pop(number, 0)
         task.slave_id = slave_id
         task.attempt = attempt
         task.attempt_duration = nanoseconds * 1e-9
         if number in self._with_blobs:
             self._with_blobs.discard(number)
             self._packer.blobs.release((self.system_id, number))
-        if outcome == 0:
-            try:
-                return task, self._packer.loads(value, blobs), None
-            except BaseException as fault:  # noqa: BLE001 - loading a result runs user code, which may do anything
-                error = self._unloadable(task, fault)
-        else:
-            error = rebuild(task.task_id, outcome, value, slave_id, attempt, self._packer.loads_whole)
-        error.saver = partial(save_attempt, self._packer, task)
-        return task, None, error
-
-    def _announce(self, key: Hashable, task: Task) -> int:
-        payload, blobs = self._packer.dump_task_class(type(task), (self.system_id, "classes"))
-        number = len(self._class_numbers)
-        cls = type(task)
-        requires = {name: float(amount) for name, amount in (task.requires or {}).items()}
-        name = f"{cls.__module__}.{cls.__qualname__}"
-        entry = [number, name, task.priority, task.timeout, task.max_retries, requires, payload, blobs]
+        if outcome != 0:
+            return task, None, error_of(self._packer, task, outcome, value)
         try:
-            pack_message(Kind.OUT, entry)
-        except (OverflowError, ValueError) as error:
-            message = f"{task!r}: its priority, timeout, max_retries or requires cannot be sent: {error}"
-            raise InvalidTaskError(message) from None
-        self._class_numbers[key] = number
-        self._new_classes.append(entry)
-        return number
+            return task, self._packer.loads(value, blobs), None
+        except BaseException as fault:  # noqa: BLE001 - loading a result runs user code, which may do anything
+            return task, None, error_of(self._packer, task, outcome, value, fault)
 
-    def _unloadable(self, task: Task, fault: BaseException) -> TaskError:
+
+def error_of(packer: Packer, task: Task, outcome: int, value: Any, fault: BaseException | None = None) -> TaskError:
+    """Return the error of a final task, whose runtime fields are filled in.
+
+    Args:
+        packer: Loads the original exception.
+        task: The task.
+        outcome: Of its entry in IN.
+        value: Of its entry in IN.
+        fault: What was raised when its result was loaded; None when it has none.
+    """
+    if fault is not None:
         failure = describe(fault)
         message = f"the result arrived but could not be rebuilt: {failure.message}"
-        broken = Failure(failure.type_name, message, failure.traceback)
-        return rebuild(task.task_id, Outcome.RAISED, broken, task.slave_id, task.attempt)
+        outcome, value = Outcome.RAISED, Failure(failure.type_name, message, failure.traceback)
+    error = rebuild(str(task.task_id), outcome, value, task.slave_id, task.attempt, packer.loads_whole)
+    error.saver = partial(save_attempt, packer, task)
+    return error
 
 
-def _size_of(entry: list[Any]) -> int:
-    """Return the bytes that travel for an entry, its blobs included [B]."""
+def size_of_entry(entry: Sequence[Any]) -> int:
+    """Return the bytes that travel for a task of OUT, its blobs included [B]."""
     size: int = len(entry[1])
     return size + sum(blob[2] for blob in entry[2]) if len(entry) > 2 else size  # noqa: PLR2004 - [class, payload, blobs]

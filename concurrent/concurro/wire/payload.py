@@ -184,16 +184,21 @@ class Packer:
         state = task.__dict__
         if not _no_runtime_fields(state):
             state = {name: value for name, value in state.items() if name not in RUNTIME_FIELDS}
+        plain = self.dump_fields(state)
+        return self._dump_state(task, state, owner) if plain is None else (plain, None)
+
+    def dump_fields(self, fields: dict[str, Any]) -> bytes | None:
+        """Return the state of a usual task; None when it takes more than a pickle."""
         try:
             # Without a list for buffers: the usual task has none, and a large one is pickled again.
-            payload = _plain_dumps(state, 5)
+            payload = _plain_dumps(fields, 5)
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - __reduce__ is user code, and even an exit is tried again by value
-            return self._dump_state(task, state, owner)
+            return None
         if len(payload) > INLINE_LIMIT or (_STACK_GLOBAL in payload and self._mentioned(payload)):
-            return self._dump_state(task, state, owner)
-        return payload, None
+            return None
+        return payload
 
     def load_task(self, cls: type[Task], payload: bytes, blobs: Blobs | None) -> Task:
         """Return a task of class `cls`, as `dump_task` wrote it."""

@@ -6,7 +6,8 @@ import itertools
 from concurrent.futures import Future
 
 from concurro.nodes.application_core import ApplicationCore
-from concurro.nodes.handle import Control, SystemHandle
+from concurro.nodes.control import Control
+from concurro.nodes.handle import SystemHandle
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import Kind, Message
 from concurro.wire.payload import Packer
@@ -79,10 +80,7 @@ class Application(Control):
     # Plain tasks
 
     def push(self, task):
-        plain = self.core.plain
-        plain.ledger.add(task)
-        future = plain.futures[plain.ledger.last] = Future()
-        return future
+        return self.core.plain.push(self, task)
 
     def open(self):
         """Let the master open the implicit system as number 7."""

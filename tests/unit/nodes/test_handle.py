@@ -8,7 +8,8 @@ from concurrent.futures import CancelledError, Future
 import pytest
 
 from concurro.errors import HostLost, SystemFailedError
-from concurro.nodes.handle import Control, SystemHandle
+from concurro.nodes.control import Control
+from concurro.nodes.handle import SystemHandle
 from concurro.wire.blobs import BlobStore
 from concurro.wire.payload import Packer
 from concurro.wire.travelling import Travelling

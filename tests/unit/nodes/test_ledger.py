@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-
 import pytest
 
 from concurro.errors import InvalidTaskError, NotPicklableError, TaskCancelled, TaskTimeout, WorkerLost
@@ -55,25 +53,6 @@ def test_gives_what_was_added_once_with_its_classes(ledger):
     assert ledger.take() == (2, [], [])
 
 
-def test_gives_no_more_than_the_limit_and_counts_on(ledger):
-    for number in range(5):
-        ledger.add(Number(number))
-
-    counts = [(ledger.take_within(2, 1 << 30)[0], ledger.waiting) for _ in range(3)]
-
-    assert counts == [(0, 3), (2, 1), (4, 0)]
-    assert ledger.waiting_bytes == 0
-
-
-def test_keeps_a_class_until_a_task_of_it_leaves(ledger):
-    ledger.add(Number(0))
-
-    assert ledger.take_within(0, 1 << 30) == (0, [], [])
-
-    _, classes, entries = ledger.take_within(1, 1 << 30)
-    assert len(classes) == len(entries) == 1
-
-
 @pytest.mark.parametrize(
     "fields", [{"priority": 1}, {"timeout": 2.0}, {"max_retries": 3}, {"requires": {"gpu": 1}}], ids=str
 )
@@ -103,12 +82,11 @@ def test_counts_the_bytes_that_wait_large_parts_included(ledger):
     large.content = bytes(LARGE)
     ledger.add(small)
     ledger.add(large)
-    ledger.add(Number(2))
     assert ledger.waiting_bytes > LARGE
 
-    ledger.take_within(2, 1 << 30)
+    ledger.take()
 
-    assert 0 < ledger.waiting_bytes < 1000
+    assert ledger.waiting_bytes == 0
 
 
 def test_large_parts_are_kept_until_their_task_is_final(ledger, packer):
@@ -188,23 +166,6 @@ def test_knows_the_numbers_of_its_open_tasks(ledger):
         ledger.number_of("other:0")
 
 
-def test_takes_no_more_bytes_than_may_be_on_their_way(ledger):
-    for size in (600, 600, 600):
-        ledger.add(Padded(size))
-
-    first = [len(ledger.take_within(10, 1500)[2]) for _ in range(2)]
-    ledger.settle([0, 0, pickle.dumps(1), None, "north", 1, 5])
-    then = len(ledger.take_within(10, 1500)[2])
-
-    assert (first, then, ledger.waiting) == ([2, 0], 1, 0)
-
-
-def test_a_single_task_may_be_larger_than_all_that_may_be_on_its_way(ledger):
-    ledger.add(Padded(5000))
-
-    assert len(ledger.take_within(10, 100)[2]) == 1
-
-
 @pytest.mark.parametrize(
     "fields", [{"priority": 10**30}, {"max_retries": 2**64}, {"requires": {"gpu\ud800": 1}}, {"timeout": 10**30}]
 )
@@ -219,11 +180,3 @@ def test_refuses_a_task_whose_facts_cannot_be_sent_and_goes_on(ledger, fields):
     first, classes, entries = ledger.take()
     assert (first, len(classes), len(entries)) == (0, 1, 1)
     assert entries[0][0] == classes[0][0]
-
-
-class Padded(Task):
-    """A task of about `size` bytes."""
-
-    def __init__(self, size):
-        super().__init__("padded")
-        self.padding = "x" * size

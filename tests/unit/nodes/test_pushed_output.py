@@ -26,13 +26,13 @@ def application(monkeypatch):
 
 
 def test_a_task_that_was_just_pushed_has_written_nothing(application):
-    task_id = application._core.plain.ledger.add(Task("just-pushed"))
+    future = application._core.plain.push(application, Task("just-pushed"))
 
-    assert application._output_of(task_id) == ""
+    assert future.output() == ""
 
 
 def test_a_task_that_is_not_there_is_still_unknown(application):
     system_id = application._core.plain.system_id
 
     with pytest.raises(LookupError, match=f"no task {system_id}:7"):
-        application._output_of(f"{system_id}:7")
+        application.output_of(f"{system_id}:7")

@@ -1,0 +1,49 @@
+"""What futures and handles need of the application that gave them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
+
+    Lend = Callable[[str], AbstractContextManager[None]]
+
+
+class Control:
+    """What futures and handles need of their application.
+
+    Attributes:
+        lend: Entered for each longer wait with what is waited for; None where waiting lends nothing.
+    """
+
+    lend: Lend | None = None
+
+    def refuse_to_wait(self, call: str) -> None:
+        """Refuse a call that waits in the thread that brings the news.
+
+        Raises:
+            WaitInCallbackError: This is that thread.
+        """
+
+    def cancel_system(self, system_id: str) -> None:
+        """Ask the master to cancel a system."""
+        raise NotImplementedError
+
+    def cancel_task(self, system_id: str, number: int) -> None:
+        """Ask the master to cancel a pushed task."""
+        raise NotImplementedError
+
+    def output_of(self, task_id: str) -> str:
+        """Return the last lines that a pushed task wrote.
+
+        Raises:
+            LookupError: Nothing is known of it any more, or it is not kept.
+        """
+        raise NotImplementedError
+
+    def request(self, name: str, arguments: list[Any]) -> Future[Any]:
+        """Ask the master a question."""
+        raise NotImplementedError

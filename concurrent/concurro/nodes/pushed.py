@@ -1,0 +1,221 @@
+"""What an application pushed and is not final: its implicit system. Pure.
+
+    push, push_call (users' threads) ---> open, waiting ---> take() ---> OUT
+    IN ---> settle(entry) ---> future, task, its result or its error
+
+A hundred thousand may be open: each is one tuple here, one future, and its pickle until that
+is sent. A call of an executor has no `Task` of its own but where somebody sees it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from concurro.ids import format_task_id, parse_task_id
+from concurro.nodes.futures import TaskFuture
+from concurro.nodes.ledger import TaskClasses, error_of, size_of_entry
+from concurro.task import check_task, task_class_key
+
+if TYPE_CHECKING:
+    from concurro.errors import TaskError
+    from concurro.nodes.control import Control
+    from concurro.task import Task
+    from concurro.wire.payload import Packer
+
+Pushed = tuple[TaskFuture, int, object, Any, dict[str, Any] | None]
+"""Future, size [B], who pushed it, its task; or, of a call, its class and its fields."""
+
+Settled = tuple[TaskFuture, "Task | None", Any, "TaskError | None"]
+
+
+class PushedTasks:
+    """The tasks that an application pushed, of one connection.
+
+    `push` and `push_call` run in users' threads, everything else in the loop's; the owner holds
+    its lock for both, and for `take`.
+
+    Args:
+        packer: Pickles tasks, loads results.
+        system_id: The system of the tasks.
+        client_id: The application.
+
+    Attributes:
+        open: Number to `Pushed`, for every task that is not final.
+        number: The master's number of the system; None before it said one.
+        opening: Whether the master was asked for one.
+        consumed: The last input that was consumed.
+        cancelled: Numbers of tasks to be cancelled.
+        answer_due: Whether the master is to hear what was consumed.
+        sent: How many tasks were sent and are not final.
+        sent_bytes: Bytes of those [B].
+        waiting_bytes: Bytes of tasks that were not sent yet [B].
+    """
+
+    def __init__(self, packer: Packer, system_id: str, client_id: str) -> None:
+        self.system_id = system_id
+        self.open: dict[int, Pushed] = {}
+        self.number: int | None = None
+        self.opening = False
+        self.consumed = 0
+        self.cancelled: list[int] = []
+        self.answer_due = False
+        self.sent = 0
+        self.sent_bytes = 0
+        self.waiting_bytes = 0
+        self._packer = packer
+        self._client_id = client_id
+        self._next = 0
+        self._classes = TaskClasses(packer, system_id)
+        self._waiting: deque[tuple[Any, ...]] = deque()
+        self._with_blobs: set[int] = set()
+
+    # Users' threads
+
+    def push(self, control: Control, value: Any, pusher: object = None) -> TaskFuture:
+        """Take a task; return its future.
+
+        Raises:
+            InvalidTaskError: It is no usable task.
+            NotPicklableError: It cannot travel.
+        """
+        task = check_task(value)
+        number = self._next
+        class_number = self._classes.number_of(task_class_key(task), task)
+        payload, blobs = self._packer.dump_task(task, (self.system_id, number))
+        task.task_id = format_task_id(self.system_id, number)
+        task.system_id = self.system_id
+        task.client_id = self._client_id
+        entry = (class_number, payload, blobs) if blobs else (class_number, payload)
+        if blobs:
+            self._with_blobs.add(number)
+        size = size_of_entry(entry)
+        future = TaskFuture(control, self.system_id, number)
+        self._enter(entry, (future, size, pusher, task, None))
+        return future
+
+    def push_call(
+        self, control: Control, task_class: type[Task], fields: dict[str, Any], payload: bytes, pusher: object
+    ) -> TaskFuture:
+        """Take a call, a task that nobody else has; return its future.
+
+        `payload` is the pickle of its fields.
+        """
+        class_number = self._classes.known(task_class)
+        if class_number is None:
+            class_number = self._classes.number_of(task_class, new_task(task_class, fields))
+        future = TaskFuture(control, self.system_id, self._next)
+        self._enter((class_number, payload), (future, len(payload), pusher, task_class, fields))
+        return future
+
+    def _enter(self, entry: tuple[Any, ...], pushed: Pushed) -> None:
+        self.open[self._next] = pushed
+        self._next += 1
+        self._waiting.append(entry)
+        self.waiting_bytes += pushed[1]
+
+    # The loop's thread
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks were pushed and not sent."""
+        return len(self._waiting)
+
+    def take(self, tasks: int, size: int) -> tuple[int, list[list[Any]], list[tuple[Any, ...]]]:
+        """Return first number, classes and entries of the next OUT.
+
+        Args:
+            tasks: Most tasks.
+            size: Bytes that may be on their way, those sent before included [B]; a single task may be larger.
+        """
+        waiting = self._waiting
+        first = self._next - len(waiting)
+        entries: list[tuple[Any, ...]] = []
+        while waiting and len(entries) < tasks:
+            entry_size = size_of_entry(waiting[0])
+            if self.sent_bytes + entry_size > size and self.sent_bytes:
+                break
+            self.sent_bytes += entry_size
+            self.waiting_bytes -= entry_size
+            entries.append(waiting.popleft())
+        if not entries:
+            return first, [], []  # a class travels with its first task, not without
+        self.sent += len(entries)
+        return first, self._classes.take_new(), entries
+
+    def settle(self, entry: list[Any], *, seen: bool) -> Settled | None:
+        """Return the future of a final task, and what it is told.
+
+        None when it is not open.
+
+        The task is still open: call `close` once its future is resolved.
+
+        Args:
+            entry: As IN has it.
+            seen: Whether somebody sees the task of a call, too; else it is None, but after a failure.
+        """
+        number, outcome, value, blobs, slave_id, attempt, nanoseconds = entry[:7]
+        pushed = self.open.get(number)
+        if pushed is None:
+            return None
+        future, size, _, _, fields = pushed
+        self.sent -= 1
+        self.sent_bytes -= size
+        if number in self._with_blobs:
+            self._with_blobs.discard(number)
+            self._packer.blobs.release((self.system_id, number))
+        result, fault = None, None
+        if outcome == 0:
+            try:
+                result = self._packer.loads(value, blobs)
+            except BaseException as raised:  # noqa: BLE001 - loading a result runs user code, which may do anything
+                fault = raised
+            else:
+                if fields is not None and not seen:
+                    return future, None, result, None
+        task = self._task_of(number, pushed)
+        task.slave_id = slave_id
+        task.attempt = attempt
+        task.attempt_duration = nanoseconds * 1e-9
+        if outcome == 0 and fault is None:
+            return future, task, result, None
+        return future, task, None, error_of(self._packer, task, outcome, value, fault)
+
+    def close(self, number: int) -> None:
+        """Forget a task whose future is resolved."""
+        self.open.pop(number, None)
+
+    def name_of(self, number: int) -> str:
+        """Return the name of an open task; empty when it is none."""
+        pushed = self.open.get(number)
+        return "" if pushed is None else str(pushed[3].name)
+
+    def tasks(self) -> list[tuple[int, TaskFuture, Task]]:
+        """Return number, future and task of everything that is open, in order."""
+        return [(number, pushed[0], self._task_of(number, pushed)) for number, pushed in sorted(self.open.items())]
+
+    def futures_of(self, pusher: object) -> list[TaskFuture]:
+        """Return the futures of what somebody pushed and is open. Thread-safe."""
+        return [pushed[0] for pushed in list(self.open.values()) if pushed[2] is pusher]
+
+    def number_of(self, task_id: str) -> int | None:
+        """Return the number of an open task; None when it is none of these."""
+        system_id, number = parse_task_id(task_id)
+        return number if system_id == self.system_id and number in self.open else None
+
+    def _task_of(self, number: int, pushed: Pushed) -> Task:
+        if pushed[4] is None:
+            task: Task = pushed[3]
+            return task
+        task = new_task(pushed[3], pushed[4])
+        task.task_id = format_task_id(self.system_id, number)
+        task.system_id = self.system_id
+        task.client_id = self._client_id
+        return task
+
+
+def new_task(task_class: type[Task], fields: dict[str, Any]) -> Task:
+    """Return a task of a class with these fields, past its `__init__`."""
+    task = object.__new__(task_class)
+    task.__dict__.update(fields)
+    return task

@@ -1,0 +1,184 @@
+"""What an application pushed and is not final."""
+
+from __future__ import annotations
+
+import pytest
+
+from concurro.errors import NotPicklableError, TaskError
+from concurro.ids import Outcome
+from concurro.nodes.control import Control
+from concurro.nodes.pushed import PushedTasks
+from concurro.task import Task
+from concurro.wire.blobs import BlobStore
+from concurro.wire.payload import Packer
+from concurro.wire.travelling import Travelling
+from tests.unit.nodes.host_driver import Number
+
+LARGE = 200_000
+ROOM = 1 << 30
+SEVEN = b"\x80\x05K\x07."
+
+
+class Called(Task):
+    """A call of an executor."""
+
+    name = "called"
+
+
+@pytest.fixture
+def packer():
+    return Packer(BlobStore(), Travelling())
+
+
+@pytest.fixture
+def pushed(packer):
+    return PushedTasks(packer, "job", "alice")
+
+
+def push_call(pushed, packer, *args, pusher=None):
+    fields = {"args": args}
+    return pushed.push_call(Control(), Called, fields, packer.dump_fields(fields), pusher)
+
+
+def entry(number, outcome=Outcome.DONE, value=SEVEN):
+    return [number, int(outcome), value, None, "north", 2, 1_000_000]
+
+
+def test_numbers_tasks_and_calls_in_one_order(pushed, packer):
+    task = Number(0)
+
+    futures = [pushed.push(Control(), task), push_call(pushed, packer, 1), pushed.push(Control(), Number(2))]
+
+    assert [future.task_id for future in futures] == ["job:0", "job:1", "job:2"]
+    assert (task.task_id, task.system_id, task.client_id) == ("job:0", "job", "alice")
+    assert [pushed.name_of(number) for number in (1, 3)] == ["called", ""]
+
+
+def test_a_call_travels_as_a_task_of_its_class(pushed, packer):
+    push_call(pushed, packer, 3, "x")
+
+    _, (known,), ((class_number, payload),) = pushed.take(10, ROOM)
+
+    assert known[0] == class_number
+    assert packer.load_task(Called, payload, None).args == (3, "x")
+
+
+def test_gives_no_more_than_the_limit_and_counts_on(pushed):
+    for number in range(5):
+        pushed.push(Control(), Number(number))
+
+    counts = [(pushed.take(2, ROOM)[0], pushed.waiting) for _ in range(3)]
+
+    assert counts == [(0, 3), (2, 1), (4, 0)]
+    assert (pushed.waiting_bytes, pushed.sent) == (0, 5)
+
+
+def test_gives_no_more_bytes_than_may_be_on_their_way_but_one_task(pushed, packer):
+    futures = [push_call(pushed, packer, bytes(1000)) for _ in range(3)]
+
+    counts = [len(pushed.take(10, 2500)[2]) for _ in range(2)]
+    pushed.settle(entry(0), seen=False)
+    counts += [len(pushed.take(10, 2500)[2])]
+
+    assert counts == [2, 0, 1]
+    assert len(futures) == len(pushed.open) == 3
+    push_call(pushed, packer, bytes(1000))
+    pushed.settle(entry(1), seen=False)
+    pushed.settle(entry(2), seen=False)
+    assert len(pushed.take(10, 10)[2]) == 1
+
+
+def test_keeps_a_class_until_a_task_of_it_leaves(pushed):
+    pushed.push(Control(), Number(0))
+
+    assert pushed.take(0, ROOM) == (0, [], [])
+
+    _, classes, entries = pushed.take(1, ROOM)
+    assert len(classes) == len(entries) == 1
+
+
+def test_large_parts_count_and_are_kept_until_their_task_is_final(pushed, packer):
+    task = Number(0)
+    task.content = bytes(LARGE)
+    pushed.push(Control(), task)
+    assert pushed.waiting_bytes > LARGE
+
+    pushed.take(1, ROOM)
+    assert packer.blobs.total - packer.blobs.cached >= LARGE < pushed.sent_bytes
+
+    pushed.settle(entry(0), seen=False)
+    assert packer.blobs.total == packer.blobs.cached
+    assert (pushed.sent, pushed.sent_bytes) == (0, 0)
+
+
+def test_a_task_settles_with_what_was_learned(pushed):
+    task = Number(0)
+    future = pushed.push(Control(), task)
+
+    assert pushed.settle(entry(0), seen=False) == (future, task, 7, None)
+
+    assert (task.slave_id, task.attempt, task.attempt_duration) == ("north", 2, 0.001)
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_call_has_a_task_where_somebody_sees_it(pushed, packer, seen):
+    future = push_call(pushed, packer, 1)
+
+    settled, task, result, error = pushed.settle(entry(0), seen=seen)
+
+    assert (settled, result, error) == (future, 7, None)
+    assert (task is not None) == seen
+    if seen:
+        assert (type(task), task.args, task.task_id, task.attempt) == (Called, (1,), "job:0", 2)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [entry(0, Outcome.RAISED, ["ValueError", "wrong", "Traceback ...", None]), entry(0, value=b"\x80no pickle")],
+    ids=["raised", "unloadable"],
+)
+def test_a_call_that_failed_can_be_saved(pushed, packer, tmp_path, entry):
+    push_call(pushed, packer, 1)
+
+    _, task, result, error = pushed.settle(entry, seen=False)
+
+    assert isinstance(error, TaskError)
+    assert (error.task_id, error.slave_id, result) == ("job:0", "north", None)
+    error.save(tmp_path / "saved.task")
+    assert (tmp_path / "saved.task").stat().st_size > 0
+    assert task.args == (1,)
+
+
+def test_a_task_that_cannot_travel_leaves_no_trace(pushed):
+    task = Number(0)
+    task.lock = (number for number in ())
+
+    with pytest.raises(NotPicklableError, match=r"task\.lock"):
+        pushed.push(Control(), task)
+
+    assert (pushed.waiting, pushed.open, task.task_id) == (0, {}, None)
+    assert pushed.push(Control(), Number(1)).task_id == "job:0"
+
+
+def test_tells_who_pushed_what_is_open(pushed, packer):
+    mine, other = object(), object()
+    first = push_call(pushed, packer, 1, pusher=mine)
+    push_call(pushed, packer, 2, pusher=other)
+    last = push_call(pushed, packer, 3, pusher=mine)
+
+    assert pushed.futures_of(mine) == [first, last]
+    pushed.close(0)
+    assert pushed.futures_of(mine) == [last]
+
+
+def test_nothing_is_left_of_what_is_closed(pushed, packer):
+    for number in range(3):
+        push_call(pushed, packer, number)
+    pushed.take(10, ROOM)
+
+    for number in range(3):
+        pushed.settle(entry(number), seen=False)
+        pushed.close(number)
+
+    assert (pushed.open, pushed.waiting, pushed.sent, pushed.sent_bytes, pushed.waiting_bytes) == ({}, 0, 0, 0, 0)
+    assert pushed.settle(entry(0), seen=False) is None
