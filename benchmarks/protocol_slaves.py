@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from concurro.config.addresses import parse_address
 from concurro.ids import Outcome, Role
 from concurro.nodes.peer import Peer, keep_beating, python_version
-from concurro.transport.addresses import parse_address
 from concurro.transport.authenticator import use_key
 from concurro.transport.keys_automatic import find_automatic
 from concurro.transport.link import SAME_USER, ignore_closed, ignore_message
