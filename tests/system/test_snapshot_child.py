@@ -100,7 +100,7 @@ def test_one_that_takes_too_long_is_killed_and_told(make, monkeypatch):
 
 
 def test_another_one_is_refused_meanwhile(make, monkeypatch):
-    monkeypatch.setattr(snapshot, "PATIENCE", 0.5)
+    monkeypatch.setattr(snapshot, "PATIENCE", 0.2)
     taking = make(Slow(numbers(1)))
     taking.take()
 
