@@ -54,6 +54,10 @@ STATE_SHARE = 2
 REST = 20
 """The next one comes after so many times as long as the last one took: pickling takes 5 % of a processor at most."""
 
+MOST_OPEN = 20_000
+MOST_OPEN_BYTES = 64 * 1024 * 1024
+"""With more open tasks than these there is none: the master would stand still while it copies them."""
+
 
 @dataclass(slots=True, eq=False)
 class Pending:
@@ -118,7 +122,15 @@ class SnapshotCourse:
 
     def is_due(self, now: float) -> bool:
         """Say whether another snapshot is wanted."""
-        return (self.entries >= self.due_entries or self.size >= self.due_size) and now >= self.not_before
+        return self._is_worth_one and now >= self.not_before
+
+    def rests_until(self, now: float) -> float | None:
+        """Return when one will be due if nothing else happens [s]; None for never."""
+        return self.not_before if self._is_worth_one and now < self.not_before else None
+
+    @property
+    def _is_worth_one(self) -> bool:
+        return self.entries >= self.due_entries or self.size >= self.due_size
 
 
 class SnapshotDesk:
@@ -133,10 +145,13 @@ class SnapshotDesk:
         self._recorder = recorder
         self._command = command
 
-    def look(self, life: SystemLife, now: float) -> None:
+    def look(self, life: SystemLife, now: float) -> float | None:
         """Take the next step, if one is due.
 
         Every final task of the core was handed to the system's flow before this is called.
+
+        Returns:
+            When to look again if nothing happens until then [s]; None for never.
         """
         course = life.snapshots
         pending = course.pending
@@ -145,10 +160,12 @@ class SnapshotDesk:
                 life.record.retained = {}
                 course.pending = pending = Pending(now, len(life.flow.finished), life.flow.number)
                 self._ask_once_told(life, pending)
-        elif pending.n is None:
+            return course.rests_until(now)
+        if pending.n is None:
             self._ask_once_told(life, pending)
         elif pending.ready and not pending.recording:
             self._record_once_taken(life, pending, now)
+        return None
 
     def answered(self, life: SystemLife, n: int) -> None:
         """Take OUT n of a host, before its input is recorded."""
@@ -262,6 +279,8 @@ def _may_be_taken(life: SystemLife) -> bool:
         and not life.comes_back
         and not life.is_over
         and life.cancel_by is None
+        and len(life.record.open) <= MOST_OPEN
+        and life.record.open_bytes <= MOST_OPEN_BYTES
     )
 
 

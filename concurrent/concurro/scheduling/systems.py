@@ -448,7 +448,7 @@ class SystemTable:
         for life in due:
             if life.ended_at is None and self._feeder.feed(life, now, wall):
                 self._touch(life)  # there may be more to send than went into one input
-            self._snapshots.look(life, now)
+            self._agenda.arm(life.record.number, self._snapshots.look(life, now))
         for life in due:
             self._check_deadlines(life, now)
         if now >= self._next_event:

@@ -155,6 +155,20 @@ def test_one_that_failed_is_tried_again_after_twice_as_much_and_a_rest():
     assert [course.is_due(master.now + rest) for rest in (30.0, 40.0)] == [False, True]
 
 
+def test_one_that_is_due_after_a_rest_is_taken_although_nothing_else_happens():
+    master = running()
+    course = master.table.find("job").snapshots
+    course.not_before = master.now + 30.0
+    course.count(SNAPSHOT_ENTRIES, 0)
+    n = told(master, 0)
+
+    master.pass_time(29.0)
+    early = asked(master)
+    master.pass_time(2.0)
+
+    assert (early, asked(master)) == ([], [[1, n]])
+
+
 def test_there_are_never_two_at_once(often):
     master = running()
     told(master, 0)
@@ -378,6 +392,22 @@ def test_none_is_taken_of_a_system_that_is_being_cancelled(often):
 
     assert asked(master) == []
     master.out(master.table.find("job").flow.number, end=["cancelled", DONE])
+
+
+def test_none_is_taken_while_very_many_tasks_are_open(often, monkeypatch):
+    monkeypatch.setattr("concurro.scheduling.snapshots.MOST_OPEN", 1)
+    master = running(tasks=3)
+
+    course = master.table.find("job").snapshots
+
+    told(master, 0)
+    master.pass_time()
+    before = course.pending
+    told(master, 1)
+    master.pass_time()
+
+    assert before is None
+    assert course.pending is not None
 
 
 def in_memory(state=STATE, parts=None, **emitted):
