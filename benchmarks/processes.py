@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -13,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+START_WITHIN = 20.0
 END_WITHIN = 20.0
 
 
@@ -21,7 +23,7 @@ def running_nodes(workers: int, *, unix: bool = False) -> Iterator[str]:
     """Run a master and one slave; give the master's address.
 
     Args:
-        workers: Of the slave.
+        workers: Of the slave; without any there is no slave.
         unix: Whether they speak over AF_UNIX, instead of TCP with sessions and keys.
     """
     with TemporaryDirectory(prefix="cq-") as folder:
@@ -30,11 +32,11 @@ def running_nodes(workers: int, *, unix: bool = False) -> Iterator[str]:
 
 def _running_nodes(url: str, workers: int) -> Iterator[str]:
     with TemporaryFile("w+") as words:
-        nodes = [
-            _start(words, "concurrent-master", "--listen", url),
-            _start(words, "concurrent-slave", "--master", url, "--workers", str(workers)),
-        ]
+        nodes = [_start(words, "concurrent-master", "--listen", url)]
+        if workers:
+            nodes.append(_start(words, "concurrent-slave", "--master", url, "--workers", str(workers)))
         try:
+            _wait_for(url)
             yield url
         except BaseException:
             words.seek(0)
@@ -49,6 +51,34 @@ def _running_nodes(url: str, workers: int) -> Iterator[str]:
                 except subprocess.TimeoutExpired:
                     node.kill()
                     node.wait()
+
+
+def _wait_for(url: str) -> None:
+    """Wait until somebody listens there."""
+    deadline = time.monotonic() + START_WITHIN
+    while True:
+        try:
+            _connect(url).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _connect(url: str) -> socket.socket:
+    scheme, _, place = url.partition("://")
+    if scheme == "tcp":
+        host, _, port = place.rpartition(":")
+        return socket.create_connection((host, int(port)))
+    stream = socket.socket(socket.AF_UNIX)
+    try:
+        stream.connect(place)
+    except OSError:
+        stream.close()
+        raise
+    return stream
 
 
 def _start(words: IO[str], name: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -53,8 +53,8 @@ def test_writes_figures_of_ours_and_of_a_peer(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_lazy_workload_reports_the_memory_of_every_process():
-    run = run_program(sys.executable, "-m", "benchmarks", "lazy", "--repeat", 1, "--count", 20_000)
+def test_a_memory_workload_reports_the_memory_of_every_process():
+    run = run_program(sys.executable, "-m", "benchmarks", "memory-lazy", "--repeat", 1, "--count", 20_000)
 
     assert "application" in run.stderr
     assert "MiB at the end" in run.stderr

@@ -103,7 +103,7 @@ class SlaveAgent:
         self._loop = loop
         self._send = send
         self._resources = resources or {}
-        self._transfer = BlobTransfer(self.blobs, send)
+        self._transfer = BlobTransfer(self.blobs, send, loop.request_flush)
         self._links: dict[int, WorkerLink] = {}
         self._desk = OutputDesk(loop, send, self.core.current_lease, backlog)
         nursery = Nursery(loop, launcher, NURSERY_CHILD) if launcher is not None else None

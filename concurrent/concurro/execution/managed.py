@@ -89,7 +89,7 @@ class ManagedAgent:
         self._address = address
         self._workers = workers
         self._resources = resources or {}
-        self._transfer = BlobTransfer(self.blobs, send)
+        self._transfer = BlobTransfer(self.blobs, send, loop.request_flush)
         self._runner = TaskRunner(name, self.blobs)
         self._ready: deque[list[Any]] = deque()
         self._fetching: dict[int, list[Any]] = {}

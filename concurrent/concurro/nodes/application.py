@@ -92,7 +92,8 @@ class ApplicationNode(Control):
         self._master = master
         self._packer = packer
         self._core = ApplicationCore(self._packer, self._send, self.client_id, _new_id)
-        self._transfer = BlobTransfer(self._packer.blobs, self._send)
+        self._loop = Loop()
+        self._transfer = BlobTransfer(self._packer.blobs, self._send, self._loop.request_flush)
         self._core.use_transfer(self._transfer)
         self._save_failed = ""
         self._printer = Printer(self._core.task_name)
@@ -103,7 +104,6 @@ class ApplicationNode(Control):
         self._state = "new"
         self._start_lock = threading.Lock()
         self._embedded: EmbeddedCluster | None = None
-        self._loop = Loop()
         self._thread: threading.Thread | None = None
         self._loop_thread = LoopThread()
         self._joined = threading.Event()

@@ -69,7 +69,7 @@ class Host:
         self._link.on_closed = self._closed
         self._store = BlobStore()
         self._packer = Packer(self._store, Travelling())
-        self._transfer = BlobTransfer(self._store, self._send)
+        self._transfer = BlobTransfer(self._store, self._send, loop.request_flush)
         self._core: HostCore | None = None
         this_process.door = self._door = HostDoor(service, self._packer)
         self._inputs: deque[Message] = deque()

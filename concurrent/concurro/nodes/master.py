@@ -115,7 +115,7 @@ class MasterNode(Node):
         self._core = SchedulerCore(scheduler, epoch=epoch, seed=time.time_ns(), journalled=bool(journal))
         first = self._keeper.next_number if self._keeper is not None else 1
         self._table = SystemTable(self._core, grace=grace, journalled=bool(journal), first=first)
-        self._relay = BlobRelay(self._spool, self._send_to)
+        self._relay = BlobRelay(self._spool, self._send_to, self.loop.request_flush)
         self._arrivals = ResultArrivals(self._relay, self._results_arrived)
         door = self._door = Door(self.loop, self._core.epoch, grace, self.fail)
         door.on_joined, door.on_left = self._peer_joined, self._peer_left

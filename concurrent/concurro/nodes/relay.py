@@ -45,12 +45,15 @@ class BlobRelay:
     Args:
         spool: The master's own store.
         send: Sends to a peer; returns whether that peer is there.
+        later: Calls once what can be done after what was sent has left; None: at once.
 
     Attributes:
         fallback: Returns a blob that is kept elsewhere; None when it is not.
     """
 
-    def __init__(self, spool: BlobStore, send: SendTo) -> None:
+    def __init__(
+        self, spool: BlobStore, send: SendTo, later: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
         self._spool = spool
         self._send = send
         self._holders: dict[bytes, dict[Hashable, None]] = {}
@@ -58,7 +61,7 @@ class BlobRelay:
         self._wanted: dict[bytes, int] = {}
         self._awaited: dict[tuple[bytes, int], _Awaited] = {}
         self._away: set[Hashable] = set()
-        self._into_spool = BlobTransfer(spool, self._ask_for_spool)
+        self._into_spool = BlobTransfer(spool, self._ask_for_spool, later)
         self.fallback: Callable[[bytes], bytes | None] = lambda digest: None  # noqa: ARG005
 
     def offer(self, peer: Hashable, blobs: list[Any], owner: Hashable) -> None:

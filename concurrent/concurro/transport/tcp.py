@@ -24,6 +24,7 @@ from concurro.transport.connections import MOST_CONNECTIONS, Connections, hang_u
 from concurro.transport.framing import size_of
 from concurro.transport.greeting import speaks_curve
 from concurro.transport.link import SAME_USER, Frames, ignore_closed, ignore_message
+from concurro.transport.zmq_frames import send_frames
 from concurro.wire.messages import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class TcpPeerLink:
         while self._queue:
             frames, size = self._queue[0]
             try:
-                self._listener.router.send_multipart([self.routing_id, *frames], zmq.NOBLOCK, copy=True)
+                send_frames(self._listener.router, [self.routing_id, *frames], size)
             except zmq.Again:
                 return False
             except zmq.ZMQError as error:
@@ -495,7 +496,7 @@ class TcpLink:
         while self._queue and not self._socket.closed:
             frames, size = self._queue[0]
             try:
-                self._socket.zmq.send_multipart(frames, zmq.NOBLOCK, copy=True)
+                send_frames(self._socket.zmq, frames, size)
             except zmq.Again:
                 self._socket.try_again_soon(self._flush)
                 return

@@ -1,7 +1,7 @@
 """Blobs: immutable bytes that are named by their digest.
 
-`BlobStore` keeps them, `Assembly` puts one together from the chunks that arrive. Neither
-knows a socket, a clock or a file.
+`BlobStore` keeps them; it knows no socket, no clock and no file. `assembly` puts one together
+from the chunks that arrive.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import ProtocolError
 from concurro.ids import BlobRef
-from concurro.wire.messages import CHUNK_SIZE
+from concurro.wire.pages import copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -23,9 +22,6 @@ DIGEST_SIZE = 32
 
 CACHE_LIMIT = 256 * 1024 * 1024
 """Bytes of blobs without an owner that a store keeps [B]."""
-
-IN_FLIGHT = 8
-"""Chunks of one blob that are asked for at once."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -92,7 +88,7 @@ class BlobStore:
         """
         view = memoryview(buffer).cast("B") if isinstance(buffer, memoryview) else memoryview(buffer)
         if not view.readonly:
-            view = memoryview(bytes(view))
+            view = copy_of(view).toreadonly()
         digest = digest_of(view) if digest is None else digest
         with self._lock:
             if digest not in self._kept:
@@ -172,87 +168,3 @@ class BlobStore:
         # The newest stays even if it alone is over the limit: its caller is about to use it.
         while self.cached > self._cache_limit and (oldest := next(iter(self._unowned))) != newest:
             self.discard(oldest)
-
-
-class Assembly:
-    """One incoming blob, put together from chunks in any order.
-
-    Args:
-        ref: The blob.
-        size_limit: Largest blob that is accepted [B]; None for any.
-
-    Raises:
-        ProtocolError: The size is negative or above the limit.
-    """
-
-    def __init__(self, ref: BlobRef, size_limit: int | None = None) -> None:
-        if ref.size < 0 or (size_limit is not None and ref.size > size_limit):
-            message = f"a blob of {ref.size} B is refused; the limit is {size_limit} B"
-            raise ProtocolError(message)
-        self.ref = ref
-        # Grows with what really arrived: an announced size alone reserves nothing.
-        self._bytes = bytearray()
-        self._ahead: dict[int, bytes] = {}
-        self._next_offset = 0
-        self._asked: set[int] = set()
-
-    @property
-    def complete(self) -> bool:
-        """Whether every byte is here."""
-        return len(self._bytes) == self.ref.size
-
-    def next_requests(self) -> list[tuple[int, int]]:
-        """Return (offset, length) of what to ask for now; call after each chunk."""
-        requests = []
-        while len(self._asked) < IN_FLIGHT and self._next_offset < self.ref.size:
-            length = min(CHUNK_SIZE, self.ref.size - self._next_offset)
-            requests.append((self._next_offset, length))
-            self._asked.add(self._next_offset)
-            self._next_offset += length
-        return requests
-
-    def restart(self) -> None:
-        """Forget what was asked for and not answered; `next_requests` asks again."""
-        self._asked.clear()
-        self._ahead.clear()
-        self._next_offset = len(self._bytes)
-
-    def awaits(self, offset: int) -> bool:
-        """Say whether the chunk at an offset was asked for and is not here."""
-        return offset in self._asked
-
-    def add(self, offset: int, chunk: Buffer) -> bool:
-        """Take one chunk; return whether the blob is complete.
-
-        Raises:
-            ProtocolError: Nobody asked for this chunk, or its length is wrong.
-        """
-        if offset not in self._asked:
-            message = f"chunk at {offset} of blob {self.ref.digest.hex()[:12]} was not asked for"
-            raise ProtocolError(message)
-        expected = min(CHUNK_SIZE, self.ref.size - offset)
-        if len(chunk) != expected:
-            message = f"chunk at {offset} has {len(chunk)} B, expected {expected}"
-            raise ProtocolError(message)
-        self._asked.discard(offset)
-        if offset == len(self._bytes):
-            self._bytes += chunk
-        else:
-            self._ahead[offset] = bytes(chunk)
-        while (following := self._ahead.pop(len(self._bytes), None)) is not None:
-            self._bytes += following
-        return self.complete
-
-    def finish(self) -> memoryview:
-        """Return the blob, read-only, after checking its digest.
-
-        Raises:
-            ProtocolError: It is incomplete, or its bytes are not those of the digest.
-        """
-        if not self.complete:
-            message = f"blob {self.ref.digest.hex()[:12]} has {len(self._bytes)} of {self.ref.size} B"
-            raise ProtocolError(message)
-        if digest_of(self._bytes) != self.ref.digest:
-            message = f"the bytes of blob {self.ref.digest.hex()[:12]} are not those of its digest"
-            raise ProtocolError(message)
-        return memoryview(self._bytes).toreadonly()

@@ -4,14 +4,17 @@ Fetch what is missing from a peer, serve what is here. Pure.
 
 fetch(blobs) --> BLOB_GET, BLOB_GET ...   BLOB_CHUNK --> Assembly --> store --> done
 BLOB_GET     --> BLOB_CHUNK or BLOB_MISSING
+
+Blobs that are under way take turns, a chunk each: a small one passes a large one.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
-from concurro.wire.blobs import Assembly
+from concurro.wire.assembly import Assembly
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
 
 if TYPE_CHECKING:
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
     from concurro.wire.blobs import BlobStore
 
     Sender = Callable[[Kind, list[Any], tuple[Any, ...]], None]
+
+IN_FLIGHT = 8
+"""Chunks of one blob that are asked for at once."""
+
+WINDOW = 2 * IN_FLIGHT * CHUNK_SIZE
+"""Bytes that are asked for at once, of all blobs together [B]."""
 
 
 class _Wait:
@@ -38,13 +47,25 @@ class BlobTransfer:
     Args:
         store: Where blobs are kept.
         send: Sends a message to the peer.
+        later: Calls once what can be done after what was sent has left; None: at once.
+
+    Attributes:
+        fetched: Bytes that arrived, of blobs that were asked for [B].
     """
 
-    def __init__(self, store: BlobStore, send: Sender) -> None:
+    def __init__(
+        self, store: BlobStore, send: Sender, later: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
+        self.fetched = 0
         self._store = store
         self._send = send
+        self._later = later
         self._assemblies: dict[bytes, Assembly] = {}
         self._waits: list[_Wait] = []
+        self._turns: deque[Assembly] = deque()
+        self._under_way = 0
+        self._pulling = False
+        self._undigested: dict[bytes, Assembly] = {}
 
     def fetch(self, blobs: list[Any] | None, owner: Hashable | None, done: Callable[[str | None], None]) -> None:
         """Get blobs that are not here, then call `done(None or a reason)`.
@@ -64,8 +85,8 @@ class BlobTransfer:
         self._waits.append(_Wait({ref.digest for ref in missing}, owner, done))
         for ref in missing:
             if ref.digest not in self._assemblies:
-                self._assemblies[ref.digest] = Assembly(ref)
-                self._ask(self._assemblies[ref.digest])
+                self._begin(ref)
+        self._pull()
 
     def handle(self, message: Message) -> None:
         """Take BLOB_GET, BLOB_CHUNK or BLOB_MISSING of the peer.
@@ -80,6 +101,7 @@ class BlobTransfer:
             self._chunk(digest, offset, message.frames[0])
         elif message.kind == Kind.BLOB_MISSING:
             self._fail(message.body[0], "nobody has it any more")
+            self._pull()
 
     def fail_all(self, reason: str) -> None:
         """Fail every fetch: the peer is gone."""
@@ -91,17 +113,46 @@ class BlobTransfer:
 
         The connection is a new one.
         """
-        for assembly in list(self._assemblies.values()):
+        for assembly in self._assemblies.values():
             assembly.restart()
-            self._ask(assembly)
+        self._turns = deque(self._assemblies.values())
+        self._under_way = 0
+        self._pull()
 
-    def _ask(self, assembly: Assembly) -> None:
-        ref = assembly.ref
+    def _begin(self, ref: BlobRef) -> None:
+        try:
+            assembly = self._assemblies[ref.digest] = Assembly(ref)
+        except ProtocolError as error:
+            self._fail(ref.digest, str(error))
+            return
         if ref.size == 0:
             self._finish(assembly)
+        else:
+            self._turns.appendleft(assembly)
+
+    def _pull(self) -> None:
+        """Ask for chunks, of each blob in turn, as far as the windows go."""
+        if self._pulling:
+            return  # the answer came at once; whoever asks goes on
+        self._pulling = True
+        try:
+            while self._turns and self._under_way < WINDOW:
+                self._ask(self._turns.popleft())
+        finally:
+            self._pulling = False
+
+    def _ask(self, assembly: Assembly) -> None:
+        """Ask for one chunk of a blob, if more is wanted of it."""
+        ref = assembly.ref
+        if self._assemblies.get(ref.digest) is not assembly or assembly.in_flight >= IN_FLIGHT:
             return
-        for offset, length in assembly.next_requests():
-            self._send(Kind.BLOB_GET, [ref.digest, ref.size, offset, length], ())
+        request = assembly.next_request()
+        if request is None:
+            return
+        self._under_way += request[1]
+        self._send(Kind.BLOB_GET, [ref.digest, ref.size, *request], ())
+        if assembly.in_flight < IN_FLIGHT:
+            self._turns.append(assembly)
 
     def _serve(self, digest: bytes, size: int, offset: int, length: int) -> None:
         if digest not in self._store:
@@ -114,15 +165,36 @@ class BlobTransfer:
         assembly = self._assemblies.get(digest)
         if assembly is None or not assembly.awaits(offset):
             return  # what was asked for twice comes twice
+        was_full = assembly.in_flight >= IN_FLIGHT
         try:
             complete = assembly.add(offset, chunk)
         except ProtocolError as error:
             self._fail(digest, str(error))
+            self._pull()
             raise
+        self._under_way -= len(chunk)
+        self.fetched += len(chunk)
         if complete:
             self._finish(assembly)
-        else:
-            self._ask(assembly)
+        elif was_full:
+            self._turns.append(assembly)
+        self._pull()
+        if not complete:
+            self._digest_later(assembly)
+
+    def _digest_later(self, assembly: Assembly) -> None:
+        """Digest what has arrived, behind what was just asked for."""
+        if self._later is None:
+            assembly.digest()
+            return
+        if not self._undigested:
+            self._later(self._digest)
+        self._undigested[assembly.ref.digest] = assembly
+
+    def _digest(self) -> None:
+        undigested, self._undigested = self._undigested, {}
+        for assembly in undigested.values():
+            assembly.digest()
 
     def _finish(self, assembly: Assembly) -> None:
         try:
@@ -142,7 +214,18 @@ class BlobTransfer:
                 wait.done(None)
 
     def _fail(self, digest: bytes, reason: str) -> None:
-        self._assemblies.pop(digest, None)
-        for wait in [wait for wait in self._waits if digest in wait.missing]:
+        self._give_up({digest})
+        failed = [wait for wait in self._waits if digest in wait.missing]
+        for wait in failed:
             self._waits.remove(wait)
+        others = set().union(*(wait.missing for wait in failed))
+        self._give_up(others.difference(*(wait.missing for wait in self._waits)))
+        for wait in failed:
             wait.done(f"blob {digest.hex()[:12]}: {reason}")
+
+    def _give_up(self, digests: set[bytes]) -> None:
+        """Wait no longer for blobs that nobody wants."""
+        for digest in digests:
+            assembly = self._assemblies.pop(digest, None)
+            if assembly is not None:
+                self._under_way -= assembly.bytes_in_flight

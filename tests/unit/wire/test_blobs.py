@@ -1,20 +1,12 @@
-"""Blobs: kept while wanted, and put together from pieces."""
+"""Blobs: kept while wanted."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concurro.errors import ProtocolError
 from concurro.ids import BlobRef
-from concurro.wire.blobs import IN_FLIGHT, Assembly, BlobStore, digest_of
-from concurro.wire.messages import CHUNK_SIZE
-
-if TYPE_CHECKING:
-    import random
+from concurro.wire.blobs import BlobStore, digest_of
 
 
 def test_a_blob_is_found_by_its_digest():
@@ -106,55 +98,3 @@ def test_the_byte_counts_are_those_of_what_is_kept(steps):
     assert store.total == sum(map(len, kept))
     assert store.cached == sum(len(content) for content in kept if not owned.get(contents.index(content)))
     assert all(contents[blob] in kept for blob, owners in owned.items() if owners)
-
-
-@given(st.integers(0, 12 * CHUNK_SIZE), st.randoms(use_true_random=False))
-def test_a_blob_is_whole_whatever_the_order_of_its_chunks(size, order: random.Random):
-    content = b"\x5a" * size
-    assembly = Assembly(BlobRef(digest_of(content), size))
-    waiting = assembly.next_requests()
-
-    while waiting:
-        assert len(waiting) <= IN_FLIGHT
-        offset, length = waiting.pop(order.randrange(len(waiting)))
-        assembly.add(offset, content[offset : offset + length])
-        waiting += assembly.next_requests()
-
-    assert assembly.finish() == content
-
-
-def test_wrong_bytes_are_noticed_at_the_end():
-    assembly = Assembly(BlobRef(digest_of(b"abc"), 3))
-    assembly.next_requests()
-    assembly.add(0, b"abd")
-
-    with pytest.raises(ProtocolError, match="digest"):
-        assembly.finish()
-
-
-@pytest.mark.parametrize(("offset", "chunk"), [(1, b"ab"), (0, b"ab"), (0, b"abcd"), (CHUNK_SIZE, b"")])
-def test_chunks_that_nobody_asked_for_are_refused(offset, chunk):
-    assembly = Assembly(BlobRef(digest_of(b"abc"), 3))
-    assembly.next_requests()
-
-    with pytest.raises(ProtocolError):
-        assembly.add(offset, chunk)
-
-
-def test_an_incomplete_or_too_large_blob_is_refused():
-    with pytest.raises(ProtocolError, match="0 of 3"):
-        Assembly(BlobRef(digest_of(b"abc"), 3)).finish()
-    with pytest.raises(ProtocolError, match="limit"):
-        Assembly(BlobRef(b"", 11), size_limit=10)
-
-
-def test_what_was_not_answered_is_asked_again_after_a_restart():
-    size = 3 * CHUNK_SIZE
-    content = bytes(size)
-    assembly = Assembly(BlobRef(digest_of(content), size))
-    assembly.next_requests()
-    assembly.add(0, content[:CHUNK_SIZE])
-
-    assembly.restart()
-
-    assert assembly.next_requests() == [(CHUNK_SIZE, CHUNK_SIZE), (2 * CHUNK_SIZE, CHUNK_SIZE)]

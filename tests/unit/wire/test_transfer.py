@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from concurro.errors import ProtocolError
-from concurro.wire.blobs import IN_FLIGHT, BlobStore, digest_of
+from concurro.wire.blobs import BlobStore, digest_of
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
-from concurro.wire.transfer import BlobTransfer
+from concurro.wire.transfer import IN_FLIGHT, WINDOW, BlobTransfer
 
 
 class End:
@@ -37,6 +37,18 @@ def exchange(left, right):
         for sender, receiver in ((left, right), (right, left)):
             for kind, body, frames in sender.take():
                 receiver.transfer.handle(Message(kind, 0, 0, body, frames))
+
+
+def carry(sent, receiver):
+    for kind, body, frames in sent:
+        receiver.transfer.handle(Message(kind, 0, 0, body, frames))
+
+
+def exchange_until(left, right, ready):
+    """Carry messages until something is so."""
+    while not ready():
+        carry(left.take(), right)
+        carry(right.take(), left)
 
 
 @pytest.fixture
@@ -83,6 +95,75 @@ def test_asks_for_a_bounded_number_of_chunks_at_once(here):
     here.fetch(bytes(100 * CHUNK_SIZE))
 
     assert len(here.sent) == IN_FLIGHT
+
+
+def test_asks_for_a_bounded_number_of_bytes_at_once_however_many_blobs_are_wanted(here, there):
+    contents = [bytes([number]) * CHUNK_SIZE for number in range(40)]
+    for content in contents:
+        there.store.put(content, "kept")
+
+    here.fetch(*contents)
+    at_once = sum(body[3] for _, body, _ in here.sent)
+    exchange(here, there)
+
+    assert at_once == WINDOW
+    assert here.outcomes == [None]
+
+
+def test_what_was_given_up_makes_room_for_others(here, there):
+    lost = [bytes([number]) * CHUNK_SIZE for number in range(40)]
+    there.store.put(b"wanted", "kept")
+    here.fetch(*lost)
+    here.fetch(b"wanted")
+
+    exchange(here, there)
+
+    assert None in here.outcomes
+
+
+def test_a_small_blob_passes_a_large_one(here, there):
+    large = bytes(60 * CHUNK_SIZE)
+    there.store.put(large, "kept")
+    there.store.put(b"small", "kept")
+    here.fetch(large)
+    here.fetch(b"small", owner="another")
+
+    exchange_until(here, there, lambda: here.outcomes)
+
+    assert bytes(here.store.get(digest_of(b"small"))) == b"small"
+    assert digest_of(large) not in here.store
+
+
+def test_two_large_blobs_take_turns(here, there):
+    contents = [bytes([number]) * (60 * CHUNK_SIZE) for number in range(2)]
+    for number, content in enumerate(contents):
+        there.store.put(content, "kept")
+        here.fetch(content, owner=number)
+
+    asked = []
+    while len(asked) < 60:
+        batch = here.take()
+        asked += [body[0] for _, body, _ in batch]
+        carry(batch, there)
+        carry(there.take(), here)
+
+    assert {asked.count(digest_of(content)) for content in contents} == {len(asked) // 2}
+
+
+def test_the_digest_follows_behind_what_is_asked_for(there):
+    content = bytes(20 * CHUNK_SIZE)
+    there.store.put(content, "kept")
+    here, order = End(), []
+    here.transfer = BlobTransfer(here.store, lambda *message: order.append(message), order.append)
+    here.fetch(content)
+    carry(order[:1], there)
+    order.clear()
+
+    carry(there.take(), here)
+    request, digest = order
+
+    assert request[0] == Kind.BLOB_GET
+    assert callable(digest)
 
 
 def test_asks_once_for_a_blob_that_two_want(here, there):

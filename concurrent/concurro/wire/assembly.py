@@ -1,0 +1,130 @@
+"""One blob that arrives in chunks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from typing import TYPE_CHECKING
+
+from concurro.errors import ProtocolError
+from concurro.wire.blobs import DIGEST_SIZE
+from concurro.wire.messages import CHUNK_SIZE
+from concurro.wire.pages import new_buffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from concurro.ids import BlobRef
+    from concurro.wire.blobs import Buffer
+
+
+class Assembly:
+    """One incoming blob, put together from chunks in any order.
+
+    Every chunk is written to its place at once. The digest follows behind, while others arrive.
+
+    Args:
+        ref: The blob.
+        size_limit: Largest blob that is accepted [B]; None for any.
+        allocate: Returns a writable buffer of so many bytes [B]; an announced size alone must reserve nothing.
+
+    Attributes:
+        ref: The blob.
+
+    Raises:
+        ProtocolError: The size is negative or above the limit, or there is no memory for it.
+    """
+
+    def __init__(
+        self, ref: BlobRef, size_limit: int | None = None, allocate: Callable[[int], memoryview] = new_buffer
+    ) -> None:
+        if ref.size < 0 or (size_limit is not None and ref.size > size_limit):
+            message = f"a blob of {ref.size} B is refused; the limit is {size_limit} B"
+            raise ProtocolError(message)
+        self.ref = ref
+        self._buffer = allocate(ref.size)
+        self._digest = hashlib.blake2b(digest_size=DIGEST_SIZE)
+        self._digested = 0
+        self._arrived = 0
+        self._ahead: set[int] = set()  # chunks behind what the digest has seen
+        self._asked: dict[int, int] = {}
+        self._again: deque[tuple[int, int]] = deque()
+        self._next_offset = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many chunks were asked for and are not here."""
+        return len(self._asked)
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Bytes that were asked for and are not here [B]."""
+        return sum(self._asked.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is here."""
+        return self._arrived == self.ref.size
+
+    def next_request(self) -> tuple[int, int] | None:
+        """Return (offset, length) of what to ask for next; None: of nothing."""
+        if self._again:
+            request = self._again.popleft()
+        elif self._next_offset < self.ref.size:
+            request = self._next_offset, min(CHUNK_SIZE, self.ref.size - self._next_offset)
+            self._next_offset += request[1]
+        else:
+            return None
+        self._asked[request[0]] = request[1]
+        return request
+
+    def restart(self) -> None:
+        """Forget what was asked for and not answered; `next_request` asks again."""
+        self._again.extendleft(sorted(self._asked.items(), reverse=True))
+        self._asked.clear()
+
+    def awaits(self, offset: int) -> bool:
+        """Say whether the chunk at an offset was asked for and is not here."""
+        return offset in self._asked
+
+    def add(self, offset: int, chunk: Buffer) -> bool:
+        """Take one chunk; return whether the blob is complete.
+
+        Raises:
+            ProtocolError: Nobody asked for this chunk, or its length is wrong.
+        """
+        expected = self._asked.get(offset)
+        if expected is None:
+            message = f"chunk at {offset} of blob {self.ref.digest.hex()[:12]} was not asked for"
+            raise ProtocolError(message)
+        if len(chunk) != expected:
+            message = f"chunk at {offset} has {len(chunk)} B, expected {expected}"
+            raise ProtocolError(message)
+        del self._asked[offset]
+        self._buffer[offset : offset + expected] = chunk
+        self._arrived += expected
+        self._ahead.add(offset)
+        return self.complete
+
+    def digest(self) -> None:
+        """Take what has arrived without a gap into the digest."""
+        while self._digested in self._ahead:
+            self._ahead.discard(self._digested)
+            end = min(self._digested + CHUNK_SIZE, self.ref.size)
+            self._digest.update(self._buffer[self._digested : end])
+            self._digested = end
+
+    def finish(self) -> memoryview:
+        """Return the blob, read-only, after checking its digest.
+
+        Raises:
+            ProtocolError: It is incomplete, or its bytes are not those of the digest.
+        """
+        if not self.complete:
+            message = f"blob {self.ref.digest.hex()[:12]} has {self._arrived} of {self.ref.size} B"
+            raise ProtocolError(message)
+        self.digest()
+        if self._digest.digest() != self.ref.digest:
+            message = f"the bytes of blob {self.ref.digest.hex()[:12]} are not those of its digest"
+            raise ProtocolError(message)
+        return self._buffer.toreadonly()
