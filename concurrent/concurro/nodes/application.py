@@ -4,7 +4,7 @@
                   <--- handles, futures ------              <---------------
 
 Wishes cross by `Loop.post`; pushed tasks go into the ledger under a lock, and one wake
-byte tells the loop about any number of them.
+byte tells the loop about any number of them. One that is pushed alone needs no other thread.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
 from concurro.nodes.arguments import check_flag, check_system, check_system_id, check_timeout
 from concurro.nodes.control import Control
+from concurro.nodes.departures import Departures
 from concurro.nodes.dialer import Dialer
 from concurro.nodes.failed_attempts import FailedAttempts, save_failures_of
 from concurro.nodes.futures import LoopFuture, LoopThread
@@ -111,7 +112,7 @@ class ApplicationNode(Control):
         self._fault: Exception | None = None
         self._peer: Peer | None = None
         self._dialer: Dialer | None = None
-        self._plain_dirty = False
+        self._departures = Departures(self._loop, self._core)
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._pid = os.getpid()
 
@@ -287,7 +288,7 @@ class ApplicationNode(Control):
             plain = self._core.plain
             if system_id == plain.system_id and number in plain.open:
                 plain.cancelled.append(number)
-                self._plain_dirty = True
+                self._departures.dirty = True
         self._loop.wake()
 
     def output_of(self, task_id: str) -> str:
@@ -340,7 +341,7 @@ class ApplicationNode(Control):
         with self._lock:
             self._check_open()
             future = self._core.plain.push_call(self, task_class, fields, payload, pusher)
-            wake, self._plain_dirty = not self._plain_dirty, True
+            wake = self._departures.push(self._peer)
         if wake:
             self._loop.wake()
         return future
@@ -538,10 +539,9 @@ class ApplicationNode(Control):
             self._peer.send(kind, body, frames)
 
     def _flush(self) -> None:
-        if (self._plain_dirty or self._core.plain.answer_due) and (self._peer is None or self._peer.may_send()):
+        if self._departures.due() and (self._peer is None or self._peer.may_send()):
             with self._lock:
-                self._plain_dirty = False
-                self._core.flush_plain()
+                self._departures.leave()
                 self._room.notify_all()
 
     def _post(self, wish: Callable[[], None]) -> None:
@@ -573,7 +573,7 @@ class ApplicationNode(Control):
         with self._lock:
             self._check_open()
             future = self._core.plain.push(self, task, pusher)
-            wake, self._plain_dirty = not self._plain_dirty, True
+            wake = self._departures.push(self._peer)
         if wake:
             self._loop.wake()
         return future

@@ -5,7 +5,8 @@
       +------------------------------------------------------------------------------+
 
 Everything that arrived in one wake-up is handled before anything is sent, so that a
-batch of events becomes one message per peer. No latency is added when idle.
+batch of events becomes one message per peer. No latency is added when idle. Another thread
+that has something to send may stand in for a loop that waits: that saves waking its thread.
 """
 
 from __future__ import annotations
@@ -50,7 +51,11 @@ class Timer:
 class Loop:
     """A single-threaded poller with timers.
 
-    Loop thread only, but for `post` and `stop`.
+    Loop thread only, but for `post`, `wake`, `stop` and `stand_in`.
+
+    Attributes:
+        wakeups: How often it has turned.
+        lent: Whether another thread stands in.
     """
 
     def __init__(self) -> None:
@@ -66,7 +71,9 @@ class Loop:
         self._wake_lock = threading.RLock()  # a signal may come while its thread holds it
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_read, _READ, (self._drain_wake, None))
+        self._awake = threading.Lock()  # held while anything is handled, by whichever thread
         self.wakeups = 0
+        self.lent = False
 
     @staticmethod
     def now() -> float:
@@ -147,6 +154,26 @@ class Loop:
         """Call once after this batch, behind the flush hooks."""
         self._requested.append(callback)
 
+    def stand_in(self, callback: Callable[[], None]) -> bool:
+        """Call and flush in this thread, if the loop waits; return whether it did.
+
+        Thread-safe. What the call posts, and its timers, are the loop's. A source that fails
+        while it is written to must be left to the loop: see `lent`.
+        """
+        if not self._awake.acquire(blocking=False):
+            return False
+        try:
+            timer = self._timers[0] if self._timers else None
+            self.lent = True
+            callback()
+            self._flush_requested()
+        finally:
+            self.lent = False
+            self._awake.release()
+        if self._posted or (self._timers and self._timers[0] is not timer):
+            self.wake()
+        return True
+
     def run(self) -> None:
         """Turn until `stop`; one that came before ends it after a turn."""
         while True:
@@ -163,23 +190,21 @@ class Loop:
     def turn(self, timeout: float | None) -> None:
         """Wait at most `timeout` seconds for events [s], handle them, flush."""
         ready: list[tuple[Any, int]] = self._selector.select(self._patience(timeout))
-        self.wakeups += 1
-        for key, mask in ready:
-            on_readable, on_writable = key.data
-            if mask & _READ:
-                on_readable()
-            if mask & _WRITE and on_writable is not None:
-                on_writable()
-        if self._timers:
-            self._run_timers()
-        while self._posted:
-            self._posted.popleft()()
-        for flush in tuple(self._flushes):
-            flush()
-        if self._requested:
-            requested, self._requested = self._requested, []
-            for flush in requested:
+        with self._awake:
+            self.wakeups += 1
+            for key, mask in ready:
+                on_readable, on_writable = key.data
+                if mask & _READ:
+                    on_readable()
+                if mask & _WRITE and on_writable is not None:
+                    on_writable()
+            if self._timers:
+                self._run_timers()
+            while self._posted:
+                self._posted.popleft()()
+            for flush in tuple(self._flushes):
                 flush()
+            self._flush_requested()
 
     def close(self) -> None:
         """Release the poller. Idempotent."""
@@ -210,6 +235,12 @@ class Loop:
             delay = min(LONGEST_WAIT, max(0.0, self._timers[0][0] - time.monotonic()))
             return delay if timeout is None else min(delay, timeout)
         return timeout
+
+    def _flush_requested(self) -> None:
+        if self._requested:
+            requested, self._requested = self._requested, []
+            for flush in requested:
+                flush()
 
     def _run_timers(self) -> None:
         now = time.monotonic()

@@ -139,6 +139,9 @@ class StreamLink:
                 break
             except OSError as error:
                 self._queue.extendleft(reversed(batch))
+                if self._loop.lent:
+                    self._loop.soon(self._write)  # what follows from it is for the loop's own thread
+                    return
                 self.drain()  # what it sent before it went counts
                 self._lost(f"writing failed: {error.strerror}")
                 return

@@ -97,7 +97,7 @@ class _Socket:
         """Start to read; after bind or connect."""
         self._loop.watch(self._fd, self._drain)
         self._loop.watch(self._monitor_fd, self.drain_events)
-        self._loop.on_flush(self._look_again)
+        self._loop.on_flush(self.look_again)
 
     def close(self) -> None:
         """Close socket and context; what was sent has a moment to leave.
@@ -109,7 +109,7 @@ class _Socket:
         self.closed = True
         if self._retry is not None:
             self._retry.cancel()
-        self._loop.off_flush(self._look_again)
+        self._loop.off_flush(self.look_again)
         self._loop.unwatch(self._fd)
         self._loop.unwatch(self._monitor_fd)
         self.zmq.disable_monitor()
@@ -150,10 +150,10 @@ class _Socket:
                 return
             self._on_event(event)
 
-    def _look_again(self) -> None:
-        """Post another turn when something is readable.
+    def look_again(self) -> None:
+        """Post another turn when something is readable; call it after sending.
 
-        The descriptor only tells of changes.
+        The descriptor only tells of changes, and sending may take the news of one.
         """
         if self.closed:
             return
@@ -370,6 +370,7 @@ class TcpListener:
         for link in list(self.dirty):
             if link.flush():
                 self.dirty.discard(link)
+        self._socket.look_again()
         if self.dirty:
             self._socket.try_again_soon(self._flush)
 
@@ -502,6 +503,7 @@ class TcpLink:
                 return
             self._queue.popleft()
             self._backlog -= size
+        self._socket.look_again()
 
     def _frames(self, parts: list[Any]) -> None:
         self.on_message([parts[0].bytes, *(part.buffer for part in parts[1:])])

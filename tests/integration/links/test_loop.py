@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from concurro.transport.loop import Loop
+from tests.support.waiting import wait_until
 
 
 def test_calls_in_order_what_was_posted(turner):
@@ -253,3 +254,51 @@ def test_a_paused_source_can_be_written_to(turner):
     theirs.close()
     assert while_paused == ["write"]
     assert calls == ["write", "read"]
+
+
+def test_a_stand_in_acts_and_flushes_in_its_own_thread(turner):
+    calls = []
+
+    def act():
+        calls.append("call")
+        turner.loop.request_flush(lambda: calls.append("flush"))
+
+    assert turner.loop.stand_in(act)
+
+    assert calls == ["call", "flush"]
+
+
+def test_what_a_stand_in_posts_is_the_loops(turner):
+    calls = []
+
+    turner.loop.stand_in(lambda: turner.loop.soon(lambda: calls.append(1)))
+    assert calls == []
+
+    turner.loop.turn(None)
+    assert calls == [1]
+
+
+def test_a_timer_of_a_stand_in_wakes_a_loop_that_waits_longer(turner):
+    calls = []
+    thread = threading.Thread(target=turner.loop.run)
+    thread.start()
+
+    def act():
+        turner.loop.after(0.001, lambda: (calls.append(1), turner.loop.stop()))
+
+    wait_until(lambda: turner.loop.stand_in(act), 10, "the loop to wait")
+    thread.join(10)
+
+    assert calls == [1]
+
+
+def test_a_stand_in_that_fails_leaves_the_loop_to_others(turner):
+    with pytest.raises(KeyboardInterrupt):
+        turner.loop.stand_in(_interrupt)
+
+    assert turner.loop.stand_in(lambda: None)
+    assert not turner.loop.lent
+
+
+def _interrupt():
+    raise KeyboardInterrupt

@@ -334,3 +334,27 @@ def test_a_paused_link_delivers_when_it_goes_on(turner, pair):
 
     assert before == []
     assert right.messages == [[b"waits"]]
+
+
+def test_a_stand_in_sends_behind_what_was_queued_before(turner, pair):
+    left, right = pair
+    left.link.send([b"first"])
+
+    turner.loop.stand_in(lambda: left.link.send([b"second"]))
+    turner.until(lambda: len(right.messages) == 2)
+
+    assert right.messages == [[b"first"], [b"second"]]
+
+
+def test_an_end_that_a_stand_in_finds_is_told_by_the_loop(turner, pair):
+    left, right = pair
+    told = []
+    left.link.on_closed = lambda reason: told.append(turner.loop.lent)
+    turner.loop.unwatch(left.link._fd)
+    right.link.close()
+
+    turner.loop.stand_in(lambda: left.link.send([b"too late"]))
+    assert told == []
+
+    turner.until(lambda: told)
+    assert told == [False]
