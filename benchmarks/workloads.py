@@ -13,11 +13,33 @@ def _with_pools(function: str, *names: str) -> dict[str, str]:
     return {name: f"benchmarks.{function} {name}" for name in names}
 
 
+RATE_LIMITS = {
+    "unix-4-hops": "benchmarks.limits:unix_rate",
+    "unix-4-hops-in-hundreds": "benchmarks.limits:unix_rate_in_hundreds",
+    "tcp-6-hops": "benchmarks.limits:tcp_rate",
+    "tcp-6-hops-in-hundreds": "benchmarks.limits:tcp_rate_in_hundreds",
+}
+TRIP_LIMITS = {
+    "pipe": "benchmarks.limits:pipe_trips",
+    "unix-4-hops": "benchmarks.limits:unix_trips",
+    "tcp-6-hops": "benchmarks.limits:tcp_trips",
+}
+
+
+def _memory_limits(size: str) -> dict[str, str]:
+    """Return the limits of moving arrays of a size."""
+    ways = {"copy": "copy", "fresh-pages": "fresh", "reused-pages": "reused", "tcp-echo": "tcp"}
+    return {name: f"benchmarks.memory_limits:{size}_{way}" for name, way in ways.items()}
+
+
 WORKLOADS = (
     Workload(
         "W1-submit",
         "10 000 no-op tasks, each submitted by itself: from the first submit to the last result",
-        _with_pools("many_tasks:submit", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+        {
+            **_with_pools("many_tasks:submit", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+            **RATE_LIMITS,
+        },
         "rate",
         "tasks/s",
         more_is_better=True,
@@ -40,6 +62,7 @@ WORKLOADS = (
             **_with_pools("many_tasks:run_system", OURS, TCP),
             **_with_pools("many_tasks:see_each_finish_longer", "pool"),
             **_with_pools("many_tasks:see_each_finish", "ppe", "loky", "joblib", "ray", "dask", "parsl", "ipyparallel"),
+            **RATE_LIMITS,
         },
         "rate",
         "tasks/s",
@@ -48,7 +71,10 @@ WORKLOADS = (
     Workload(
         "W2",
         "one task at a time: submit, wait for the result",
-        _with_pools("round_trips:ask", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+        {
+            **_with_pools("round_trips:ask", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+            **TRIP_LIMITS,
+        },
         "p50",
         "us",
         more_is_better=False,
@@ -56,7 +82,10 @@ WORKLOADS = (
     Workload(
         "W3-1MiB",
         "echo 100 float64 arrays of 1 MiB",
-        _with_pools("echoes:small", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+        {
+            **_with_pools("echoes:small", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+            **_memory_limits("small"),
+        },
         "rate",
         "MiB/s",
         more_is_better=True,
@@ -64,7 +93,10 @@ WORKLOADS = (
     Workload(
         "W3-64MiB",
         "echo 8 float64 arrays of 64 MiB",
-        _with_pools("echoes:large", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+        {
+            **_with_pools("echoes:large", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+            **_memory_limits("large"),
+        },
         "rate",
         "MiB/s",
         more_is_better=True,
