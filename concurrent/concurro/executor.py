@@ -9,9 +9,9 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import threading
+import time
 import uuid
 from concurrent.futures import BrokenExecutor
-from functools import partial
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
@@ -69,6 +69,7 @@ class Call(Task):
 
 
 CallClass = TypeVar("CallClass", bound=Call)
+_SHUT_DOWN = "cannot schedule new futures after shutdown"
 
 
 class FunctionCall(Call):
@@ -90,6 +91,16 @@ class FunctionCall(Call):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.task_id or ''}>"
+
+
+class FunctionCalls(FunctionCall):
+    """Many calls of a function, each with one element of every column."""
+
+    def __call__(self) -> list[Any]:
+        """Return the results."""
+        if self.preparation is not None:
+            _prepare(self.preparation)
+        return call_all(self.function, *self.args)
 
 
 class ClusterExecutor(concurrent.futures.Executor):
@@ -151,7 +162,8 @@ class ClusterExecutor(concurrent.futures.Executor):
         self._code: CodeTable = application.code
         self._preparation = preparation
         self._call_class = Call if preparation is None else _make_class(Call, preparation=preparation)
-        self._function_classes: dict[Callable[..., Any], type[FunctionCall]] = {}
+        self._classes: dict[type[FunctionCall], dict[Callable[..., Any], type[FunctionCall]]]
+        self._classes = {FunctionCall: {}, FunctionCalls: {}}
         self._close = close
         self._is_shut_down = False
         self._lock = threading.Lock()
@@ -164,11 +176,10 @@ class ClusterExecutor(concurrent.futures.Executor):
             NotPicklableError: Function or arguments cannot travel; names the culprit.
         """
         if self._is_shut_down:
-            message = "cannot schedule new futures after shutdown"
-            raise RuntimeError(message)
+            raise RuntimeError(_SHUT_DOWN)
         if fn.__class__ is FunctionType and self._is_lasting(fn):
             fields: dict[str, Any] = {"args": args, "kwargs": kwargs} if kwargs else {"args": args}
-            return self._application.push_call(self._class_of(fn), fields, self)
+            return self._application.push_call(self._class_of(fn, FunctionCall), fields, self)
         return self._application.push_call(self._call_class, {"call": (fn, args, kwargs)}, self)
 
     def map(
@@ -185,8 +196,9 @@ class ClusterExecutor(concurrent.futures.Executor):
         chunksize = check_count("chunksize", chunksize)
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout)
-        chunks = _chunks(zip(*iterables, strict=False), chunksize)
-        return itertools.chain.from_iterable(super().map(partial(call_all, fn), chunks, timeout=timeout))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        futures = [self._submit_chunk(fn, columns) for columns in _columns(iterables, chunksize)]
+        return itertools.chain.from_iterable(_in_order(futures, deadline))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
         """Take no more calls; end the cluster if it is this executor's own.
@@ -209,16 +221,25 @@ class ClusterExecutor(concurrent.futures.Executor):
         elif close is not None:
             threading.Thread(target=_finish, args=(futures, close), name="concurro-executor-end").start()
 
-    def _class_of(self, function: Callable[..., Any]) -> type[FunctionCall]:
+    def _submit_chunk(self, fn: Callable[..., Any], columns: tuple[list[Any], ...]) -> TaskFuture:
+        """Submit one call per row of these columns, as one task."""
+        if self._is_shut_down:
+            raise RuntimeError(_SHUT_DOWN)
+        if fn.__class__ is FunctionType and self._is_lasting(fn):
+            return self._application.push_call(self._class_of(fn, FunctionCalls), {"args": columns}, self)
+        return self._application.push_call(self._call_class, {"call": (call_all, (fn, *columns), {})}, self)
+
+    def _class_of(self, function: Callable[..., Any], kind: type[FunctionCall]) -> type[FunctionCall]:
         """Return the class for calls of a function.
 
         Another one when its globals were bound anew.
         """
-        made = self._function_classes.get(function)
+        classes = self._classes[kind]
+        made = classes.get(function)
         if made is not None and self._code.known(made) is not None:
             return made
-        made = self._function_classes[function] = _make_class(
-            FunctionCall, function=staticmethod(function), name=function.__qualname__, preparation=self._preparation
+        made = classes[function] = _make_class(
+            kind, function=staticmethod(function), name=function.__qualname__, preparation=self._preparation
         )
         return made
 
@@ -232,14 +253,48 @@ class ClusterExecutor(concurrent.futures.Executor):
         return function.__closure__ is None and (self._preparation is not None or function.__name__ != "<lambda>")
 
 
-def call_all(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
-    """Return the results of a function for many argument lists."""
-    return [function(*each) for each in arguments]
+def call_all(function: Callable[..., Any], *columns: list[Any]) -> list[Any]:
+    """Return the results of a function for each row of these columns."""
+    if len(columns) == 1:
+        return [function(each) for each in columns[0]]
+    return [function(*each) for each in zip(*columns, strict=True)]
 
 
-def _chunks(arguments: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
-    while chunk := list(itertools.islice(arguments, size)):
-        yield chunk
+def _columns(iterables: tuple[Iterable[Any], ...], size: int) -> Iterator[tuple[list[Any], ...]]:
+    """Yield so many elements of each iterable at a time.
+
+    Lists pickle faster than a tuple for each call.
+    """
+    if len(iterables) == 1:
+        elements = iter(iterables[0])
+        while column := list(itertools.islice(elements, size)):
+            yield (column,)
+        return
+    rows = zip(*iterables, strict=False)
+    while chunk := list(itertools.islice(rows, size)):
+        yield tuple(map(list, zip(*chunk, strict=True)))
+
+
+def _in_order(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:
+    """Yield the results of futures, and forget each.
+
+    The rest is cancelled when one failed, or nobody wants more.
+    """
+    futures.reverse()
+    try:
+        while futures:
+            yield _take_result(futures.pop(), deadline)
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _take_result(future: TaskFuture, deadline: float | None) -> Any:
+    try:
+        return future.result(None if deadline is None else deadline - time.monotonic())
+    finally:
+        future.cancel()
+        del future  # an error's traceback would keep it, and it keeps the error
 
 
 def _finish(futures: list[TaskFuture], close: Callable[[], None] | None) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import BrokenExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,6 +139,29 @@ def test_map_gives_results_in_order(executor):
 @pytest.mark.parametrize("chunksize", [1, 7, 1000])
 def test_map_in_chunks_gives_the_same(executor, chunksize):
     assert list(executor.map(scale, range(100), range(100), chunksize=chunksize)) == [3 * n for n in range(100)]
+
+
+@pytest.mark.parametrize("function", [scale, lambda number: number * 2, partial(scale, offset=0)], ids=str)
+def test_map_in_chunks_of_any_size_takes_functions_of_every_kind(executor, function):
+    numbers = range(100_000, 200_000)
+
+    assert list(executor.map(function, numbers, chunksize=40_000)) == [number * 2 for number in numbers]
+
+
+def test_map_in_chunks_takes_no_error_for_the_end(executor):
+    results = executor.map(next, [iter([1]), iter([])], chunksize=2)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(results)
+
+
+def test_map_in_chunks_ends_with_its_time_and_cancels_the_rest(executor):
+    results = executor.map(time.sleep, [0.0, 0.0, 60.0, 60.0, 60.0], chunksize=2, timeout=1.0)
+
+    assert [next(results), next(results)] == [None, None]
+    with pytest.raises(concurrent.futures.TimeoutError):
+        next(results)
+    assert executor.submit(scale, 1).result(20) == 2
 
 
 def test_map_raises_the_error_in_its_place(executor):

@@ -333,14 +333,14 @@ class ApplicationNode(Control):
         """
         if not self._joined.is_set():
             self.connect()
-        payload = self._packer.dump_fields(fields)
-        if payload is None:
+        pickled = self._packer.dump_fields(fields)
+        if pickled is None:
             return self._push(new_task(task_class, fields), pusher)
         if self._core.plain.waiting_bytes > UNSENT_BYTES:
             self._wait_for_room()
         with self._lock:
             self._check_open()
-            future = self._core.plain.push_call(self, task_class, fields, payload, pusher)
+            future = self._core.plain.push_call(self, task_class, fields, pickled, pusher)
             wake = self._departures.push(self._peer)
         if wake:
             self._loop.wake()

@@ -16,6 +16,7 @@ from concurro.ids import format_task_id, parse_task_id
 from concurro.nodes.futures import TaskFuture
 from concurro.nodes.ledger import TaskClasses, error_of, size_of_entry
 from concurro.task import check_task, task_class_key
+from concurro.wire.messages import INLINE_LIMIT
 
 if TYPE_CHECKING:
     from concurro.errors import TaskError
@@ -95,17 +96,25 @@ class PushedTasks:
         return future
 
     def push_call(
-        self, control: Control, task_class: type[Task], fields: dict[str, Any], payload: bytes, pusher: object
+        self, control: Control, task_class: type[Task], fields: dict[str, Any], pickled: bytes, pusher: object
     ) -> TaskFuture:
         """Take a call, a task that nobody else has; return its future.
 
-        `payload` is the pickle of its fields.
+        `pickled` is what `Packer.dump_fields` made of its fields.
+
+        Raises:
+            NotPicklableError: It, or its class, cannot travel.
         """
         class_number = self._classes.known(task_class)
         if class_number is None:
             class_number = self._classes.number_of(task_class, new_task(task_class, fields))
-        future = TaskFuture(control, self.system_id, self._next)
-        self._enter((class_number, payload), (future, len(payload), pusher, task_class, fields))
+        number, size = self._next, len(pickled)
+        entry: tuple[Any, ...] = (class_number, pickled)
+        if size > INLINE_LIMIT:
+            entry = (class_number, *self._packer.part(pickled, (self.system_id, number)))
+            self._with_blobs.add(number)
+        future = TaskFuture(control, self.system_id, number)
+        self._enter(entry, (future, size, pusher, task_class, fields))
         return future
 
     def _enter(self, entry: tuple[Any, ...], pushed: Pushed) -> None:

@@ -185,20 +185,31 @@ class Packer:
         if not _no_runtime_fields(state):
             state = {name: value for name, value in state.items() if name not in RUNTIME_FIELDS}
         plain = self.dump_fields(state)
-        return self._dump_state(task, state, owner) if plain is None else (plain, None)
+        return self._dump_state(task, state, owner) if plain is None else self.part(plain, owner)
 
     def dump_fields(self, fields: dict[str, Any]) -> bytes | None:
-        """Return the state of a usual task; None when it takes more than a pickle."""
+        """Return the pickle of a usual task's state; None of another one.
+
+        `part` makes the payload of it.
+        """
         try:
-            # Without a list for buffers: the usual task has none, and a large one is pickled again.
-            payload = _plain_dumps(fields, 5)
+            # Without a list for buffers: the usual task has none, and with a large one it is pickled again.
+            pickled = _plain_dumps(fields, 5, buffer_callback=_stop_at_large)
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - __reduce__ is user code, and even an exit is tried again by value
             return None
-        if len(payload) > INLINE_LIMIT or (_STACK_GLOBAL in payload and self._mentioned(payload)):
-            return None
-        return payload
+        return None if _STACK_GLOBAL in pickled and self._mentioned(pickled) else pickled
+
+    def part(self, pickled: bytes, owner: Hashable | None) -> tuple[bytes, Blobs | None]:
+        """Return the payload and the blobs of what `dump_fields` pickled.
+
+        Raises:
+            NotPicklableError: It is over the limit.
+        """
+        if len(pickled) <= INLINE_LIMIT:
+            return pickled, None
+        return self._with_blobs(pickled, [], [], owner, "task")
 
     def load_task(self, cls: type[Task], payload: bytes, blobs: Blobs | None) -> Task:
         """Return a task of class `cls`, as `dump_task` wrote it."""
@@ -277,6 +288,17 @@ class Packer:
 
 def _drop(buffer: pickle.PickleBuffer) -> None:
     buffer.release()
+
+
+class _LargeBuffer(Exception):  # noqa: N818 - it ends an attempt, it is no error
+    """There is a buffer that does not go into the pickle."""
+
+
+def _stop_at_large(buffer: pickle.PickleBuffer) -> bool:
+    """Leave a small buffer in the pickle; copy nothing of a large one."""
+    if buffer.raw().nbytes >= INLINE_LIMIT:
+        raise _LargeBuffer
+    return True
 
 
 def _large_only(large: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:

@@ -111,6 +111,18 @@ def test_large_parts_count_and_are_kept_until_their_task_is_final(pushed, packer
     assert (pushed.sent, pushed.sent_bytes) == (0, 0)
 
 
+def test_a_large_call_travels_as_a_blob_that_is_kept_until_it_is_final(pushed, packer):
+    push_call(pushed, packer, list(range(LARGE)))
+    size = pushed.waiting_bytes
+
+    _, _, ((_, payload, blobs),) = pushed.take(1, ROOM)
+
+    assert packer.load_task(Called, payload, blobs).args == (list(range(LARGE)),)
+    assert blobs[0][2] == size == pushed.sent_bytes == packer.blobs.total - packer.blobs.cached
+    pushed.settle(entry(0), seen=False)
+    assert (packer.blobs.total - packer.blobs.cached, pushed.sent_bytes) == (0, 0)
+
+
 def test_a_task_settles_with_what_was_learned(pushed):
     task = Number(0)
     future = pushed.push(Control(), task)
