@@ -116,7 +116,7 @@ class MasterNode(Node):
         first = self._keeper.next_number if self._keeper is not None else 1
         self._table = SystemTable(self._core, grace=grace, journalled=bool(journal), first=first)
         self._relay = BlobRelay(self._spool, self._send_to, self.loop.request_flush)
-        self._arrivals = ResultArrivals(self._relay, self._results_arrived)
+        self._arrivals = ResultArrivals(self._relay, self._results_arrived, self._system_of_lease)
         door = self._door = Door(self.loop, self._core.epoch, grace, self.fail)
         door.on_joined, door.on_left = self._peer_joined, self._peer_left
         door.on_away, door.on_back = self._peer_away, self._peer_back
@@ -319,6 +319,12 @@ class MasterNode(Node):
     def _results_arrived(self, slave_id: str, results: list[list[Any]]) -> None:
         self._core.begin(self.loop.now())
         self._core.results(slave_id, results)
+
+    def _system_of_lease(self, slave_id: str, lease: int) -> int | None:
+        """Return the number of the system of a lease; None: it does not count."""
+        slave = self._core.slaves.get(slave_id)
+        task = slave.leases.get(lease) if slave is not None else None
+        return task.system.number if task is not None else None
 
     def _slave_state(self, slave_id: str, body: list[Any]) -> None:
         workers, pids, sick, resources = body[:4]

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from concurro.task import Task
     from concurro.wire.payload import Packer
 
+FEW = 3
+"""So many tasks may be on their way although each is about as large as all that should be."""
+
 Pushed = tuple[TaskFuture, int, object, Any, dict[str, Any] | None]
 """Future, size [B], who pushed it, its task; or, of a call, its class and its fields."""
 
@@ -135,14 +138,16 @@ class PushedTasks:
 
         Args:
             tasks: Most tasks.
-            size: Bytes that may be on their way, those sent before included [B]; a single task may be larger.
+            size: Bytes that may be on their way, those sent before included [B]. A few tasks may be larger: what
+                one of them takes to travel, another one works.
         """
         waiting = self._waiting
         first = self._next - len(waiting)
         entries: list[tuple[Any, ...]] = []
         while waiting and len(entries) < tasks:
             entry_size = size_of_entry(waiting[0])
-            if self.sent_bytes + entry_size > size and self.sent_bytes:
+            too_much = self.sent_bytes + entry_size > size and self.sent_bytes
+            if too_much and not self._is_of_few(entry_size, size, entries):
                 break
             self.sent_bytes += entry_size
             self.waiting_bytes -= entry_size
@@ -151,6 +156,11 @@ class PushedTasks:
             return first, [], []  # a class travels with its first task, not without
         self.sent += len(entries)
         return first, self._classes.take_new(), entries
+
+    def _is_of_few(self, entry_size: int, size: int, entries: list[Any]) -> bool:
+        """Say whether a large task may go although others are on their way."""
+        is_large = 2 * entry_size > size
+        return is_large and self.sent + len(entries) < FEW and self.sent_bytes < FEW * size
 
     def settle(self, entry: list[Any], *, seen: bool) -> Settled | None:
         """Return the future of a final task, and what it is told.

@@ -194,3 +194,23 @@ def test_nothing_is_left_of_what_is_closed(pushed, packer):
 
     assert (pushed.open, pushed.waiting, pushed.sent, pushed.sent_bytes, pushed.waiting_bytes) == ({}, 0, 0, 0, 0)
     assert pushed.settle(entry(0), seen=False) is None
+
+
+def test_a_few_tasks_go_although_each_is_as_large_as_what_may_be_on_its_way(pushed, packer):
+    for _ in range(5):
+        push_call(pushed, packer, bytes(2000))
+
+    counts = [len(pushed.take(10, 2500)[2]) for _ in range(2)]
+    pushed.settle(entry(0), seen=False)
+    counts += [len(pushed.take(10, 2500)[2])]
+
+    assert counts == [3, 0, 1]
+
+
+def test_of_tasks_that_are_much_larger_one_goes_at_a_time(pushed, packer):
+    for _ in range(3):
+        push_call(pushed, packer, bytes(20_000))
+
+    counts = [len(pushed.take(10, 2500)[2]) for _ in range(2)]
+
+    assert counts == [1, 0]
