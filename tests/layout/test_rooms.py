@@ -71,7 +71,7 @@ def test_a_package_only_hands_names_on(module: Module):
         for statement in module.tree.body
         if not isinstance(statement, ast.Import | ast.ImportFrom) and not is_docstring(statement)
         if not is_list_of_names(statement) and not is_for_type_checkers(statement)
-        if not (module.name in {"concurro", "concurro.kernel"} and is_lazy_import(statement))
+        if not (module.name in {"concurro", "concurro.config", "concurro.kernel"} and is_lazy_import(statement))
     ]
 
     assert own == []

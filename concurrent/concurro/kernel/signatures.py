@@ -178,23 +178,22 @@ def _surplus_faults(shape: Shape, implemented: _Implemented) -> list[str]:
 
 
 @functools.cache
-def _parsed(file: str) -> ast.Module | None:
+def _classes_in(file: str) -> tuple[ast.ClassDef, ...]:
+    """Return the classes that a source file defines, nested ones too."""
     try:
-        return ast.parse(Path(file).read_bytes())
+        tree = ast.parse(Path(file).read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return None
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
 
 
 @functools.cache
 def _written_shapes(file: str, interface: str, method: str) -> tuple[Shape, ...]:
     """Return what a source file says of every interface of that name."""
-    tree = _parsed(file)
-    if tree is None:
-        return ()
     return tuple(
         _shape(statement)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and node.name == interface
+        for node in _classes_in(file)
+        if node.name == interface
         for statement in node.body
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and statement.name == method
     )

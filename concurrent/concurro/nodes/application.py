@@ -432,9 +432,7 @@ class ApplicationNode(Control):
         if not self._master:
             from concurro.nodes.embedded import EmbeddedCluster  # noqa: PLC0415 - only who embeds pays for it
 
-            self._embedded = EmbeddedCluster()
-            self._embedded.configure(self._env.config)
-            self._embedded.wait_ready()
+            self._embedded = EmbeddedCluster.start(self._env.config)
             self._master = self._embedded.url
         self._state = "open"
         self._thread = threading.Thread(target=self._main, name="concurro-application", daemon=True)

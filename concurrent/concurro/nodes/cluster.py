@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from concurro.errors import ClosedError
 from concurro.nodes.arguments import check_count
-from concurro.nodes.embedded import EmbeddedCluster
+from concurro.nodes.executed import ExecutedCluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from concurro.ids import ProgressRecord
-    from concurro.kernel import Environment
     from concurro.nodes.application import ApplicationNode
+    from concurro.nodes.embedded import EmbeddedCluster
     from concurro.nodes.futures import TaskFuture
     from concurro.nodes.handle import SystemHandle
     from concurro.nodes.inline import InlineApplication
@@ -27,8 +26,7 @@ WORKER_PATIENCE = 2.0
 """How long `slaves` waits for workers that are being replaced [s]."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalSlave:
+class LocalSlave(NamedTuple):
     """A slave of a local cluster.
 
     Attributes:
@@ -69,22 +67,21 @@ class LocalCluster:
         if workers is not None:
             workers = check_count("workers", workers)
         slaves = check_count("slaves", slaves)
-        self._processes = None if inline else EmbeddedCluster(slaves)
+        self._processes: EmbeddedCluster | None = None
         self._application: ApplicationNode | InlineApplication
-        try:
-            # While the other processes start.
-            from concurro.kernel import Environment  # noqa: PLC0415
+        if inline:
+            self._application = _open_inline(config, plugins)
+        else:
+            executed = ExecutedCluster.execute(slaves)
+            # The new processes import while this one does.
+            from concurro.nodes.embedded import EmbeddedCluster  # noqa: PLC0415
 
-            self._env = Environment(config, kind="application", plugins=plugins)
-            if self._processes is None:
-                self._application = _inline_application(self._env)
-            else:
-                self._processes.configure(self._env.config, workers=workers, plugins=self._env.plugins)
-                self._application = _application(self._processes, self._env, main_file)
-        except BaseException:
-            if self._processes is not None:
+            self._processes = EmbeddedCluster(executed)
+            try:
+                self._application = _open_application(self._processes, workers, config, plugins, main_file)
+            except BaseException:
                 self._processes.stop()
-            raise
+                raise
 
     def __enter__(self) -> Self:
         """Return the cluster; it works since it was constructed."""
@@ -206,16 +203,25 @@ class LocalCluster:
         return self._processes
 
 
-def _inline_application(env: Environment) -> InlineApplication:
-    from concurro.nodes.inline import InlineApplication  # noqa: PLC0415 - few need it
+def _open_inline(config: Any, plugins: Sequence[Any]) -> InlineApplication:
+    from concurro.kernel import Environment  # noqa: PLC0415 - see `_open_application`
+    from concurro.nodes.inline import InlineApplication  # noqa: PLC0415
 
-    return InlineApplication(env)
+    return InlineApplication(Environment(config, kind="application", plugins=plugins))
 
 
-def _application(processes: EmbeddedCluster, env: Environment, main_file: str | None) -> ApplicationNode:
-    """Return the application of a cluster that starts, connected."""
-    # The other processes start while this one imports.
-    from concurro.nodes.application import ApplicationNode  # noqa: PLC0415
+def _open_application(
+    processes: EmbeddedCluster, workers: int | None, config: Any, plugins: Sequence[Any], main_file: str | None
+) -> ApplicationNode:
+    """Let the processes of a cluster work; return a connected application.
+
+    What takes time comes first where others wait for it, and last where we wait for them.
+    """
+    from concurro.kernel import Environment  # noqa: PLC0415 - while the processes start
+
+    env = Environment(config, kind="application", plugins=plugins)
+    processes.configure(env.config, workers=workers, plugins=env.plugins)
+    from concurro.nodes.application import ApplicationNode  # noqa: PLC0415 - while the processes start
 
     application = ApplicationNode(processes.url, config=env.config, main_file=main_file)
     application.own(processes)

@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import pickle
 import shutil
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,10 +24,9 @@ import msgpack
 from concurro.config import Config
 from concurro.errors import ClosedError, ConcurroError, MasterUnreachable, NodeStartError, RemoteTraceback
 from concurro.execution.children import wait_for_end
-from concurro.execution.program import python_command, python_environment
 from concurro.nodes.agents import NATIVE
+from concurro.nodes.executed import ExecutedCluster, ExecutedNode
 from concurro.transport.stream import Channel
-from concurro.wire.importing import refuse_while_importing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,43 +35,15 @@ log = logging.getLogger(__name__)
 
 START_LIMIT = 60.0
 STOP_LIMIT = 15.0
-FOLDER_PREFIX = "concurro-"
 
 
 class NodeProcess:
     """One node in a process of its own, ended by closing its channel."""
 
-    def __init__(self, role: str, folder: str = "") -> None:
-        """Execute it; it imports what it needs until it is configured.
-
-        Args:
-            role: `master` or `slave`.
-            folder: Removed when it ends, however it ends.
-
-        Raises:
-            NodeStartError: The interpreter cannot be executed.
-        """
-        ours, theirs = socket.socketpair()
-        command = python_command("concurro.nodes.boot", str(theirs.fileno()), role, folder)
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=_standard_error(),
-                env=python_environment(),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            message = f"the {role} did not start: {sys.executable}: {error.strerror}"
-            raise NodeStartError(message) from error
-        finally:
-            theirs.close()
-        self._role = role
+    def __init__(self, executed: ExecutedNode) -> None:
+        self._role, self._process, self._stream = executed
         self._fault: Exception | None = None
-        self._channel = Channel(ours)
-        self._stream = ours
+        self._channel = Channel(self._stream)
 
     def configure(self, config: Config, plugins: Sequence[str]) -> None:
         """Let it start its work; `wait_ready` waits for that."""
@@ -151,12 +118,16 @@ class NodeProcess:
         how = f"was ended by {_signal_name(-status)}" if status < 0 else f"ended with exit code {status}"
         return MasterUnreachable(f"the {self._role} (process {self.pid}) {how}")
 
+    def begin_to_stop(self) -> None:
+        """Close the channel. Idempotent."""
+        self._channel.close()
+
     def stop(self) -> None:
         """Close the channel and wait for the end; kill what does not end.
 
         Idempotent.
         """
-        self._channel.close()
+        self.begin_to_stop()
         try:
             wait_for_end(self._process, STOP_LIMIT)
         except subprocess.TimeoutExpired:
@@ -168,37 +139,38 @@ class NodeProcess:
 class EmbeddedCluster:
     """A master with slaves on this machine. Thread-safe.
 
-    Its processes start to import at once, while the caller does what it takes to configure them.
-
     Args:
-        slaves: How many; a single one runs inside the master's process.
+        executed: Its processes, which import while they are not configured.
 
     Attributes:
         url: The address of the master.
     """
 
-    def __init__(self, slaves: int = 1) -> None:
-        """Execute the processes.
-
-        Raises:
-            NodeStartError: One of them cannot be executed; nothing is left then.
-        """
-        refuse_while_importing("a local cluster")
-        self._count = slaves
+    def __init__(self, executed: ExecutedCluster) -> None:
         self._config: Config | None = None
         self._plugins: list[str] = []
-        self._slaves: list[NodeProcess] = []
+        self._workers: int | None = None
+        self._folder = executed.folder
+        self._master: NodeProcess | None = NodeProcess(executed.master)
+        self._slaves = [NodeProcess(slave) for slave in executed.slaves]
         self._lock = threading.Lock()
-        self._folder = make_private_folder()
         self.url = f"ipc://{self._folder}/master"
-        self._master: NodeProcess | None = None
+
+    @classmethod
+    def start(cls, config: Config) -> EmbeddedCluster:
+        """Return a cluster of one slave that works.
+
+        Raises:
+            ConcurroError: What kept a node from starting; nothing is left then.
+        """
+        cluster = cls(ExecutedCluster.execute(slaves=1))
         try:
-            self._master = NodeProcess("master", self._folder)
-            if slaves > 1:
-                self._slaves.extend(NodeProcess("slave") for _ in range(slaves))
+            cluster.configure(config)
+            cluster.wait_ready()
         except BaseException:
-            self.stop()
+            cluster.stop()
             raise
+        return cluster
 
     @property
     def master_pid(self) -> int | None:
@@ -216,9 +188,9 @@ class EmbeddedCluster:
         assert self._master is not None  # noqa: S101 - it was not stopped yet
         self._config = config
         self._plugins = [str(Path(plugin).absolute()) for plugin in plugins]
-        inside = self._count == 1 and str(config["slave.task_manager"]) == NATIVE
+        inside = not self._slaves and str(config["slave.task_manager"]) == NATIVE
         if not inside and not self._slaves:
-            self._slaves.append(NodeProcess("slave"))
+            self._slaves.append(NodeProcess(ExecutedNode.execute("slave")))
         own: dict[str, object] = {"master.listen": self.url, "master.standalone": inside}
         if workers is not None:
             own["slave.workers"] = workers
@@ -229,18 +201,14 @@ class EmbeddedCluster:
         """Return once every node works.
 
         Raises:
-            ConcurroError: What kept a node from starting; nothing is left then.
+            ConcurroError: What kept a node from starting.
         """
         assert self._master is not None  # noqa: S101 - it was not stopped yet
-        try:
-            self.url = self._master.wait_ready()
-            for process in self._slaves:
-                self._configure_slave(process, self._workers)
-            for process in self._slaves:
-                process.wait_ready()
-        except BaseException:
-            self.stop()
-            raise
+        self.url = self._master.wait_ready()
+        for process in self._slaves:
+            self._configure_slave(process, self._workers)
+        for process in self._slaves:
+            process.wait_ready()
 
     def add_slave(self, workers: int) -> str:
         """Start one more slave; return its id once it joined.
@@ -249,7 +217,7 @@ class EmbeddedCluster:
             ClosedError: The cluster was ended, perhaps meanwhile.
         """
         self._check_open()
-        process = NodeProcess("slave")
+        process = NodeProcess(ExecutedNode.execute("slave"))
         self._configure_slave(process, workers)
         slave_id = process.wait_ready()
         with self._lock:
@@ -283,6 +251,8 @@ class EmbeddedCluster:
         with self._lock:
             slaves, self._slaves = self._slaves, []
             master, self._master = self._master, None
+        for process in slaves:
+            process.begin_to_stop()
         for process in slaves:
             process.stop()
         if master is not None:
@@ -318,27 +288,3 @@ def _loaded(pickled: bytes) -> Exception | None:
     if isinstance(error, ConcurroError) and traceback:
         error.__cause__ = RemoteTraceback(traceback)
     return error if isinstance(error, Exception) else None
-
-
-def make_private_folder() -> str:
-    """Return a new folder of ours alone, with a path short enough for sockets."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and len(runtime) < 60 and os.access(runtime, os.W_OK | os.X_OK):  # noqa: PLR2004 - room for the rest
-        return tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=runtime)
-    chosen = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
-    if len(chosen) > 80:  # noqa: PLR2004 - room for the name of a socket
-        shutil.rmtree(chosen, ignore_errors=True)
-        return tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir="/tmp")
-    return chosen
-
-
-def _standard_error() -> int:
-    """Return where nodes print.
-
-    Standard output belongs to the application's results.
-    """
-    try:
-        os.fstat(2)
-    except OSError:
-        return subprocess.DEVNULL
-    return 2

@@ -1,0 +1,129 @@
+"""Nodes that were executed and are not configured yet.
+
+What a cluster does first, with few imports: the new processes import while the caller does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+from concurro.errors import NodeStartError
+from concurro.execution.program import python_command, python_environment
+from concurro.wire.importing import refuse_while_importing
+
+FOLDER_PREFIX = "concurro-"
+
+
+class ExecutedNode(NamedTuple):
+    """A node whose process runs.
+
+    Attributes:
+        role: `master` or `slave`.
+        process: Its process.
+        stream: The way to it; its end when it is closed.
+    """
+
+    role: str
+    process: subprocess.Popen[bytes]
+    stream: socket.socket
+
+    @classmethod
+    def execute(cls, role: str, folder: str = "") -> ExecutedNode:
+        """Execute it; it imports what it needs and waits for its settings.
+
+        Args:
+            role: `master` or `slave`.
+            folder: Removed when it ends, however it ends.
+
+        Raises:
+            NodeStartError: The interpreter cannot be executed.
+        """
+        ours, theirs = socket.socketpair()
+        command = python_command("concurro.nodes.boot", str(theirs.fileno()), role, folder)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=_standard_error(),
+                env=python_environment(),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            message = f"the {role} did not start: {sys.executable}: {error.strerror}"
+            raise NodeStartError(message) from error
+        finally:
+            theirs.close()
+        return cls(role, process, ours)
+
+
+class ExecutedCluster(NamedTuple):
+    """A master, and slaves if there are several, that run.
+
+    Attributes:
+        folder: A private one (0700) for the socket; whoever ends last removes it.
+        master: The master.
+        slaves: The slaves, empty when a single one runs inside the master.
+    """
+
+    folder: str
+    master: ExecutedNode
+    slaves: list[ExecutedNode]
+
+    @classmethod
+    def execute(cls, slaves: int) -> ExecutedCluster:
+        """Execute the processes of a cluster.
+
+        Args:
+            slaves: How many; a single one runs inside the master's process.
+
+        Raises:
+            NodeStartError: Code of a job is imported, or one of them cannot be executed; nothing is
+                left then.
+        """
+        refuse_while_importing("a local cluster")
+        folder = make_private_folder()
+        nodes: list[ExecutedNode] = []
+        try:
+            nodes.append(ExecutedNode.execute("master", folder))
+            if slaves > 1:
+                nodes.extend(ExecutedNode.execute("slave") for _ in range(slaves))
+        except BaseException:
+            for node in nodes:
+                node.stream.close()
+            for node in nodes:
+                node.process.wait()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return cls(folder, nodes[0], nodes[1:])
+
+
+def make_private_folder() -> str:
+    """Return a new folder of ours alone, with a path short enough for sockets."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime and len(runtime) < 60 and os.access(runtime, os.W_OK | os.X_OK):  # noqa: PLR2004 - room for the rest
+        return tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=runtime)
+    chosen = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    if len(chosen) > 80:  # noqa: PLR2004 - room for the name of a socket
+        shutil.rmtree(chosen, ignore_errors=True)
+        return tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir="/tmp")
+    return chosen
+
+
+def _standard_error() -> int:
+    """Return where nodes print.
+
+    Standard output belongs to the application's results.
+    """
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2
