@@ -48,6 +48,7 @@ class SharedContextLink:
     """A connection over a socket of a context that many share: one I/O thread for all."""
 
     ordered = False
+    passes_descriptors = False
     identity = SAME_USER
 
     def __init__(self, loop: Loop, context: zmq.Context[Any], url: str, key: PeerKey) -> None:

@@ -59,7 +59,7 @@ STRANGERS, TUNNELLERS = frozenset({Sender.STRANGER}), frozenset({Sender.SLAVE, S
 APPLICATION, ASKERS = frozenset({Sender.APPLICATION}), frozenset({Sender.APPLICATION, Sender.ADMIN})
 SPEAKERS = {
     **dict.fromkeys((Kind.GOODBYE, Kind.HEARTBEAT, Kind.CREDIT, Kind.RESEND), ANYBODY),
-    **dict.fromkeys((Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING), ANYBODY),
+    **dict.fromkeys((Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING, Kind.BLOB_MAP, Kind.BLOB_MAPPED), ANYBODY),
     **dict.fromkeys((Kind.SUBMIT, Kind.OPEN), APPLICATION),
     **dict.fromkeys((Kind.ATTACH, Kind.CANCEL_SYSTEM, Kind.RELEASE, Kind.TAKEN, Kind.REQUEST), ASKERS),
     **dict.fromkeys((Kind.HELLO, Kind.BIND), STRANGERS),
@@ -273,6 +273,9 @@ BLOB_BODIES = [
     (Kind.BLOB_CHUNK, [NAME, 1 << 62, 0], (CONTENT,)),
     (Kind.BLOB_MISSING, [NAME, 1024], ()),
     (Kind.BLOB_MISSING, [DIGEST, 5], ()),
+    (Kind.BLOB_MAP, [NAME, 1024], ()),
+    (Kind.BLOB_MAPPED, [NAME, 1024], ()),
+    (Kind.BLOB_MAPPED, [DIGEST, 1 << 60], ()),
 ]
 blob_traffic = st.lists(
     st.sampled_from(BLOB_BODIES).flatmap(

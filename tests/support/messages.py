@@ -111,6 +111,8 @@ SAMPLES = [
     Sample(Kind.BLOB_GET, Sender.SLAVE, [DIGEST, 100_000, 0, 1000]),
     Sample(Kind.BLOB_CHUNK, Sender.HOST, [DIGEST, 100_000, 0], (b"bytes",)),
     Sample(Kind.BLOB_MISSING, Sender.APPLICATION, [DIGEST, 100_000]),
+    Sample(Kind.BLOB_MAP, Sender.SLAVE, [DIGEST, 2_000_000]),
+    Sample(Kind.BLOB_MAPPED, Sender.HOST, [DIGEST, 2_000_000]),
 ]
 
 _DEEP: list[Any] = []

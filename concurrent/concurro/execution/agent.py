@@ -42,8 +42,10 @@ from concurro.execution.worker import NUDGE_SIGNAL, Note
 from concurro.execution.worker_link import WorkerLink
 from concurro.execution.worker_notes import check_note
 from concurro.execution.worker_watch import WorkerWatch
-from concurro.wire.blobs import BlobStore
+from concurro.ids import BlobRef
+from concurro.wire.blobs import BlobStore, store_with_segments
 from concurro.wire.messages import Kind, Message, unpack_values
+from concurro.wire.segments import Descriptor
 from concurro.wire.transfer import BlobTransfer
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ NURSERY_CHILD = 1
 """Child id of the first nursery at the launcher of the node."""
 
 _TUNNEL_KINDS = frozenset({Kind.TUNNEL, Kind.TUNNEL_END})
-_BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING})
+_BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING, Kind.BLOB_MAP, Kind.BLOB_MAPPED})
 
 
 class SlaveAgent:
@@ -98,7 +100,9 @@ class SlaveAgent:
         devices: Sequence[str] = (),
     ) -> None:
         self.slave_id = name
-        self.blobs = blobs if blobs is not None else BlobStore()
+        self._unmapped: list[bytes] = []
+        self.blobs = blobs if blobs is not None else store_with_segments()
+        self.blobs.on_dropped = self._unmapped.append
         self.core = SlaveCore(workers or usable_processors(), devices=devices)
         self._loop = loop
         self._send = send
@@ -199,6 +203,10 @@ class SlaveAgent:
         """Return now every lease that has not started; the workers stay."""
         self._learning().recall(self.core.inventory())
         self.flush()
+
+    def use_descriptors(self, passes: Callable[[], bool]) -> None:
+        """Learn who says whether descriptors reach the master and back."""
+        self._transfer.maps = passes
 
     def resume_transfers(self) -> None:
         """Ask again for the blobs under way: what was sent may have been lost."""
@@ -362,10 +370,12 @@ class SlaveAgent:
             self._speaks(link, *body)
         elif note == Note.BLOB:
             self._take_blob(link, body, frames[1] if len(frames) > 1 else b"")
+        elif note == Note.MAPPED:
+            self._take_mapped(link, BlobRef(*body), *frames[1:2])
         elif note == Note.GET:
             for digest in body[0]:
                 if digest in self.blobs:
-                    link.send_blob(digest, self.blobs)
+                    link.send_pieces(digest, self.blobs)
                 else:
                     log.error("worker %d asks for a blob that is not here: %s", link.id, digest.hex()[:12])
                     self._kill(link.id, f", since it asked for blob {digest.hex()[:12]}, which is not here")
@@ -405,6 +415,23 @@ class SlaveAgent:
             del link.parts[digest]
             self.blobs.put(memoryview(part).toreadonly(), ("worker", link.id), digest)
 
+    def _take_mapped(self, link: WorkerLink, ref: BlobRef, descriptor: Any = None) -> None:
+        if not isinstance(descriptor, Descriptor):
+            text = f"blob {ref.digest.hex()[:12]} of {ref.size} B is said to be mapped, and is not"
+            raise ProtocolError(text)
+        self.blobs.put_descriptor(descriptor, ref, ("worker", link.id))
+
+    def _unmap(self) -> None:
+        """Let workers unmap what is not kept here any more."""
+        dropped = set()
+        while self._unmapped:  # another thread may add to it
+            dropped.add(self._unmapped.pop())
+        for link in self._links.values():
+            known = link.sent & dropped
+            if known:
+                link.sent -= known
+                link.send(Note.UNMAP, sorted(known))
+
     def _learning(self) -> SlaveCore:
         """Return the core, which is about to learn something.
 
@@ -429,6 +456,8 @@ class SlaveAgent:
         while commands := core.take_commands(now):
             for command in commands:
                 self._do(command)
+        if self._unmapped:
+            self._unmap()
         self._touched = False
         self._due = core.next_time()
         self._set_timer(self._due)

@@ -26,7 +26,7 @@ from concurro.errors import (
 from concurro.execution.task_runner import TaskRunner
 from concurro.ids import Failure, Outcome
 from concurro.task import Task
-from concurro.wire.blobs import BlobStore
+from concurro.wire.blobs import BlobStore, store_with_segments
 from concurro.wire.failures import describe
 from concurro.wire.messages import Kind, Message
 from concurro.wire.transfer import BlobTransfer
@@ -48,7 +48,7 @@ _OUTCOMES: tuple[tuple[type[TaskError], Outcome], ...] = (
     (TaskCancelled, Outcome.CANCELLED),
     (ResultNotPicklable, Outcome.NOT_PICKLABLE),
 )
-_BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING})
+_BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING, Kind.BLOB_MAP, Kind.BLOB_MAPPED})
 
 
 class ManagedAgent:
@@ -82,7 +82,7 @@ class ManagedAgent:
         blobs: BlobStore | None = None,
     ) -> None:
         self.slave_id = name
-        self.blobs = blobs if blobs is not None else BlobStore()
+        self.blobs = blobs if blobs is not None else store_with_segments()
         self._loop = loop
         self._send = send
         self._manager: Any = manager
@@ -157,6 +157,10 @@ class ManagedAgent:
         """Send SLAVE_STATE."""
         state = [self.slots, self.worker_pids(), "", self._resources]
         self._send(Kind.SLAVE_STATE, state, ())
+
+    def use_descriptors(self, passes: Callable[[], bool]) -> None:
+        """Learn who says whether descriptors reach the master and back."""
+        self._transfer.maps = passes
 
     def resume_transfers(self) -> None:
         """Ask again for the blobs under way: what was sent may have been lost."""

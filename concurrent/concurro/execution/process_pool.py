@@ -23,7 +23,7 @@ from concurro.interfaces import ITaskManager, implementer
 from concurro.scheduling.retries import is_tried_again
 from concurro.task import task_class_key
 from concurro.transport.loop import Loop
-from concurro.wire.blobs import BlobStore
+from concurro.wire.blobs import store_with_segments
 from concurro.wire.failures import rebuild
 from concurro.wire.messages import Kind, Message
 from concurro.wire.payload import Packer
@@ -55,7 +55,7 @@ class ProcessPool(PooledTasks):
         self._thread: threading.Thread | None = None
         self._loop: Loop | None = None
         self._agent: SlaveAgent | None = None
-        self._blobs = BlobStore()
+        self._blobs = store_with_segments()
         self._packer = Packer(self._blobs, Travelling.of_main())
         self._system = SystemRecord(_SYSTEM, self._manager_id, self.name)
         self._classes: dict[Hashable, TaskClass] = {}

@@ -62,6 +62,7 @@ class ServiceLink:
     """
 
     ordered = True
+    passes_descriptors = False
     identity = SAME_USER
     fault: Exception | None = None
     peer = "the master, by way of the slave"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import NotPicklableError
 from concurro.ids import Failure, Outcome, format_task_id
 from concurro.task import Task
-from concurro.wire.blobs import BlobStore
+from concurro.wire.blobs import BlobStore, store_with_segments
 from concurro.wire.failures import describe, explain_import
 from concurro.wire.importing import importing
 from concurro.wire.payload import Packer
@@ -36,7 +36,7 @@ class TaskRunner:
 
     def __init__(self, slave_id: str = "", blobs: BlobStore | None = None) -> None:
         self.slave_id = slave_id
-        self.blobs = blobs if blobs is not None else BlobStore()
+        self.blobs = blobs if blobs is not None else store_with_segments()
         self.loaded = 0
         self.packer = Packer(self.blobs, Travelling())
         self.task: Task | None = None

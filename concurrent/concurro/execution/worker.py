@@ -38,7 +38,7 @@ from concurro.execution.service import WorkerDoor
 from concurro.execution.standard_streams import StandardStreams, flush_prints
 from concurro.execution.task_runner import TaskRunner
 from concurro.execution.voice import Voice, text_stream
-from concurro.ids import format_task_id
+from concurro.ids import BlobRef, format_task_id
 from concurro.transport.stream import Channel
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ NAME_LIMIT = 100
 """Characters of a task's name that are told."""
 
 _ARRIVED = "arrived"  # the owner of blobs until the end of their chunk
+_MAPPED = "mapped"  # the owner of those whose pages are the agent's, until it says that they are not
 
 
 class Note(IntEnum):
@@ -83,6 +84,11 @@ class Note(IntEnum):
     SPEAKS = 8  # [lease, name]: the task writes to a standard stream, or has written past it
     HEARD = 9  # []: what it wrote was read; sent after its result
     STARTS = 10  # [lease]: a task of a timed chunk is loaded and begins
+    MAPPED = 11  # [digest, size], and a descriptor of its pages as frame 1
+    UNMAP = 12  # [digest, ...]: of blobs that came so, and are not kept any more
+
+
+_BLOB_NOTES = frozenset({Note.BLOB, Note.MAPPED, Note.UNMAP})
 
 
 class Worker:
@@ -136,8 +142,8 @@ class Worker:
         note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
         if note == Note.CHUNK:
             self._run_chunk(*body)
-        elif note == Note.BLOB:
-            self._take_blob(body, frames[1] if len(frames) > 1 else b"")
+        elif note in _BLOB_NOTES:
+            self._take_blob(note, body, frames[1] if len(frames) > 1 else b"")
         elif note == Note.FORGET:
             self._runner.forget(body[0])
             self._at_agent.clear()
@@ -304,12 +310,20 @@ class Worker:
         while any(ref.digest not in self._runner.blobs for ref in missing):
             frames = self._receive()
             note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
-            if note == Note.BLOB:
-                self._take_blob(body, frames[1] if len(frames) > 1 else b"")
+            if note in _BLOB_NOTES:
+                self._take_blob(note, body, frames[1] if len(frames) > 1 else b"")
             else:
                 self._later.append(frames)
 
-    def _take_blob(self, place: list[Any], piece: bytes) -> None:
+    def _take_blob(self, note: int, place: list[Any], piece: Any) -> None:
+        if note == Note.UNMAP:
+            for digest in place[0]:
+                self._runner.blobs.discard(digest)
+            return
+        if note == Note.MAPPED:
+            if piece.fileno() >= 0:  # else it was lost, for want of a number for it; what is missing is asked for
+                self._runner.blobs.put_descriptor(piece, BlobRef(*place), _MAPPED)
+            return
         digest, size, offset = place
         if offset == 0 and len(piece) == size:
             self._runner.blobs.put(piece, _ARRIVED, digest)
@@ -326,9 +340,19 @@ class Worker:
         for _, digest, size in blobs:
             if digest in there:
                 continue
+            descriptor = self._runner.blobs.descriptor(digest)
+            if descriptor is not None:
+                self._send([Note.MAPPED, digest, size], descriptor)
+                self._let_go(digest)
+                continue
             view = self._runner.blobs.get(digest)
             for offset in range(0, max(size, 1), BLOB_PIECE):
                 self._send([Note.BLOB, digest, size, offset], view[offset : offset + BLOB_PIECE])
+
+    def _let_go(self, digest: bytes) -> None:
+        """Leave the pages of a result to those who get it."""
+        if not self._runner.blobs.owned_by(digest, _MAPPED):
+            self._runner.blobs.discard(digest)
 
     def _send(self, body: list[Any], *frames: Any) -> None:
         try:

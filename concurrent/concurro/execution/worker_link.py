@@ -97,7 +97,16 @@ class WorkerLink:
                 self.send_blob(digest, store)
 
     def send_blob(self, digest: bytes, store: BlobStore) -> None:
-        """Send one blob in pieces."""
+        """Send one blob: a descriptor of its pages, or its bytes."""
+        descriptor = store.descriptor(digest)
+        if descriptor is None:
+            self.send_pieces(digest, store)
+        else:
+            self.sent.add(digest)
+            self.send(Note.MAPPED, digest, store.size_of(digest), frame=descriptor)
+
+    def send_pieces(self, digest: bytes, store: BlobStore) -> None:
+        """Send the bytes of one blob in pieces."""
         self.sent.add(digest)
         view = store.get(digest)
         for offset in range(0, max(len(view), 1), BLOB_PIECE):

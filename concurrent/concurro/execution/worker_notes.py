@@ -26,6 +26,7 @@ _SHAPES: dict[int, tuple[Shape, ...]] = {
     Note.RESULTS: (flag, results),
     Note.BLOB: (DIGEST, count, count),
     Note.GET: (sequence(DIGEST),),
+    Note.MAPPED: (DIGEST, count),
     Note.RECYCLE: (text,),
     Note.SPEAKS: (whole, _name),
     Note.STARTS: (whole,),

@@ -95,7 +95,7 @@ def make_standalone_agent(
         raise ConfigError(message, config.origin("slave.task_manager"))
     from concurro.execution.agent import SlaveAgent  # noqa: PLC0415 - who only asks for NATIVE needs none of it
 
-    return SlaveAgent(
+    agent = SlaveAgent(
         loop,
         send=send,
         workers=int(config["slave.workers"]),
@@ -105,6 +105,8 @@ def make_standalone_agent(
         memory_limit=config["slave.memory_limit"],
         devices=_devices(config),
     )
+    agent.use_descriptors(lambda: True)
+    return agent
 
 
 def _devices(config: Config) -> list[str]:

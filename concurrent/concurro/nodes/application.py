@@ -35,7 +35,7 @@ from concurro.nodes.waiting import wait_with_progress
 from concurro.scheduling.life import fault_of_options
 from concurro.task import each_task
 from concurro.transport.loop import Loop
-from concurro.wire.blobs import BlobStore
+from concurro.wire.blobs import store_with_segments
 from concurro.wire.importing import refuse_while_importing
 from concurro.wire.messages import Farewell
 from concurro.wire.payload import Packer
@@ -83,7 +83,8 @@ class ApplicationNode(Control):
         self._env = Environment(config, kind="application")
         ship = self._env.config["application.ship"]
         travelling = Travelling(main_file, ship) if main_file is not None else Travelling.of_main(ship)
-        self._build(master or str(self._env.config["application.master"] or ""), Packer(BlobStore(), travelling))
+        packer = Packer(store_with_segments(), travelling)
+        self._build(master or str(self._env.config["application.master"] or ""), packer)
         self._save_failed = str(self._env.config["application.save_failed"] or "")
         self._core.failed = FailedAttempts(self._save_failed)
 
@@ -95,6 +96,7 @@ class ApplicationNode(Control):
         self._core = ApplicationCore(self._packer, self._send, self.client_id, _new_id)
         self._loop = Loop()
         self._transfer = BlobTransfer(self._packer.blobs, self._send, self._loop.request_flush)
+        self._transfer.maps = lambda: self._peer is not None and self._peer.passes_descriptors
         self._core.use_transfer(self._transfer)
         self._save_failed = ""
         self._printer = Printer(self._core.task_name)

@@ -34,6 +34,7 @@ from concurro.wire.failures import describe, explain_import
 from concurro.wire.importing import importing
 from concurro.wire.messages import MESSAGE_LIMIT, Kind, Message, pack_message, unpack_message
 from concurro.wire.payload import Packer
+from concurro.wire.segments import SegmentPool
 from concurro.wire.transfer import BlobTransfer
 from concurro.wire.travelling import Travelling
 
@@ -67,9 +68,10 @@ class Host:
         self._link = StreamLink(loop, stream, "master")
         self._link.on_message = self._message
         self._link.on_closed = self._closed
-        self._store = BlobStore()
+        self._store = BlobStore(pool=SegmentPool())
         self._packer = Packer(self._store, Travelling())
         self._transfer = BlobTransfer(self._store, self._send, loop.request_flush)
+        self._transfer.maps = lambda: True
         self._core: HostCore | None = None
         this_process.door = self._door = HostDoor(service, self._packer)
         self._inputs: deque[Message] = deque()

@@ -394,7 +394,7 @@ class HostCore:
             message = f"gather_result must return a tuple (result, error), got {_shape_of(gathered)}"
             raise TypeError(message)
         result, error = gathered
-        payload, blobs = self._packer.dumps((result, error))
+        payload, blobs = self._packer.dumps((result, error), "gathered")
         self._finish_with(state, [int(Outcome.DONE), payload, blobs])
         raise _Ended
 

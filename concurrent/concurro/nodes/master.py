@@ -40,6 +40,7 @@ from concurro.scheduling.recovery import ADOPT_PATIENCE, REPLAY_PATIENCE
 from concurro.scheduling.systems import SystemTable
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import Farewell, Kind, Message
+from concurro.wire.segments import SegmentPool
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -60,7 +61,7 @@ LAUNCHER_DEATHS = 5
 COLLECT_AFTER = (20_000, 20, 100)
 
 _TUNNEL_KINDS = (Kind.TUNNEL, Kind.TUNNEL_OPEN, Kind.TUNNEL_END)
-_BLOB_KINDS = (Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING)
+_BLOB_KINDS = (Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING, Kind.BLOB_MAP, Kind.BLOB_MAPPED)
 
 
 def collect_less_often() -> None:
@@ -107,7 +108,7 @@ class MasterNode(Node):
         self.env.start()
         grace = float(config["master.grace"])
         epoch, journal = int(time.time()) & EPOCH_MASK, str(config["master.journal"] or "")
-        self._spool = BlobStore(SPOOL_CACHE)
+        self._spool = BlobStore(SPOOL_CACHE, SegmentPool())
         self._keeper = Keeper(journal, epoch, self.loop, self._spool, self.fail) if journal else None
         if self._keeper is not None:
             self._ends.callback(self._keeper.close)
@@ -115,7 +116,7 @@ class MasterNode(Node):
         self._core = SchedulerCore(scheduler, epoch=epoch, seed=time.time_ns(), journalled=bool(journal))
         first = self._keeper.next_number if self._keeper is not None else 1
         self._table = SystemTable(self._core, grace=grace, journalled=bool(journal), first=first)
-        self._relay = BlobRelay(self._spool, self._send_to, self.loop.request_flush)
+        self._relay = BlobRelay(self._spool, self._send_to, self.loop.request_flush, self._passes_descriptors)
         self._arrivals = ResultArrivals(self._relay, self._results_arrived, self._system_of_lease)
         door = self._door = Door(self.loop, self._core.epoch, grace, self.fail)
         door.on_joined, door.on_left = self._peer_joined, self._peer_left
@@ -265,6 +266,12 @@ class MasterNode(Node):
         else:
             return False
         return True
+
+    def _passes_descriptors(self, peer_id: Hashable) -> bool:
+        peer = self._peers.get(peer_id)
+        if peer is not None:
+            return peer.passes_descriptors
+        return isinstance(peer_id, tuple) and (peer_id[0] == "host" or self._agent is not None)
 
     def _backlog(self, peer_id: Hashable) -> int:
         """Return the bytes that wait on the way to a peer [B]."""

@@ -111,6 +111,11 @@ class Peer:
             self.session.unsend()
             raise
 
+    @property
+    def passes_descriptors(self) -> bool:
+        """Whether a frame may be a descriptor now."""
+        return self._link is not None and self._link.passes_descriptors
+
     def backlog(self) -> int:
         """Return the bytes that the other end may not have yet [B]."""
         waiting = self._link.backlog() if self._link is not None else 0

@@ -3,6 +3,9 @@
     slave --BLOB_GET--> relay --BLOB_GET--> the peer that has it (host, application, slave)
     slave <-BLOB_CHUNK- relay <-BLOB_CHUNK-
 
+    slave --BLOB_MAP---> relay --BLOB_MAP--> the same on one machine: a descriptor comes at once
+    slave <-BLOB_MAPPED- relay <-BLOB_MAPPED-
+
 Chunks are forwarded untouched, each asked for once however many wait for it; when the peer
 that was asked leaves, the next one that has the blob is asked. What belongs to a submitted
 system or to a result that is kept goes into the spool, since the peer that had it may leave.
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 _SPOOL = "the master's spool"
 """The spool, among those who wait for a chunk."""
 
+_WHOLE = -1
+"""The offset of a blob that is wanted as a descriptor."""
+
 
 class _Awaited:
     """A chunk that somebody was asked for."""
@@ -46,13 +52,18 @@ class BlobRelay:
         spool: The master's own store.
         send: Sends to a peer; returns whether that peer is there.
         later: Calls once what can be done after what was sent has left; None: at once.
+        passes: Says whether descriptors can be passed to and from a peer.
 
     Attributes:
         fallback: Returns a blob that is kept elsewhere; None when it is not.
     """
 
     def __init__(
-        self, spool: BlobStore, send: SendTo, later: Callable[[Callable[[], None]], None] | None = None
+        self,
+        spool: BlobStore,
+        send: SendTo,
+        later: Callable[[Callable[[], None]], None] | None = None,
+        passes: Callable[[Hashable], bool] = lambda peer: False,  # noqa: ARG005
     ) -> None:
         self._spool = spool
         self._send = send
@@ -62,7 +73,9 @@ class BlobRelay:
         self._awaited: dict[tuple[bytes, int], _Awaited] = {}
         self._away: set[Hashable] = set()
         self._into_spool = BlobTransfer(spool, self._ask_for_spool, later)
+        self._into_spool.maps = lambda: True
         self.fallback: Callable[[bytes], bytes | None] = lambda digest: None  # noqa: ARG005
+        self._passes = passes
 
     def offer(self, peer: Hashable, blobs: list[Any], owner: Hashable) -> None:
         """Note that `peer` has blobs that belong to `owner`."""
@@ -88,7 +101,7 @@ class BlobRelay:
         self._into_spool.fetch(blobs, owner, done)
 
     def handle(self, peer: Hashable, message: Message) -> None:
-        """Take BLOB_GET, BLOB_CHUNK or BLOB_MISSING of a peer.
+        """Take a message about blobs of a peer.
 
         Raises:
             ProtocolError: The bytes are not those of the blob.
@@ -97,6 +110,10 @@ class BlobRelay:
             self._get(peer, *message.body[:4])
         elif message.kind == Kind.BLOB_CHUNK:
             self._chunk(peer, message)
+        elif message.kind == Kind.BLOB_MAP:
+            self._map(peer, *message.body[:2])
+        elif message.kind == Kind.BLOB_MAPPED:
+            self._mapped(peer, message)
         else:
             digest = message.body[0]
             self._forget_holder(peer, digest)
@@ -132,7 +149,7 @@ class BlobRelay:
         """Ask a peer again for what it was asked: its answers may have been lost."""
         for (digest, offset), awaited in list(self._awaited.items()):
             if awaited.holder == peer:
-                self._send(peer, Kind.BLOB_GET, [digest, awaited.size, offset, awaited.length], ())
+                self._request(digest, offset, awaited)
 
     def _get(self, peer: Hashable, digest: bytes, size: int, offset: int, length: int) -> None:
         if digest in self._spool:
@@ -157,6 +174,36 @@ class BlobRelay:
             self._spool.put(content, None, digest)
         return self._spool.get(digest)
 
+    def _map(self, peer: Hashable, digest: bytes, size: int) -> None:
+        awaited = self._awaited.get((digest, _WHOLE))
+        if awaited is not None:
+            awaited.waiters[peer] = None
+        elif digest in self._spool or self._kept(digest) is not None:
+            descriptor = self._spool.descriptor(digest)
+            self._give_mapped(peer, [digest, size], () if descriptor is None else (descriptor,))
+        else:
+            self._ask(digest, _WHOLE, _Awaited(size, 0, peer))
+
+    def _mapped(self, peer: Hashable, message: Message) -> None:
+        digest = message.body[0]
+        awaited = self._awaited.get((digest, _WHOLE))
+        if awaited is None or awaited.holder != peer:
+            return
+        del self._awaited[digest, _WHOLE]
+        for waiter in sorted(awaited.waiters, key=lambda waiter: waiter == _SPOOL):
+            self._give_mapped(waiter, message.body[:2], message.frames)
+
+    def _give_mapped(self, waiter: Hashable, body: list[Any], frames: tuple[Any, ...]) -> None:
+        if waiter == _SPOOL:
+            self._into_spool.handle(Message(Kind.BLOB_MAPPED, 0, 0, body, frames))
+        else:
+            self._send(waiter, Kind.BLOB_MAPPED, body, frames if self._passes(waiter) else ())
+
+    def _request(self, digest: bytes, offset: int, awaited: _Awaited) -> bool:
+        if offset == _WHOLE:
+            return self._send(awaited.holder, Kind.BLOB_MAP, [digest, awaited.size], ())
+        return self._send(awaited.holder, Kind.BLOB_GET, [digest, awaited.size, offset, awaited.length], ())
+
     def _ask(self, digest: bytes, offset: int, awaited: _Awaited) -> None:
         """Ask the first peer that has the blob, if need be once it is back.
 
@@ -164,18 +211,21 @@ class BlobRelay:
         """
         self._awaited[digest, offset] = awaited
         for holder in sorted(self._holders.get(digest, ()), key=self._away.__contains__):
-            if holder in awaited.waiters:
+            if holder in awaited.waiters or (offset == _WHOLE and not self._passes(holder)):
                 continue
             awaited.holder = holder
             if holder in self._away:
                 return
-            if self._send(holder, Kind.BLOB_GET, [digest, awaited.size, offset, awaited.length], ()):
+            if self._request(digest, offset, awaited):
                 return
             self._forget_holder(holder, digest)
         del self._awaited[digest, offset]
         content = self._kept(digest)
         for waiter in awaited.waiters:
-            if content is not None:  # a host that begins with a snapshot has not what the one before it had
+            if offset == _WHOLE:
+                descriptor = self._spool.descriptor(digest) if content is not None else None
+                self._give_mapped(waiter, [digest, awaited.size], () if descriptor is None else (descriptor,))
+            elif content is not None:  # a host that begins with a snapshot has not what the one before it had
                 chunk = content[offset : offset + min(awaited.length, CHUNK_SIZE)]
                 self._give(waiter, [digest, awaited.size, offset], chunk)
             elif waiter == _SPOOL:
@@ -194,7 +244,10 @@ class BlobRelay:
                 self._ask(*key, awaited)
 
     def _ask_for_spool(self, kind: Kind, body: list[Any], frames: tuple[Any, ...]) -> None:  # noqa: ARG002 - a Sender's signature; the spool only asks
-        self._get(_SPOOL, *body)
+        if kind == Kind.BLOB_MAP:
+            self._map(_SPOOL, *body)
+        else:
+            self._get(_SPOOL, *body)
 
     def _chunk(self, peer: Hashable, message: Message) -> None:
         digest, size, offset = message.body[:3]

@@ -77,6 +77,7 @@ class SlaveNode(Node):
         self._stop_beating = keep_beating(self.loop, lambda: [self._peer] if self._peer is not None else [])
         self.env.start()
         self._agent = make_agent(self.env, self.loop, self._send, self._backlog, self._launcher_process)
+        self._agent.use_descriptors(self._passes_descriptors)
         self._agent.start()
         self._dial_when_ready(self.loop.now() + WORKER_PATIENCE)
 
@@ -212,6 +213,9 @@ class SlaveNode(Node):
     def _send(self, kind: Kind, body: list[Any], frames: Sequence[Any] = ()) -> None:
         if self._peer is not None:
             self._peer.send(kind, body, frames)
+
+    def _passes_descriptors(self) -> bool:
+        return self._peer is not None and self._peer.passes_descriptors
 
     def _backlog(self) -> int:
         return self._peer.backlog() if self._peer is not None else 0

@@ -54,6 +54,7 @@ class TunnelLink:
     """
 
     ordered = True
+    passes_descriptors = False
     identity = INSIDE
     fault: Exception | None = None
 

@@ -62,6 +62,7 @@ class SimulatedLink:
         self.on_message: Callable[[Frames], None] = ignore_message
         self.on_closed: Callable[[str], None] = ignore_closed
         self.ordered = connection.ordered
+        self.passes_descriptors = False
         self.peer = peer
         self.identity = identity
         self.fault: Exception | None = None

@@ -1,20 +1,25 @@
 """Frames in a byte stream: a count, the lengths, the bytes.
 
-A message is `count` (u32), `count` lengths (u32 each), then the frames, little-endian.
+A message is `count` (u32), `count` lengths (u32 each), then the frames, little-endian. A frame
+that is a descriptor has a length that nothing else has, and no bytes: it comes beside them.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.wire.messages import MESSAGE_LIMIT
+from concurro.wire.segments import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FRAME_COUNT_LIMIT = 64
+
+_DESCRIPTOR = 0xFFFFFFFF
 
 _ONE = struct.Struct("<II")
 _COUNT = struct.Struct("<I")
@@ -26,9 +31,19 @@ def frame_header(frames: Sequence[Any]) -> bytes:
     Raises:
         ProtocolError: The receiver would refuse the message.
     """
+    if any(isinstance(frame, Descriptor) for frame in frames):
+        return _header_with_descriptor(frames)
     lengths = [memoryview(frame).nbytes for frame in frames]
     if len(frames) > FRAME_COUNT_LIMIT or sum(lengths) > MESSAGE_LIMIT:
         message = f"a message of {len(frames)} frames, {sum(lengths)} bytes together, is over the limits"
+        raise ProtocolError(message)
+    return struct.pack(f"<{len(frames) + 1}I", len(frames), *lengths)
+
+
+def _header_with_descriptor(frames: Sequence[Any]) -> bytes:
+    lengths = [_DESCRIPTOR if isinstance(frame, Descriptor) else len(frame) for frame in frames]
+    if lengths.count(_DESCRIPTOR) > 1 or sum(length for length in lengths if length != _DESCRIPTOR) > MESSAGE_LIMIT:
+        message = f"a message of {len(frames)} frames with a descriptor is over the limits"
         raise ProtocolError(message)
     return struct.pack(f"<{len(frames) + 1}I", len(frames), *lengths)
 
@@ -55,13 +70,18 @@ def pack_single(frame: bytes) -> bytes:
 
 
 class Decoder:
-    """Cuts a byte stream into messages."""
+    """Cuts a byte stream into messages.
+
+    Attributes:
+        descriptors: Those that came with the stream, in order; put here before the bytes are fed.
+    """
 
     def __init__(self) -> None:
+        self.descriptors: deque[Descriptor] = deque()
         self._rest = bytearray()
         self._wanted = 0
 
-    def feed(self, chunk: bytes) -> list[list[bytes]]:
+    def feed(self, chunk: bytes) -> list[list[Any]]:
         """Return the messages that `chunk` completes.
 
         Raises:
@@ -73,7 +93,7 @@ class Decoder:
                 return []
             chunk = bytes(self._rest)
             self._rest = bytearray()
-        messages: list[list[bytes]] = []
+        messages: list[list[Any]] = []
         offset, size = 0, len(chunk)
         while size - offset >= _ONE.size:
             count, length = _ONE.unpack_from(chunk, offset)
@@ -98,7 +118,7 @@ class Decoder:
             self._rest += memoryview(chunk)[offset:]
         return messages
 
-    def _take_many(self, chunk: bytes, offset: int, count: int, size: int) -> tuple[list[bytes], int] | None:
+    def _take_many(self, chunk: bytes, offset: int, count: int, size: int) -> tuple[list[Any], int] | None:
         if not 0 < count <= FRAME_COUNT_LIMIT:
             self._refuse(count, 0)
         start = offset + 4 * (count + 1)
@@ -106,6 +126,8 @@ class Decoder:
             self._wanted = start - offset
             return None
         lengths = struct.unpack_from(f"<{count}I", chunk, offset + 4)
+        if _DESCRIPTOR in lengths:
+            return self._take_with_descriptor(chunk, start, lengths)
         size_of_all = sum(lengths)
         if size_of_all > MESSAGE_LIMIT:
             self._refuse(count, size_of_all)
@@ -118,6 +140,23 @@ class Decoder:
             frames.append(chunk[start : start + length])
             start += length
         return frames, end
+
+    def _take_with_descriptor(self, chunk: bytes, start: int, lengths: tuple[int, ...]) -> tuple[list[Any], int] | None:
+        sizes = [0 if length == _DESCRIPTOR else length for length in lengths]
+        count, size = len(lengths), sum(sizes)
+        if size > MESSAGE_LIMIT:
+            self._refuse(count, size)
+        if lengths.count(_DESCRIPTOR) > 1 or not self.descriptors:
+            message = "a frame is said to be a descriptor, and none came with it"
+            raise ProtocolError(message)
+        if start + size > len(chunk):
+            self._wanted = 4 * (count + 1) + size
+            return None
+        frames: list[Any] = []
+        for length, taken in zip(lengths, sizes, strict=True):
+            frames.append(self.descriptors.popleft() if length == _DESCRIPTOR else chunk[start : start + taken])
+            start += taken
+        return frames, start
 
     @staticmethod
     def _refuse(count: int, size: int) -> None:

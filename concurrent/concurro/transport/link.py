@@ -37,6 +37,7 @@ class Link(Protocol):
         on_message: Called with the frames of each message.
         on_closed: Called once with a reason when the other side is gone, never after `close`.
         ordered: Whether bytes cannot be lost while the link lives (AF_UNIX).
+        passes_descriptors: Whether a frame may be a `Descriptor`: both ends are on this machine, of one user.
         peer: Who is at the other end, for messages to people.
         identity: Who is at the other end, proven; what the dialling end knows of a master does not matter.
         fault: What ended the link, when that is more than a reason: an `AuthenticationError`.
@@ -45,6 +46,7 @@ class Link(Protocol):
     on_message: Callable[[Frames], None]
     on_closed: Callable[[str], None]
     ordered: bool
+    passes_descriptors: bool
     peer: str
     identity: Identity
     fault: Exception | None

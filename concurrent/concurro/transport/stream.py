@@ -1,6 +1,7 @@
 """Links over AF_UNIX streams: `ipc://` and every parent-child channel.
 
-EOF is death, SO_PEERCRED is the identity, and no I/O thread stands in between.
+EOF is death, SO_PEERCRED is the identity, and no I/O thread stands in between. A descriptor
+among the frames of a message goes along with its first bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import AddressError, AuthenticationError, ProtocolError
 from concurro.transport.framing import Decoder, frame_header, pack_single
 from concurro.transport.link import SAME_USER, Frames, ignore_closed, ignore_message
+from concurro.wire.segments import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,12 +37,15 @@ _JOIN_LIMIT = 64 * 1024
 _IOV_LIMIT = 512
 _BUFFER_SIZE = 1024 * 1024
 _REST = 0.25
+_DESCRIPTORS = socket.CMSG_SPACE(4 * struct.calcsize("i"))  # we send one at a time
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class StreamLink:
     """A `Link` over a connected AF_UNIX stream socket."""
 
     ordered = True
+    passes_descriptors = True
 
     def __init__(self, loop: Loop, stream: socket.socket, peer: str = "") -> None:
         stream.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -58,6 +63,7 @@ class StreamLink:
         self._queue: deque[Any] = deque()
         self._backlog = 0
         self._received = 0
+        self._accompanied = 0
         self._writing = False
         self._flush_requested = False
         loop.watch(self._fd, self._readable, self._writable)
@@ -86,9 +92,16 @@ class StreamLink:
             self._backlog += len(packed)
             return
         header = frame_header(frames)
-        self._queue.append(header)
+        descriptor = next((frame for frame in frames if isinstance(frame, Descriptor)), None)
+        if descriptor is not None:
+            self._accompanied += 1
+            self._queue.append(_Accompanied(header, descriptor))
+        else:
+            self._queue.append(header)
         self._backlog += len(header)
         for frame in frames:
+            if isinstance(frame, Descriptor):
+                continue
             view = memoryview(frame).cast("B")
             if view.nbytes:
                 self._queue.append(view)
@@ -133,7 +146,10 @@ class StreamLink:
         while self._queue and self._stream is not None:
             batch = self._take_batch()
             try:
-                sent = self._stream.send(batch[0]) if len(batch) == 1 else self._stream.sendmsg(batch)
+                if self._accompanied and isinstance(batch[0], _Accompanied):
+                    sent = self._send_accompanied(self._stream, batch[0])
+                else:
+                    sent = self._stream.send(batch[0]) if len(batch) == 1 else self._stream.sendmsg(batch)
             except BlockingIOError:
                 self._queue.extendleft(reversed(batch))
                 break
@@ -155,20 +171,40 @@ class StreamLink:
     def _take_batch(self) -> list[Any]:
         """Take buffers for one system call; many small ones become one."""
         queue = self._queue
-        if len(queue) == 1:
+        if len(queue) == 1 or (self._accompanied and isinstance(queue[0], _Accompanied)):
             return [queue.popleft()]
         batch: list[Any] = []
         size = 0
         while queue and len(batch) < _IOV_LIMIT and size < _BUFFER_SIZE:
+            if self._accompanied and isinstance(queue[0], _Accompanied):
+                break
             size += len(queue[0])
             batch.append(queue.popleft())
         if size <= _JOIN_LIMIT:
             return [b"".join(batch)]
         return batch
 
+    def _send_accompanied(self, stream: socket.socket, first: _Accompanied) -> int:
+        """Send the first bytes of a message with its descriptor.
+
+        Raises:
+            BlockingIOError: There is no room, or too many descriptors are on their way.
+        """
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", first.descriptor.fileno()))]
+        try:
+            sent = stream.sendmsg([first.header], rights)
+        except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:
+                raise BlockingIOError(errno.EAGAIN, error.strerror) from error
+            raise
+        self._accompanied -= 1
+        return sent
+
     def _put_back(self, batch: list[Any], sent: int) -> None:
         for index, buffer in enumerate(batch):
             if sent < len(buffer):
+                if isinstance(buffer, _Accompanied):
+                    buffer = buffer.header  # noqa: PLW2901 - the descriptor has left
                 self._queue.extendleft(reversed([memoryview(buffer)[sent:], *batch[index + 1 :]]))
                 return
             sent -= len(buffer)
@@ -178,12 +214,14 @@ class StreamLink:
             if self._stream is None:
                 return
             try:
-                chunk = self._stream.recv(_READ_SIZE)
+                chunk, beside, flags, _ = self._stream.recvmsg(_READ_SIZE, _DESCRIPTORS, _CLOSE_ON_EXEC)
             except BlockingIOError:
                 return
             except OSError as error:
                 self._lost(f"reading failed: {error.strerror}")
                 return
+            if beside or flags & socket.MSG_CTRUNC:
+                self._decoder.descriptors += _received(beside, flags)
             if not chunk:
                 self._lost("the other end closed the connection")
                 return
@@ -216,6 +254,34 @@ class StreamLink:
         self._backlog = 0
         if stream is not None:
             stream.close()
+
+
+class _Accompanied:
+    """The first bytes of a message, and the descriptor that goes along."""
+
+    __slots__ = ("descriptor", "header")
+
+    def __init__(self, header: bytes, descriptor: Descriptor) -> None:
+        self.header = header
+        self.descriptor = descriptor
+
+    def __len__(self) -> int:
+        return len(self.header)
+
+
+def _received(beside: list[tuple[int, int, bytes]], flags: int) -> list[Descriptor]:
+    """Return the descriptors that came with some bytes.
+
+    One for which this process had no number left was closed by the kernel; it leaves a gap.
+    """
+    numbers: list[int] = []
+    for level, kind, content in beside:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            size = struct.calcsize("i")
+            numbers += struct.unpack(f"{len(content) // size}i", content[: len(content) // size * size])
+    if flags & socket.MSG_CTRUNC:
+        numbers.append(-1)
+    return [Descriptor(number) for number in numbers]
 
 
 class StreamListener:
@@ -365,13 +431,13 @@ class Channel:
         stream.setblocking(True)  # noqa: FBT003 - the standard library's signature
         self._stream = stream
         self._decoder = Decoder()
-        self._ready: deque[list[bytes]] = deque()
+        self._ready: deque[list[Any]] = deque()
 
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._stream.fileno()
 
-    def receive(self) -> list[bytes] | None:
+    def receive(self) -> list[Any] | None:
         """Wait for the next message; None at the end of the stream.
 
         Raises:
@@ -379,9 +445,11 @@ class Channel:
             OSError: The descriptor was closed.
         """
         while not self._ready:
-            chunk = self._stream.recv(_READ_SIZE)
+            chunk, beside, flags, _ = self._stream.recvmsg(_READ_SIZE, _DESCRIPTORS, _CLOSE_ON_EXEC)
             if not chunk:
                 return None
+            if beside or flags & socket.MSG_CTRUNC:
+                self._decoder.descriptors += _received(beside, flags)
             self._ready.extend(self._decoder.feed(chunk))
         return self._ready.popleft()
 
@@ -398,9 +466,15 @@ class Channel:
         if len(frames) == 1:
             self._stream.sendall(pack_single(frames[0]))
             return
-        self._stream.sendall(frame_header(frames))
+        header = frame_header(frames)
+        descriptor = next((frame for frame in frames if isinstance(frame, Descriptor)), None)
+        if descriptor is not None:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor.fileno()))]
+            header = header[self._stream.sendmsg([header], rights) :]
+        self._stream.sendall(header)
         for frame in frames:
-            self._stream.sendall(frame)
+            if frame is not descriptor:
+                self._stream.sendall(frame)
 
     def close(self) -> None:
         """Close the stream."""

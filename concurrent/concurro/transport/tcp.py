@@ -174,6 +174,7 @@ class TcpPeerLink:
     """
 
     ordered = False
+    passes_descriptors = False
 
     def __init__(self, listener: TcpListener, routing_id: bytes, descriptor: int, known: KnownPeer) -> None:
         self.peer = f"key {known.name}"
@@ -438,6 +439,7 @@ class TcpLink:
     """
 
     ordered = False
+    passes_descriptors = False
     identity = SAME_USER
 
     def __init__(self, loop: Loop, host: str, port: int, key: PeerKey) -> None:

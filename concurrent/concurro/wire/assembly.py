@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from concurro.errors import ProtocolError
-from concurro.wire.blobs import DIGEST_SIZE
+from concurro.wire.blobs import DIGEST_SIZE, is_digest
 from concurro.wire.messages import CHUNK_SIZE
 from concurro.wire.pages import new_buffer
 
@@ -45,6 +45,7 @@ class Assembly:
         self._buffer = allocate(ref.size)
         self._digest = hashlib.blake2b(digest_size=DIGEST_SIZE)
         self._digested = 0
+        self._named_by_digest = is_digest(ref.digest)
         self._arrived = 0
         self._ahead: set[int] = set()  # chunks behind what the digest has seen
         self._asked: dict[int, int] = {}
@@ -107,7 +108,9 @@ class Assembly:
         return self.complete
 
     def digest(self) -> None:
-        """Take what has arrived without a gap into the digest."""
+        """Take what has arrived without a gap into the digest, if it is one."""
+        if not self._named_by_digest:
+            return
         while self._digested in self._ahead:
             self._ahead.discard(self._digested)
             end = min(self._digested + CHUNK_SIZE, self.ref.size)
@@ -124,7 +127,7 @@ class Assembly:
             message = f"blob {self.ref.digest.hex()[:12]} has {self._arrived} of {self.ref.size} B"
             raise ProtocolError(message)
         self.digest()
-        if self._digest.digest() != self.ref.digest:
+        if self._named_by_digest and self._digest.digest() != self.ref.digest:
             message = f"the bytes of blob {self.ref.digest.hex()[:12]} are not those of its digest"
             raise ProtocolError(message)
         return self._buffer.toreadonly()

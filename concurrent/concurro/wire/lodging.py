@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from concurro.ids import BlobRef
     from concurro.wire.blobs import BlobStore, Buffer
+    from concurro.wire.segments import Descriptor
 
 
 class Lodging:
@@ -29,6 +30,22 @@ class Lodging:
         """Keep a blob."""
         return self._store.put(buffer, self._known(owner), digest)
 
+    def put_buffer(self, buffer: Buffer, owner: Hashable | None = None) -> BlobRef:
+        """Keep a buffer of a value that travels, as a segment if it is large."""
+        return self._store.put_buffer(buffer, self._known(owner))
+
+    def put_descriptor(self, descriptor: Descriptor, ref: BlobRef, owner: Hashable | None = None) -> None:
+        """Keep a blob whose pages are somebody else's.
+
+        Raises:
+            ProtocolError: It cannot be mapped for so many bytes without danger.
+        """
+        self._store.put_descriptor(descriptor, ref, self._known(owner))
+
+    def claim(self, digest: bytes, owner: Hashable | None) -> bool:
+        """Add an owner to a blob if it is kept; return whether it is."""
+        return self._store.claim(digest, self._known(owner))
+
     def own(self, digest: bytes, owner: Hashable | None) -> None:
         """Add an owner to a kept blob; None only marks it as used.
 
@@ -44,6 +61,22 @@ class Lodging:
             KeyError: The store has no such blob.
         """
         return self._store.get(digest)
+
+    def lend(self, digest: bytes, *, private: bool) -> memoryview | bytearray:
+        """Return the blob for a value that is being loaded.
+
+        Raises:
+            KeyError: The store has no such blob.
+        """
+        return self._store.lend(digest, private=private)
+
+    def descriptor(self, digest: bytes) -> Descriptor | None:
+        """Return what others on this machine map; None when that cannot be.
+
+        Raises:
+            KeyError: The store has no such blob.
+        """
+        return self._store.descriptor(digest)
 
     def release(self, owner: Hashable) -> None:
         """Drop everything that `owner` has; what nobody else wants becomes cache."""

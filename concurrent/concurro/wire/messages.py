@@ -138,6 +138,8 @@ class Kind(IntEnum):
     BLOB_GET = 80  # [digest, size, offset, length]
     BLOB_CHUNK = 81  # [digest, size, offset], and the bytes as frame 1
     BLOB_MISSING = 82  # [digest, size]
+    BLOB_MAP = 83  # [digest, size]: its pages are wanted; only where descriptors can be passed
+    BLOB_MAPPED = 84  # [digest, size], and a descriptor as frame 1; without one it comes in chunks
 
 
 class Farewell(StrEnum):
@@ -165,7 +167,7 @@ class Message(NamedTuple):
     seq: int
     ack: int
     body: list[Any]
-    frames: tuple[bytes | memoryview, ...] = ()
+    frames: tuple[Any, ...] = ()
 
 
 def pack_message(kind: int, body: list[Any] | tuple[Any, ...], seq: int = 0, ack: int = 0) -> bytes:

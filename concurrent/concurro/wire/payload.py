@@ -5,6 +5,9 @@ r"""Payloads: values on their way, as opaque bytes and their blobs.
 
 Buffers of 64 KiB and more (numpy arrays) leave the pickle and become blobs; so does a pickle
 that is larger itself, and the code of classes that travel by value.
+
+A buffer of 1 MiB or more that belongs to a task is read-only where the task runs: all tasks
+that use it there see the same pages. Everything else arrives as the receiver's own.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from concurro.wire.culprit import find_culprit
 from concurro.wire.loader import Loader
 from concurro.wire.messages import INLINE_LIMIT, BlobPurpose
 from concurro.wire.picklers import ValuePickler
+from concurro.wire.segments import MAP_THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -100,21 +104,26 @@ class Packer:
             pickled = _plain_dumps(value, 5, buffer_callback=_large_only(buffers))
         return self._with_blobs(pickled, buffers, [], owner, name)
 
-    def loads(self, payload: bytes, blobs: Blobs | None = None) -> Any:
+    def loads(self, payload: bytes, blobs: Blobs | None = None, *, shared: bool = False) -> Any:
         """Return the value of a payload.
 
         Loading runs code of users: it may raise anything, BaseException included. An ImportError
         is made readable by `failures.explain_import`.
+
+        Args:
+            payload: What `dumps` returned.
+            blobs: Its blobs.
+            shared: Whether others read the same large buffers, which then nobody may write to.
         """
         if not blobs and payload[0] == _PLAIN_START:
             return _plain_loads(payload)
         buffers: list[Any] = []
         needs_loader = payload[:1] == _CODE
         pickled: bytes | memoryview = payload[1:] if needs_loader else payload
-        for purpose, digest, _ in blobs or ():
+        for purpose, digest, size in blobs or ():
             if purpose == BlobPurpose.BUFFER:
-                # A copy, because a task may write to its array and the blob is everybody's.
-                buffers.append(bytearray(self.blobs.get(digest)))
+                # A task may write to its small array, and the blob is everybody's.
+                buffers.append(self.blobs.lend(digest, private=not shared or size < MAP_THRESHOLD))
             elif purpose == BlobPurpose.PICKLE:
                 pickled = self.blobs.get(digest)
         if needs_loader:
@@ -214,9 +223,10 @@ class Packer:
     def load_task(self, cls: type[Task], payload: bytes, blobs: Blobs | None) -> Task:
         """Return a task of class `cls`, as `dump_task` wrote it."""
         if payload[:1] == _WHOLE:
-            task: Task = self.loads(payload[1:], blobs)
+            task: Task = self.loads(payload[1:], blobs, shared=True)
             return task
-        state = _plain_loads(payload) if not blobs and payload[0] == _PLAIN_START else self.loads(payload, blobs)
+        plain = not blobs and payload[0] == _PLAIN_START
+        state = _plain_loads(payload) if plain else self.loads(payload, blobs, shared=True)
         task = _new(cls)
         task.__dict__ = state
         return task
@@ -262,14 +272,14 @@ class Packer:
         holder = owner if owner is not None else object()
         blobs: Blobs = []
         for view in views:
-            ref = self.blobs.put(view, holder)
+            ref = self.blobs.put_buffer(view, holder)
             blobs.append([int(BlobPurpose.BUFFER), ref.digest, ref.size])
         if owner is not None:
             for _, digest, _ in code:
                 self.blobs.own(digest, owner)
         blobs += code
         if len(pickled) > INLINE_LIMIT:
-            ref = self.blobs.put(pickled, holder)
+            ref = self.blobs.put_buffer(pickled, holder)
             blobs.append([int(BlobPurpose.PICKLE), ref.digest, ref.size])
             pickled = b""
         if owner is None and (views or not pickled):

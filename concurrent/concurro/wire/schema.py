@@ -29,6 +29,7 @@ from concurro.wire.entries import (
     tasks,
 )
 from concurro.wire.messages import CHUNK_SIZE, PROTOCOL, Kind, Message
+from concurro.wire.segments import Descriptor
 from concurro.wire.shapes import (
     amount,
     anything,
@@ -100,6 +101,8 @@ def check_message(message: Message, sender: Sender) -> None:
     fault = rule.body(message.body)
     if not fault and kind == Kind.BLOB_CHUNK:
         fault = _fault_of_chunk(message.frames)
+    elif not fault and kind == Kind.BLOB_MAPPED:
+        fault = _fault_of_mapped(message.frames)
     if fault:
         refusal = f"{Kind(kind).name}{fault}"
         raise ProtocolError(refusal)
@@ -141,10 +144,14 @@ def _hello(body: Any) -> str:
 
 
 def _fault_of_chunk(frames: tuple[Any, ...]) -> str:
-    if not frames:
+    if not frames or isinstance(frames[0], Descriptor):
         return ".frames must hold the bytes of the chunk, got none"
     size = len(frames[0])
     return "" if size <= CHUNK_SIZE else f".frames must hold at most {CHUNK_SIZE} bytes, got {size}"
+
+
+def _fault_of_mapped(frames: tuple[Any, ...]) -> str:
+    return "" if all(isinstance(frame, Descriptor) for frame in frames) else ".frames must hold a descriptor at most"
 
 
 _PLACE: tuple[tuple[str, Shape], ...] = (("digest", DIGEST), ("size", within(1 << 62)))
@@ -361,5 +368,7 @@ SCHEMA: dict[int, Rule] = {
     Kind.BLOB_GET: Rule(_KNOWN, record(*_PLACE, ("offset", count), ("length", count))),
     Kind.BLOB_CHUNK: Rule(_KNOWN, record(*_PLACE, ("offset", count))),
     Kind.BLOB_MISSING: Rule(_KNOWN, record(*_PLACE)),
+    Kind.BLOB_MAP: Rule(_KNOWN, record(*_PLACE)),
+    Kind.BLOB_MAPPED: Rule(_KNOWN, record(*_PLACE)),
 }
 """Every kind of message."""

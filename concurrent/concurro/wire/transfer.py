@@ -6,6 +6,11 @@ fetch(blobs) --> BLOB_GET, BLOB_GET ...   BLOB_CHUNK --> Assembly --> store --> 
 BLOB_GET     --> BLOB_CHUNK or BLOB_MISSING
 
 Blobs that are under way take turns, a chunk each: a small one passes a large one.
+
+On one machine a large blob comes at once, as a descriptor of its pages:
+
+fetch(blobs) --> BLOB_MAP   BLOB_MAPPED, descriptor --> store --> done
+                            BLOB_MAPPED alone       --> BLOB_GET ... as above
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import ProtocolError
 from concurro.wire.assembly import Assembly
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
+from concurro.wire.segments import MAP_THRESHOLD, Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -51,12 +57,15 @@ class BlobTransfer:
 
     Attributes:
         fetched: Bytes that arrived, of blobs that were asked for [B].
+        maps: Says whether the way to the peer takes descriptors now.
     """
 
     def __init__(
         self, store: BlobStore, send: Sender, later: Callable[[Callable[[], None]], None] | None = None
     ) -> None:
         self.fetched = 0
+        self.maps: Callable[[], bool] = _never
+        self._mapping: dict[bytes, BlobRef] = {}
         self._store = store
         self._send = send
         self._later = later
@@ -76,20 +85,19 @@ class BlobTransfer:
             done: Called at once when nothing is missing.
         """
         for _, digest, _ in blobs or ():
-            if digest in self._store:
-                self._store.own(digest, owner)
+            self._store.claim(digest, owner)
         missing = self._store.missing(blobs)
         if not missing:
             done(None)
             return
         self._waits.append(_Wait({ref.digest for ref in missing}, owner, done))
         for ref in missing:
-            if ref.digest not in self._assemblies:
+            if ref.digest not in self._assemblies and ref.digest not in self._mapping:
                 self._begin(ref)
         self._pull()
 
     def handle(self, message: Message) -> None:
-        """Take BLOB_GET, BLOB_CHUNK or BLOB_MISSING of the peer.
+        """Take a message about blobs of the peer.
 
         Raises:
             ProtocolError: A chunk has wrong bytes.
@@ -102,10 +110,14 @@ class BlobTransfer:
         elif message.kind == Kind.BLOB_MISSING:
             self._fail(message.body[0], "nobody has it any more")
             self._pull()
+        elif message.kind == Kind.BLOB_MAP:
+            self._serve_mapped(*message.body[:2])
+        elif message.kind == Kind.BLOB_MAPPED:
+            self._mapped(message.body[0], *message.frames[:1])
 
     def fail_all(self, reason: str) -> None:
         """Fail every fetch: the peer is gone."""
-        for digest in list(self._assemblies):
+        for digest in [*self._mapping, *self._assemblies]:
             self._fail(digest, reason)
 
     def restart(self) -> None:
@@ -117,9 +129,19 @@ class BlobTransfer:
             assembly.restart()
         self._turns = deque(self._assemblies.values())
         self._under_way = 0
+        again, self._mapping = self._mapping, {}
+        for ref in again.values():
+            self._begin(ref)
         self._pull()
 
     def _begin(self, ref: BlobRef) -> None:
+        if ref.size >= MAP_THRESHOLD and self.maps():
+            self._mapping[ref.digest] = ref
+            self._send(Kind.BLOB_MAP, [ref.digest, ref.size], ())
+        else:
+            self._assemble(ref)
+
+    def _assemble(self, ref: BlobRef) -> None:
         try:
             assembly = self._assemblies[ref.digest] = Assembly(ref)
         except ProtocolError as error:
@@ -160,6 +182,26 @@ class BlobTransfer:
             return
         chunk = self._store.get(digest)[offset : offset + min(length, CHUNK_SIZE)]
         self._send(Kind.BLOB_CHUNK, [digest, size, offset], (chunk,))
+
+    def _serve_mapped(self, digest: bytes, size: int) -> None:
+        if digest not in self._store:
+            self._send(Kind.BLOB_MISSING, [digest, size], ())
+            return
+        descriptor = self._store.descriptor(digest)
+        self._send(Kind.BLOB_MAPPED, [digest, size], (descriptor,) if descriptor is not None else ())
+
+    def _mapped(self, digest: bytes, descriptor: Descriptor | None = None) -> None:
+        """Take the pages of a blob; get its bytes where they cannot be had."""
+        ref = self._mapping.pop(digest, None)
+        if ref is None:
+            return
+        if descriptor is None or descriptor.fileno() < 0:
+            self._assemble(ref)
+            self._pull()
+        elif descriptor.size() < ref.size:
+            self._fail(digest, f"what was passed for it is no segment of {ref.size} B")
+        else:
+            self._arrived(ref, descriptor)
 
     def _chunk(self, digest: bytes, offset: int, chunk: Any) -> None:
         assembly = self._assemblies.get(digest)
@@ -204,10 +246,13 @@ class BlobTransfer:
             return
         self._arrived(assembly.ref, view)
 
-    def _arrived(self, ref: BlobRef, view: memoryview) -> None:
+    def _arrived(self, ref: BlobRef, content: memoryview | Descriptor) -> None:
         self._assemblies.pop(ref.digest, None)
         for wait in [wait for wait in self._waits if ref.digest in wait.missing]:
-            self._store.put(view, wait.owner, ref.digest)
+            if isinstance(content, Descriptor):
+                self._store.put_descriptor(content, ref, wait.owner)
+            else:
+                self._store.put(content, wait.owner, ref.digest)
             wait.missing.discard(ref.digest)
             if not wait.missing:
                 self._waits.remove(wait)
@@ -226,6 +271,12 @@ class BlobTransfer:
     def _give_up(self, digests: set[bytes]) -> None:
         """Wait no longer for blobs that nobody wants."""
         for digest in digests:
+            self._mapping.pop(digest, None)
             assembly = self._assemblies.pop(digest, None)
             if assembly is not None:
                 self._under_way -= assembly.bytes_in_flight
+
+
+def _never() -> bool:
+    """Say no: chunks go everywhere."""
+    return False

@@ -1,0 +1,116 @@
+"""Buffers that were sent before: the same bytes there are one blob.
+
+What is known of a buffer is where its bytes are. A writable one is compared with what was sent,
+which takes half as long as a copy and saves it everywhere else; one that nobody can write to is
+known by being the same object. Thread-safe, as far as dictionaries are.
+"""
+
+from __future__ import annotations
+
+import mmap
+import weakref
+from typing import Any
+
+_MOST = 4096
+
+
+class _Known:
+    __slots__ = ("digest", "exporter", "fixed")
+
+    def __init__(self, digest: bytes, exporter: weakref.ref[Any] | None, *, fixed: bool) -> None:
+        self.digest = digest
+        self.exporter = exporter
+        self.fixed = fixed
+
+
+class KnownBuffers:
+    """Names of blobs by the place of the buffers that they were made of."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[int, int], _Known] = {}
+        self._places: dict[bytes, tuple[int, int]] = {}
+
+    def note(self, view: memoryview, digest: bytes, *, ours: bool = False) -> None:
+        """Note that the blob `digest` has the bytes of a buffer.
+
+        Args:
+            view: The buffer.
+            digest: Its blob.
+            ours: Whether the buffer is the blob itself, lent to a value here.
+        """
+        place = _place_of(view)
+        before = self._at.get(place)
+        if before is not None and before.digest != digest:
+            self._places.pop(before.digest, None)
+        if len(self._at) >= _MOST:
+            self.forget(next(iter(self._at.values())).digest)
+        exporter = None if ours else _reference_to(view.obj)
+        self._at[place] = _Known(digest, exporter, fixed=exporter is not None and _is_fixed(view))
+        self._places[digest] = place
+
+    def candidate(self, view: memoryview) -> bytes | None:
+        """Return the blob of a buffer at the same place; None for none."""
+        if not self._at:
+            return None
+        known = self._at.get(_place_of(view))
+        return known.digest if known is not None else None
+
+    def is_unchanged(self, view: memoryview, digest: bytes, before: memoryview) -> bool:
+        """Say whether a buffer still has the bytes of its blob.
+
+        Args:
+            view: The buffer.
+            digest: Its candidate.
+            before: The bytes of the blob.
+        """
+        from concurro.wire.mapping import address_of, same_bytes  # noqa: PLC0415 - see there
+
+        place = self._places.get(digest)
+        known = self._at.get(place) if place is not None else None
+        if known is not None and known.fixed and known.exporter is not None and known.exporter() is view.obj:
+            return True
+        return address_of(view) == address_of(before) or same_bytes(view, before)
+
+    def lives(self, digest: bytes) -> bool:
+        """Say whether the buffer of a blob still exists."""
+        place = self._places.get(digest)
+        known = self._at.get(place) if place is not None else None
+        return known is not None and known.exporter is not None and known.exporter() is not None
+
+    def forget(self, digest: bytes) -> None:
+        """Forget the buffer of a blob."""
+        place = self._places.pop(digest, None)
+        if place is not None:
+            known = self._at.get(place)
+            if known is not None and known.digest == digest:
+                del self._at[place]
+
+
+def _place_of(view: memoryview) -> tuple[int, int]:
+    from concurro.wire.mapping import address_of  # noqa: PLC0415 - see there
+
+    return address_of(view), view.nbytes
+
+
+def _reference_to(exporter: Any) -> weakref.ref[Any] | None:
+    try:
+        return weakref.ref(exporter)
+    except TypeError:
+        return None
+
+
+def _is_fixed(view: memoryview) -> bool:
+    """Say whether nobody can write to a buffer, nor to what is beneath it."""
+    if not view.readonly:
+        return False
+    exporter = view.obj
+    while True:
+        beneath = exporter.obj if isinstance(exporter, memoryview) else getattr(exporter, "base", None)
+        if beneath is None:
+            return True
+        try:
+            if isinstance(beneath, mmap.mmap) or not memoryview(beneath).readonly:
+                return False  # somebody may write to the file, or to what is beneath
+        except TypeError:
+            return False
+        exporter = beneath

@@ -1,0 +1,114 @@
+"""Pages of a descriptor in this process, and the addresses of buffers.
+
+Imported at the first large buffer: most programs have none, and `ctypes` takes its time.
+`mmap.mmap` is not used since it keeps a descriptor for every mapping.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import weakref
+
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, since Linux 5.14
+_FAILED = ctypes.c_void_p(-1).value
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_mmap = _libc.mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_munmap = _libc.munmap
+_munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_madvise = _libc.madvise
+_madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_memcmp = _libc.memcmp
+_memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+
+
+class _Buffer(ctypes.Structure):
+    """`Py_buffer`."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.c_void_p),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+_get_buffer = ctypes.pythonapi.PyObject_GetBuffer
+_get_buffer.argtypes = [ctypes.py_object, ctypes.POINTER(_Buffer), ctypes.c_int]
+_release_buffer = ctypes.pythonapi.PyBuffer_Release
+_release_buffer.argtypes = [ctypes.POINTER(_Buffer)]
+_release_buffer.restype = None
+
+
+def map_shared(fd: int, size: int) -> memoryview:
+    """Return the pages of a descriptor, read-only.
+
+    They are unmapped with the last view of them.
+
+    Raises:
+        OSError: There is no room, or too much is mapped already.
+    """
+    return _mapped(fd, size, mmap.PROT_READ, mmap.MAP_SHARED).toreadonly()
+
+
+def map_private(fd: int, size: int) -> memoryview:
+    """Return the pages of a descriptor, to be written for oneself only.
+
+    Raises:
+        OSError: As `map_shared`.
+    """
+    return _mapped(fd, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE)
+
+
+def map_writable(fd: int, size: int) -> memoryview:
+    """Return the pages of a descriptor, to be written for everybody.
+
+    Raises:
+        OSError: As `map_shared`, or the descriptor is sealed or not open for writing.
+    """
+    return _mapped(fd, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED)
+
+
+def touch(address: int, size: int) -> None:
+    """Fault pages in for writing at once, which is several times faster."""
+    _madvise(address, size, _POPULATE_WRITE)  # an older kernel refuses, and faults come one by one
+
+
+def address_of(view: memoryview) -> int:
+    """Return where the bytes of a contiguous buffer are."""
+    buffer = _Buffer()
+    _get_buffer(view, ctypes.byref(buffer), 0)
+    address = int(buffer.buf or 0)
+    _release_buffer(ctypes.byref(buffer))
+    return address
+
+
+def copy_to(address: int, view: memoryview) -> None:
+    """Copy a contiguous buffer; other threads run meanwhile."""
+    ctypes.memmove(address, address_of(view), view.nbytes)
+
+
+def same_bytes(view: memoryview, other: memoryview) -> bool:
+    """Compare two contiguous buffers of one size; other threads run meanwhile."""
+    return bool(_memcmp(address_of(view), address_of(other), view.nbytes) == 0)
+
+
+def _mapped(fd: int, size: int, protection: int, flags: int) -> memoryview:
+    address = _mmap(None, size, protection, flags, fd, 0)
+    if address is None or address == _FAILED:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot map {size} B: {os.strerror(number)}")
+    pages = (ctypes.c_ubyte * size).from_address(address)
+    weakref.finalize(pages, _munmap, address, size).atexit = False
+    return memoryview(pages).cast("B")
