@@ -41,7 +41,7 @@ def timed(count: int, work: Callable[[], int]) -> dict[str, float]:
 
 
 def processor_seconds() -> float:
-    """Return what this process and all that live below it have used of the processors [s]."""
+    """Return what this process and all below it have used of the processors, those included that have ended [s]."""
     me = psutil.Process()
     total = 0.0
     for process in [me, *me.children(recursive=True)]:
@@ -49,7 +49,7 @@ def processor_seconds() -> float:
             times = process.cpu_times()
         except psutil.Error:  # it has just ended
             continue
-        total += times.user + times.system
+        total += times.user + times.system + times.children_user + times.children_system
     return total
 
 

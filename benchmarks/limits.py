@@ -121,6 +121,12 @@ def tcp_trips(setting: Setting) -> dict[str, float]:
         return _trips(end, setting)
 
 
+def tcp_trips_without_keys(setting: Setting) -> dict[str, float]:
+    """Ask over six hops without CURVE."""
+    with _tcp_path(with_keys=False) as end:
+        return _trips(end, setting)
+
+
 def unix_rate(setting: Setting) -> dict[str, float]:
     """Send one message per task over four hops of AF_UNIX."""
     with _unix_path() as end:
@@ -204,8 +210,8 @@ def _unix_path() -> Iterator[End]:
 
 
 @contextmanager
-def _tcp_path() -> Iterator[End]:
-    keys = zmq.curve_keypair()
+def _tcp_path(*, with_keys: bool = True) -> Iterator[End]:
+    keys = zmq.curve_keypair() if with_keys else None
     places = [socket.socketpair() for _ in range(2)]  # where the master and the agent are told ports
     left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -226,18 +232,20 @@ def _tcp_path() -> Iterator[End]:
         _kill(children)
 
 
-def _listen(context: zmq.Context[Any], keys: tuple[bytes, bytes], place: socket.socket) -> ZmqEnd:
+def _listen(context: zmq.Context[Any], keys: tuple[bytes, bytes] | None, place: socket.socket) -> ZmqEnd:
     end = context.socket(zmq.DEALER)
-    end.curve_server = True
-    end.curve_publickey, end.curve_secretkey = keys
+    if keys is not None:
+        end.curve_server = True
+        end.curve_publickey, end.curve_secretkey = keys
     place.send(end.bind_to_random_port("tcp://127.0.0.1").to_bytes(2, "big"))
     return ZmqEnd(end)
 
 
-def _dial(context: zmq.Context[Any], keys: tuple[bytes, bytes], place: socket.socket) -> ZmqEnd:
+def _dial(context: zmq.Context[Any], keys: tuple[bytes, bytes] | None, place: socket.socket) -> ZmqEnd:
     end = context.socket(zmq.DEALER)
-    end.curve_serverkey = keys[0]
-    end.curve_publickey, end.curve_secretkey = zmq.curve_keypair()
+    if keys is not None:
+        end.curve_serverkey = keys[0]
+        end.curve_publickey, end.curve_secretkey = zmq.curve_keypair()
     end.connect(f"tcp://127.0.0.1:{int.from_bytes(place.recv(2), 'big')}")
     return ZmqEnd(end)
 

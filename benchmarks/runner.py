@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
+MEASURE = [sys.executable, "-m", "benchmarks.measure"]
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - that of Linux; folders in it are private
 
 PATIENCE = 5.0
@@ -61,7 +62,7 @@ def measure(workload: str, contender: str, *, workers: int, count: int, timeout:
     Raises:
         MeasurementFailed: It failed, or took too long; with its last words.
     """
-    command = [sys.executable, "-m", "benchmarks.measure", workload, contender, str(workers), str(count)]
+    command = [*MEASURE, workload, contender, str(workers), str(count)]
     with _private_folders() as folders, (folders[0] / "stdout").open("w+") as output:
         with (folders[0] / "stderr").open("w+") as errors:
             process = subprocess.Popen(

@@ -13,6 +13,7 @@ def _with_pools(function: str, *names: str) -> dict[str, str]:
     return {name: f"benchmarks.{function} {name}" for name in names}
 
 
+DEFAULTS = ("output", "state", "checks")
 RATE_LIMITS = {
     "unix-4-hops": "benchmarks.limits:unix_rate",
     "unix-4-hops-in-hundreds": "benchmarks.limits:unix_rate_in_hundreds",
@@ -23,6 +24,7 @@ TRIP_LIMITS = {
     "pipe": "benchmarks.limits:pipe_trips",
     "unix-4-hops": "benchmarks.limits:unix_trips",
     "tcp-6-hops": "benchmarks.limits:tcp_trips",
+    "tcp-6-hops-no-keys": "benchmarks.limits:tcp_trips_without_keys",
 }
 
 
@@ -193,6 +195,28 @@ WORKLOADS = (
         {
             OURS: "benchmarks.many_tasks:run_system_with_a_journal",
             "concurro-no-journal": "benchmarks.many_tasks:run_system concurro",
+        },
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "defaults-system",
+        "W1-system with all defaults, and without one: looking for output, comparing process state, checking messages",
+        {
+            **_with_pools("many_tasks:run_system", OURS),
+            **{f"without-{part}": f"benchmarks.defaults:system_without_{part}" for part in (*DEFAULTS, "all")},
+        },
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "defaults-submit",
+        "W1-submit with all defaults, and without one",
+        {
+            **_with_pools("many_tasks:submit", OURS),
+            **{f"without-{part}": f"benchmarks.defaults:submit_without_{part}" for part in (*DEFAULTS, "all")},
         },
         "rate",
         "tasks/s",

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import psutil
 import pytest
 
+from benchmarks import __main__ as command
+from benchmarks import runner
 from benchmarks.decisions import Bench, Case
+from benchmarks.pools.kinds import POOLS
+from benchmarks.report import Measured, ratio
+from benchmarks.without.sitecustomize import PARTS
+from benchmarks.workload import OURS, Workload
 from benchmarks.workloads import WORKLOADS, select
-from tests.support.programs import run_program
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.programs import ROOT, run_program
 
 pytestmark = pytest.mark.usefixtures("runtime_folder")
+
+
+def names_defined_in(module: str) -> set[str]:
+    """Return names without importing: peers need not be installed."""
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {statement.name for statement in tree.body if isinstance(statement, ast.FunctionDef | ast.ClassDef)}
 
 
 def test_lists_every_workload_with_its_contenders():
@@ -35,6 +47,105 @@ def test_an_unknown_workload_is_a_usage_error_that_names_the_known_ones():
     assert "W1-submit" in run.stderr
 
 
+def test_every_contender_is_a_function_that_is_there_and_every_pool_a_class_that_is_there():
+    places = {place for workload in WORKLOADS for place in workload.contenders.values()}
+    functions = {tuple(place.partition(" ")[0].split(":")) for place in places}
+    classes = {tuple(place.split(":")) for place in POOLS.values()}
+
+    missing = {(module, name) for module, name in functions | classes if name not in names_defined_in(module)}
+    unknown_pools = {pool for place in places if (pool := place.partition(" ")[2]) and pool not in POOLS}
+
+    assert missing == set()
+    assert unknown_pools == set()
+
+
+def test_every_workload_measures_ours_and_has_a_name_of_its_own():
+    assert all(OURS in workload.contenders for workload in WORKLOADS)
+    assert len({workload.name for workload in WORKLOADS}) == len(WORKLOADS)
+
+
+def test_an_unknown_peer_is_a_usage_error_that_names_the_known_ones():
+    run = run_program(sys.executable, "-m", "benchmarks", "W2", "--peers", "rey", expect=2)
+
+    assert "rey" in run.stderr
+    assert "ray" in run.stderr
+
+
+def test_a_peer_that_is_not_installed_is_said_once_and_left_out(monkeypatch, capsys):
+    monkeypatch.setattr(command, "is_installed", lambda name: name != "ray")
+
+    chosen = command.choose_peers("ppe,ray")
+
+    assert chosen == {"ppe"}
+    assert [line for line in capsys.readouterr().out.splitlines() if "ray" in line] == [
+        "ray is not installed and left out: pip install '.[bench]' brings it"
+    ]
+
+
+def test_a_ratio_above_one_is_better_whichever_way_the_metric_goes():
+    assert ratio(20.0, 10.0, more_is_better=True) == 2.0
+    assert ratio(20.0, 10.0, more_is_better=False) == 0.5
+
+
+def test_a_table_shows_medians_ratios_and_who_failed():
+    workload = Workload("W0", "nothing", {}, "rate", "1/s", more_is_better=True)
+    runs = {OURS: [{"rate": 1.0}, {"rate": 30.0}, {"rate": 20.0}], "ppe": [{"rate": 10.0}], "ray": []}
+
+    table = Measured(workload, runs, {"ray": "exit code 1: no memory"}).table()
+
+    ours, ppe, ray = table.splitlines()[-3:]
+    assert ours.split()[:3] == [OURS, "20", "1/s"]
+    assert ppe.endswith("concurro / ppe: 2.00")
+    assert ray.split(maxsplit=1) == ["ray", "failed: exit code 1: no memory"]
+
+
+def test_a_contender_that_fails_is_reported_with_its_last_words():
+    with pytest.raises(runner.MeasurementFailed, match="exit code 1: KeyError: 'nobody'"):
+        runner.measure("W2", "nobody", workers=1, count=1, timeout=60.0)
+
+
+@pytest.mark.slow
+def test_a_contender_that_hangs_is_ended_with_all_its_descendants_and_its_folders(monkeypatch, tmp_path):
+    module = tmp_path / "hanging.py"
+    module.write_text(
+        "import subprocess, sys, tempfile, time\n"
+        f"file = open({str(tmp_path / 'said')!r}, 'w')\n"
+        "daemon = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        "print(daemon.pid, tempfile.gettempdir(), file=file, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    monkeypatch.setattr(runner, "MEASURE", [sys.executable, str(module)])
+    runner.adopt_orphans()
+
+    with pytest.raises(runner.MeasurementFailed, match="ended after 2 s"):
+        runner.measure("W2", "ppe", workers=1, count=1, timeout=2.0)
+
+    daemon, folder = (tmp_path / "said").read_text(encoding="utf-8").split()
+    assert not psutil.pid_exists(int(daemon))
+    assert not Path(folder).exists()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_is_taken_out_is_still_where_it_is_looked_for(part):
+    program = (
+        "import importlib, benchmarks.without.sitecustomize as taken\n"
+        f"taken.take_out({part!r})\n"
+        f"for module in taken.PARTS[{part!r}]:\n"
+        "    importlib.import_module(module)\n"
+        "from concurro.wire import schema\n"
+        "from concurro.execution.native_writes import NativeWrites\n"
+        "from concurro.execution.process_state import ProcessState\n"
+        "from concurro.execution.standard_streams import StandardStreams\n"
+        "print(schema.check_message.__module__, NativeWrites.happened.__module__,\n"
+        "      ProcessState.compare.__module__, StandardStreams.put_back.__module__)\n"
+    )
+
+    modules = run_program(sys.executable, "-c", program).stdout.split()
+
+    assert ("benchmarks.without.sitecustomize" in modules) is True
+    assert len(set(modules)) > 1
+
+
 @pytest.mark.slow
 def test_writes_figures_of_ours_and_of_a_peer(tmp_path: Path):
     figures = tmp_path / "figures.json"
@@ -47,7 +158,9 @@ def test_writes_figures_of_ours_and_of_a_peer(tmp_path: Path):
     report = json.loads(figures.read_text(encoding="utf-8"))
     for name in ("W1-submit", "W1-system"):
         runs = report["workloads"][name]["runs"]
-        assert runs.keys() == {"concurro", "concurro-tcp", "ppe"}
+        limits = {contender for contender in runs if "hops" in contender}
+        assert runs.keys() - limits == {"concurro", "concurro-tcp", "ppe"}
+        assert limits
         assert all(results[0]["rate"] > 0 for results in runs.values())
     assert "concurro / ppe" in run.stdout
 
@@ -98,3 +211,29 @@ def test_compares_strategies_beside_what_is_possible(tmp_path: Path):
     assert all(0 < measured["round-robin"]["efficiency"] <= 1 for measured in report.values())
     assert report["data-bound"]["round-robin"]["moved"] >= report["data-bound"]["bound"]["moved"] > 0
     assert "round-robin" in run.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "count"), [("W2", 60), ("W4", 4), ("W8", 60), ("W11", 60), ("memory-results", 60), ("defaults-submit", 60)]
+)
+def test_a_workload_delivers_figures_of_ours_and_of_its_limits(name, count):
+    run = run_program(sys.executable, "-m", "benchmarks", name, "--peers", "none", "--repeat", 1, "--count", count)
+
+    assert "failed" not in run.stdout
+    assert OURS in run.stdout
+
+
+def test_a_chart_has_a_panel_per_workload_and_says_what_it_was_drawn_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
+    bars = pytest.importorskip("benchmarks.bars", exc_type=ImportError)
+    runs = {OURS: [{"rate": 30.0}], "ppe": [{"rate": 10.0}], "ray": []}
+    report = {"workloads": {"W0": {"metric": "rate", "unit": "1/s", "more_is_better": True, "runs": runs}}}
+
+    bars.draw(report, tmp_path / "figures.svg")
+
+    chart = (tmp_path / "figures.svg").read_text(encoding="utf-8")
+    assert "W0 [1/s], more is better" in chart
+    assert ">ppe<" in chart
+    assert ">ray<" not in chart
+    assert bars.origin(report) in chart
