@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import page
 from benchmarks.comparison import main as compare_strategies
 from benchmarks.pools.kinds import PEERS, is_installed
 from benchmarks.report import Measured, machine
@@ -25,6 +27,9 @@ from benchmarks.workloads import WORKLOADS, select
 
 if TYPE_CHECKING:
     from benchmarks.workload import Workload
+
+ENOUGH, BUDGET = 3, 30.0
+"""Who has run so often and taken so long [s] is not measured again: a median of three has to do."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,15 +47,16 @@ def main(arguments: list[str] | None = None) -> int:
     except LookupError as error:
         print(error.args[0], file=sys.stderr)
         return 2
-    if options.chart and find_spec("matplotlib") is None:
-        print("--chart needs matplotlib, of the extra `bench`", file=sys.stderr)
+    if (options.chart or options.write) and find_spec("matplotlib") is None:
+        print("--chart and --write need matplotlib, of the extra `bench`", file=sys.stderr)
         return 2
     adopt_orphans()
+    before = page.read(Path(options.write)) if options.write and options.add else {"workloads": {}}
     measured = []
     for workload in workloads:
         measured.append(_measure(workload, _contenders(workload, peers), options))
         print(measured[-1].table(), flush=True)
-        _write(measured, options)
+        _write(measured, before, options)
     return 1 if any(one.faults for one in measured) else 0
 
 
@@ -82,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds per measurement")
     parser.add_argument("--json", default="", help="also write every figure to this file")
     parser.add_argument("--chart", default="", help="also draw the medians as an SVG, with matplotlib")
+    parser.add_argument("--write", default="", help="write the files of the documentation's page to this folder")
+    parser.add_argument("--add", action="store_true", help="with --write: keep there what is not measured now")
     return parser
 
 
@@ -99,10 +107,12 @@ def _contenders(workload: Workload, peers: set[str]) -> list[str]:
 
 def _measure(workload: Workload, contenders: list[str], options: argparse.Namespace) -> Measured:
     measured = Measured(workload, {name: [] for name in contenders})
-    for _ in range(options.repeat):
+    spent = dict.fromkeys(contenders, 0.0)
+    for done in range(options.repeat):
         for contender in contenders:
-            if contender in measured.faults:
+            if contender in measured.faults or (done >= ENOUGH and spent[contender] > BUDGET):
                 continue
+            started = time.monotonic()
             try:
                 metrics = measure(
                     *(workload.name, contender),
@@ -114,20 +124,25 @@ def _measure(workload: Workload, contenders: list[str], options: argparse.Namesp
                 measured.faults[contender] = str(fault)
             else:
                 measured.runs[contender].append(metrics)
+            spent[contender] += time.monotonic() - started
     return measured
 
 
-def _write(measured: list[Measured], options: argparse.Namespace) -> None:
+def _write(measured: list[Measured], before: dict[str, Any], options: argparse.Namespace) -> None:
     """Write what there is so far: a long run may be cut short."""
     settings = {"workers": options.workers, "repeat": options.repeat, "count": options.count, "peers": options.peers}
     report: dict[str, Any] = {"machine": machine(), "settings": settings}
-    report["workloads"] = {one.workload.name: one.to_json() for one in measured}
+    known = before["workloads"] | {one.workload.name: one.to_json() for one in measured}
+    order = [workload.name for workload in WORKLOADS]
+    report["workloads"] = dict(sorted(known.items(), key=lambda item: order.index(item[0])))
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if options.chart:
         from benchmarks.bars import draw  # noqa: PLC0415 - matplotlib, of the extra `bench`
 
         draw(report, Path(options.chart))
+    if options.write:
+        page.write(Path(options.write), report)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SUBMITTED = 10_000
 IN_BULK = 200_000
 BY_A_SYSTEM = 200_000
-BY_A_SLOW_PEER = 20_000
+BY_A_SLOW_PEER = 5_000
 
 
 def submit(setting: Setting, pool: Pool) -> dict[str, float]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.workload import Setting
 
 QUEUED = 100_000
-BY_A_SLOW_PEER = 20_000
+BY_A_SLOW_PEER = 10_000
 LOOK_PERIOD = 0.25
 SETTLED = 0.002
 """Memory that changes by less than this part between two looks has settled."""

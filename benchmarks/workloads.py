@@ -59,7 +59,7 @@ WORKLOADS = (
     ),
     Workload(
         "W1-system",
-        "200 000 no-op tasks of a task system that sees each finish, from `run` to its return; most peers: 20 000",
+        "200 000 no-op tasks of a task system that sees each finish, from `run` to its return; most peers: 5 000",
         {
             **_with_pools("many_tasks:run_system", OURS, TCP),
             **_with_pools("many_tasks:see_each_finish_longer", "pool"),
@@ -147,7 +147,7 @@ WORKLOADS = (
     ),
     Workload(
         "W8",
-        "100 000 tasks queued before any runs (slow peers: 20 000): bytes per task in all processes",
+        "100 000 tasks queued before any runs (slow peers: 10 000): bytes per task in all processes",
         {
             **_with_pools("queued:queue_many", OURS, TCP, "ppe", "pool", "loky", "ray"),
             **_with_pools("queued:queue_fewer", "dask", "parsl", "ipyparallel"),
