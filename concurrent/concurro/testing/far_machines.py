@@ -54,7 +54,7 @@ class Machine:
 
 @contextmanager
 def two_machines(megabits: float) -> Iterator[tuple[Machine, Machine]]:
-    """Give two machines that a cable joins; what still runs there is not ended.
+    """Give two machines that a cable joins.
 
     Args:
         megabits: What goes over the cable in each direction [Mbit/s].
