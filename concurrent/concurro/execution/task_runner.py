@@ -21,6 +21,9 @@ _DONE = int(Outcome.DONE)
 
 Answer = tuple[int, Any, Any]
 
+READ_ONLY = "an array of 1 MiB or more is read-only in a task, since other tasks see the same bytes: use array.copy()"
+"""What a task is told that writes to its large array."""
+
 
 class TaskRunner:
     """Keeps the classes of tasks, and runs their tasks.
@@ -81,6 +84,8 @@ class TaskRunner:
         try:
             result = task()
         except BaseException as error:  # noqa: BLE001 - a task may raise anything; SystemExit is a failure too
+            if entry[6] and "read-only" in _text_of(error):
+                error.add_note(READ_ONLY)
             answer = self._raised(error, 1)
             self._clean_up(task)
             return answer
@@ -156,3 +161,10 @@ class TaskRunner:
         if not isinstance(error, NotPicklableError):
             text = f"pickling the result raised {type(error).__name__}: {text}"
         return int(Outcome.NOT_PICKLABLE), list(Failure("ResultNotPicklable", text)), None
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 - a __str__ of a user
+        return ""

@@ -3,20 +3,20 @@
 journal/
     lock          the process id of the master that uses it
     journal.db    SQLite, with its -wal and -shm beside it
-    blobs/        bytes named by their digest
+    blobs/        bytes under their names: their digest, or what has it behind the bytes
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import JournalDamagedError, JournalError, JournalInUseError
+from concurro.wire.blobs import DIGEST_SIZE, digest_of, is_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,8 +74,9 @@ class JournalFolder:
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             view = memoryview(content).cast("B")
-            while len(view):
-                view = view[os.write(fd, view) :]
+            _write(fd, view)
+            if not is_digest(digest):
+                _write(fd, memoryview(digest_of(view)))
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -94,7 +95,10 @@ class JournalFolder:
         except OSError as error:
             message = f"{place}: {error.strerror}"
             raise JournalDamagedError(message, str(place)) from error
-        if hashlib.blake2b(content, digest_size=32).digest() != digest:
+        expected = digest
+        if not is_digest(digest):  # then it stands behind the bytes
+            content, expected = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
+        if digest_of(content) != expected:
             message = f"{place}: its bytes are not those that its name says"
             raise JournalDamagedError(message, str(place))
         return content
@@ -150,3 +154,8 @@ class JournalFolder:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._lock = fd
+
+
+def _write(fd: int, view: memoryview) -> None:
+    while len(view):
+        view = view[os.write(fd, view) :]

@@ -38,6 +38,7 @@ _IOV_LIMIT = 512
 _BUFFER_SIZE = 1024 * 1024
 _REST = 0.25
 _DESCRIPTORS = socket.CMSG_SPACE(4 * struct.calcsize("i"))  # we send one at a time
+_MOST_UNCLAIMED = 16
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -237,6 +238,9 @@ class StreamLink:
         except ProtocolError as error:
             self._lost(f"not our protocol: {error}")
             return
+        if len(self._decoder.descriptors) > _MOST_UNCLAIMED:
+            self._lost("not our protocol: descriptors come without messages that name them")
+            return
         for frames in messages:
             self.on_message(frames)
             if self._stream is None:
@@ -251,6 +255,7 @@ class StreamLink:
         stream, self._stream = self._stream, None
         self._loop.unwatch(self._fd)
         self._queue.clear()
+        self._decoder.descriptors.clear()
         self._backlog = 0
         if stream is not None:
             stream.close()

@@ -203,13 +203,17 @@ class SegmentPool:
         self._lent: deque[Segment] = deque()
         self._free: deque[Segment] = deque()
         self._works: bool | None = None
+        self._pid = os.getpid()
         self._lock = threading.Lock()
 
     def take(self, size: int) -> Segment | None:
         """Return a segment for `size` bytes, to be written and given to `lend`.
 
-        None: there cannot be one, for want of memory or descriptors, or on this system.
+        None: there cannot be one, for want of memory or descriptors, or on this system, or in a
+        process that was forked from the pool's: the segments are those of its parent.
         """
+        if os.getpid() != self._pid:
+            return None
         capacity = _capacity_for(size)
         with self._lock:
             if self._works is None:

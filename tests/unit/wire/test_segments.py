@@ -1,0 +1,180 @@
+"""Segments: pages that are shared, held as long as somebody has them, and then used again."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+
+from concurro.wire.segments import MAP_THRESHOLD, Descriptor, SegmentPool
+
+SIZE = MAP_THRESHOLD
+CONTENT = os.urandom(SIZE)
+
+
+@pytest.fixture
+def pool():
+    pool = SegmentPool()
+    if pool.take(1) is None:
+        pytest.skip("this system has no segments")
+    yield pool
+    pool.close()
+
+
+def open_descriptors():
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+def inode(descriptor):
+    return os.fstat(descriptor.fileno()).st_ino
+
+
+def test_what_was_filled_in_is_mapped_read_only_by_others(pool):
+    descriptor = pool.fill(CONTENT)
+
+    pages = descriptor.map(SIZE)
+
+    assert bytes(pages) == CONTENT
+    assert pages.readonly
+
+
+def test_nobody_can_write_to_a_published_segment(pool):
+    descriptor = pool.fill(CONTENT)
+
+    for flags in (os.O_RDONLY, os.O_RDWR):
+        fd = os.open(f"/proc/self/fd/{descriptor.fileno()}", flags)
+        with pytest.raises(OSError, match=r"denied|not permitted|bad|Bad"):
+            mmap.mmap(fd, SIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        with pytest.raises(OSError, match=r"not permitted|Bad"):
+            os.write(fd, b"x")
+        os.close(fd)
+    with pytest.raises(OSError, match=r"Invalid|not permitted"):
+        os.ftruncate(descriptor.fileno(), 0)
+
+
+def test_a_private_mapping_is_written_for_oneself_only(pool):
+    descriptor = pool.fill(CONTENT)
+    mine, theirs = descriptor.map(SIZE, private=True), descriptor.map(SIZE)
+
+    mine[:4] = b"mine"
+
+    assert bytes(theirs) == CONTENT
+    assert bytes(descriptor.read(0, 4)) == CONTENT[:4]
+
+
+@pytest.mark.parametrize("held", ["descriptor", "mapping", "private mapping", "array", "copy in another process"])
+def test_pages_are_not_used_again_while_somebody_has_them(pool, held):
+    descriptor = pool.fill(CONTENT)
+    first = inode(descriptor)
+    holder = None
+    if held == "descriptor":
+        holder = descriptor
+    elif held == "copy in another process":
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+        os.close(reading)
+        holder = writing
+    else:
+        holder = descriptor.map(SIZE, private=held == "private mapping")
+        if held == "array":
+            holder = memoryview(holder)[10:20]
+    del descriptor
+
+    other = pool.fill(bytes(SIZE))
+
+    assert inode(other) != first
+    if held == "copy in another process":
+        os.close(holder)
+        os.waitpid(child, 0)
+    elif held != "descriptor":
+        assert bytes(holder[:10]) in CONTENT
+    del holder, other
+    assert {inode(pool.fill(CONTENT)), inode(pool.fill(CONTENT))} >= {first}
+
+
+def test_pages_are_used_again_and_new_ones_are_the_exception(pool):
+    inodes = set()
+    for number in range(20):
+        descriptor = pool.fill(bytes([number]) * SIZE)
+        assert bytes(descriptor.map(SIZE)) == bytes([number]) * SIZE
+        inodes.add(inode(descriptor))
+        del descriptor
+
+    assert len(inodes) == 1
+
+
+def test_what_is_free_is_bounded_by_bytes():
+    pool = SegmentPool(free_limit=3 * SIZE)
+    before = open_descriptors()
+    held = [pool.fill(CONTENT) for _ in range(10)]
+
+    held.clear()
+    again = [pool.fill(CONTENT) for _ in range(2)]
+
+    assert len(open_descriptors() - before) <= 3 + 2 * len(again)
+
+
+def test_there_are_no_more_segments_than_descriptors_allow():
+    pool = SegmentPool(most=2)
+
+    held = [pool.fill(CONTENT) for _ in range(3)]
+
+    assert [descriptor is None for descriptor in held] == [False, False, True]
+
+
+def test_without_memory_there_is_no_segment(pool, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+
+    before = open_descriptors()
+
+    assert pool.fill(CONTENT) is None
+    assert open_descriptors() == before
+
+
+def test_a_forked_process_leaves_the_segments_to_its_parent(pool):
+    pool.fill(CONTENT)
+    child = os.fork()
+    if not child:
+        os._exit(0 if pool.fill(CONTENT) is None else 1)
+
+    _, status = os.waitpid(child, 0)
+
+    assert status == 0
+
+
+def test_what_could_shrink_below_its_readers_is_not_mapped(tmp_path):
+    place = tmp_path / "file"
+    place.write_bytes(CONTENT)
+    unsealed = os.memfd_create("unsealed", os.MFD_ALLOW_SEALING)
+    os.ftruncate(unsealed, SIZE)
+
+    descriptors = [Descriptor(os.open(place, os.O_RDONLY)), Descriptor(unsealed), Descriptor(-1)]
+
+    assert [descriptor.size() for descriptor in descriptors] == [0, 0, 0]
+    for descriptor in descriptors:
+        with pytest.raises(OSError, match="cannot be mapped"):
+            descriptor.map(SIZE)
+    fcntl.fcntl(unsealed, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    assert descriptors[1].size() == SIZE
+
+
+def test_nothing_stays_open():
+    before = open_descriptors()
+    pool = SegmentPool()
+    kept = [pool.fill(CONTENT).map(SIZE) for _ in range(5)]
+
+    kept.clear()
+    pool.close()
+    del pool
+
+    assert open_descriptors() == before
