@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.workload import Setting
 
 QUEUED = 100_000
-BY_A_SLOW_PEER = 10_000
+BY_A_SLOW_PEER = 5_000
 LOOK_PERIOD = 0.25
 SETTLED = 0.002
 """Memory that changes by less than this part between two looks has settled."""
@@ -36,7 +36,7 @@ def queue_many(setting: Setting, pool: Pool) -> dict[str, float]:
 
 
 def queue_fewer(setting: Setting, pool: Pool) -> dict[str, float]:
-    """Queue as many as a slower peer can within a minute."""
+    """Queue as many as a slow peer can in some seconds."""
     return _queue(setting.count or BY_A_SLOW_PEER, pool)
 
 

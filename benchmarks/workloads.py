@@ -37,9 +37,10 @@ def _memory_limits(size: str) -> dict[str, str]:
 WORKLOADS = (
     Workload(
         "W1-submit",
-        "10 000 no-op tasks, each submitted by itself: from the first submit to the last result",
+        "10 000 no-op tasks, each submitted by itself, from first submit to last result; slow peers: 2 000",
         {
-            **_with_pools("many_tasks:submit", OURS, TCP, "ppe", "pool", "loky", "ray", "dask", "parsl", "ipyparallel"),
+            **_with_pools("many_tasks:submit", OURS, TCP, "ppe", "pool", "loky"),
+            **_with_pools("many_tasks:submit_fewer", "ray", "dask", "parsl", "ipyparallel"),
             **RATE_LIMITS,
         },
         "rate",
@@ -59,11 +60,12 @@ WORKLOADS = (
     ),
     Workload(
         "W1-system",
-        "200 000 no-op tasks of a task system that sees each finish, from `run` to its return; most peers: 5 000",
+        "200 000 no-op tasks of a task system that sees each finish, from `run` to its return; slow peers: 2 000",
         {
             **_with_pools("many_tasks:run_system", OURS, TCP),
             **_with_pools("many_tasks:see_each_finish_longer", "pool"),
-            **_with_pools("many_tasks:see_each_finish", "ppe", "loky", "joblib", "ray", "dask", "parsl", "ipyparallel"),
+            **_with_pools("many_tasks:see_each_finish", "ppe", "loky", "joblib"),
+            **_with_pools("many_tasks:see_fewer_finish", "ray", "dask", "parsl", "ipyparallel"),
             **RATE_LIMITS,
         },
         "rate",
@@ -147,10 +149,10 @@ WORKLOADS = (
     ),
     Workload(
         "W8",
-        "100 000 tasks queued before any runs (slow peers: 10 000): bytes per task in all processes",
+        "100 000 tasks queued before any runs (slow peers: 5 000): bytes per task in all processes",
         {
-            **_with_pools("queued:queue_many", OURS, TCP, "ppe", "pool", "loky", "ray"),
-            **_with_pools("queued:queue_fewer", "dask", "parsl", "ipyparallel"),
+            **_with_pools("queued:queue_many", OURS, TCP, "ppe", "pool", "loky"),
+            **_with_pools("queued:queue_fewer", "ray", "dask", "parsl", "ipyparallel"),
         },
         "bytes",
         "B/task",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
-WINDOW = 2_000
+WINDOW = 1_000
 """Tasks that are in flight where a task system would be pulled under credit."""
 
 CHUNKS_PER_WORKER = 4
