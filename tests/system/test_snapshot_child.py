@@ -7,15 +7,19 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from concurro.nodes import snapshot
 from concurro.nodes.snapshot import SnapshotTaker
 from concurro.transport.loop import Loop
 from concurro.wire.messages import Kind
+from concurro.wire.segments import SegmentPool
 from tests.unit.nodes.host_driver import Driver, Job, numbers
 
 N = 7
+LARGE = 2 * 1024 * 1024
+"""Bytes that are mapped."""
 DEADLINE = 30.0
 
 
@@ -86,6 +90,27 @@ def test_large_parts_stay_until_they_are_released(make):
     assert [size for _, _, size in body[3]] == [blobs.total]
     taking.taker.release(N)
     assert blobs.cached == blobs.total
+
+
+def test_the_child_leaves_the_segments_of_its_host_alone(make):
+    taking = make(Job(numbers(1)))
+    pool = SegmentPool()
+    taking.driver.packer.blobs._pool = pool
+    kept = pool.fill(b"a" * LARGE)
+    pages = kept.map(LARGE)
+    free = pool.fill(b"b" * LARGE)
+    view = free.map(LARGE)
+    segment = pool._lent.pop()
+    pool._free.append(segment)
+    taking.driver.system.large = np.full(LARGE, ord("c"), dtype=np.uint8)
+
+    taking.take()
+    _, body = taking.wait()
+
+    state = taking.driver.packer.loads(body[2], body[3])
+    assert body[5] == ""
+    assert bytes(state["system"].large[:3]) == b"ccc"
+    assert (bytes(pages[:1]), bytes(view[:1])) == (b"a", b"b")
 
 
 def test_one_that_takes_too_long_is_killed_and_told(make, monkeypatch):
