@@ -250,7 +250,8 @@ class ITaskScheduler(Interface):
     def task_finished(task: TaskRecord, result: Any, error: Failure | None) -> None:
         """Notice a final task.
 
-        `result` is an opaque payload, `error` a Failure or None.
+        `result` is an opaque payload, `error` a Failure or None. A scheduler that has a method
+        `tasks_done(tasks)` is told of tasks without an error in lists instead.
         """
 
     def slave_joined(slave: SlaveRecord) -> None:
@@ -280,6 +281,9 @@ class ISchedulerHost(Interface):
 
     def lease(task: TaskRecord, slave_id: str) -> int:
         """Give the slave the right to run the task; return the lease (int)."""
+
+    def lease_run(tasks: list[TaskRecord], slave_id: str) -> None:
+        """Give the slave the right to run tasks of one class, one at least."""
 
     def lease_copy(task: TaskRecord, slave_id: str) -> int:
         """Let a leased task run once more; return the copy's lease (int).

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import InvalidTaskError, StalledSystemError, TaskCancelled
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 VIEW_FIELDS = 7
 """Fields of a slave in a view of the cluster; a later version may send more."""
+
+FINISHED_FIELDS = 7
+"""Fields of a final task in an input; a later version may send more."""
 
 NOTICE_LIMIT = 20
 """Most kinds of failures of which the first one is shown."""
@@ -291,6 +295,8 @@ class HostCore:
     # The life of the system
 
     def _advance(self, entries: list[list[Any]], pull: int, budget: int) -> None:
+        if entries and len(entries[0]) > FINISHED_FIELDS:
+            entries = [entry[:FINISHED_FIELDS] for entry in entries]
         for entry in entries:
             self._finish(entry)
         if pull:
@@ -301,7 +307,8 @@ class HostCore:
         self._system.init_system(self._master)
 
     def _finish(self, entry: list[Any]) -> None:
-        self._trail[0] = RESULT
+        trail = self._trail
+        trail[0] = RESULT
         settled = self._ledger.settle(entry)
         if settled is None:
             return
@@ -311,9 +318,9 @@ class HostCore:
             if kept := self._failed.take(error):
                 self._notices.append(kept)
         self._task = task
-        self._trail[0] = FINISHED
+        trail[0] = FINISHED
         task.finished(result, error)
-        self._trail[0] = TASK_FINISHED
+        trail[0] = TASK_FINISHED
         self._system.task_finished(self._master, task, result, error)
         if self._pulled:
             self._ask_complete()
@@ -343,19 +350,20 @@ class HostCore:
                     return
                 if not self._round:
                     self._begin_round()
-            self._trail[0] = GENERATE
             assert self._iterator is not None  # noqa: S101 - a round has begun
-            task: Any = next(self._iterator, _EXHAUSTED)
-            if task is _EXHAUSTED:
-                self._iterator = None
-                self._pulled = True
-                if ledger.open:
-                    return
-                continue
-            self._added += 1
-            ledger.add(task)
-            pulled += 1
+            self._trail[0] = GENERATE
+            for task in islice(self._iterator, pull - pulled):
+                self._added += 1
+                ledger.add(task)
+                pulled += 1
+                if ledger.waiting_bytes >= budget:
+                    break
+            else:
+                if pulled < pull:
+                    self._iterator = None
             self._pulled = True
+            if self._iterator is None and ledger.open:
+                return
 
     def _begin_round(self) -> None:
         self._round += 1
@@ -463,6 +471,3 @@ def _encodable(value: Any) -> str:
 def _shape_of(value: Any) -> str:
     kind = type(value).__qualname__
     return f"a {kind} of {len(value)}" if isinstance(value, tuple | list) else kind
-
-
-_EXHAUSTED = object()

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import InvalidTaskError
-from concurro.ids import Failure, Outcome, format_task_id, parse_task_id
-from concurro.task import check_task, task_class_key
+from concurro.ids import Failure, Outcome, parse_task_id
+from concurro.task import RUNTIME_FIELDS, check_task, task_class_key
 from concurro.wire.failures import describe, rebuild
 from concurro.wire.messages import Kind, pack_message
 from concurro.wire.saved_attempt import save_attempt
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from concurro.errors import TaskError
     from concurro.task import Task
     from concurro.wire.payload import Packer
+
+
+_OWN_FIELDS = RUNTIME_FIELDS | {"priority", "timeout", "max_retries", "requires"}
+"""What a usual task takes from its class, if at all."""
+
+_has_arguments_only = _OWN_FIELDS.isdisjoint
 
 
 class TaskClasses:
@@ -106,6 +112,7 @@ class TaskLedger:
         self._classes = TaskClasses(packer, system_id)
         self._entries: list[list[Any]] = []
         self._with_blobs: set[int] = set()
+        self._usual: dict[type, int] = {}
         self.waiting_bytes = 0
 
     def freeze(self) -> list[Any]:
@@ -128,23 +135,47 @@ class TaskLedger:
             InvalidTaskError: It is no usable task.
             NotPicklableError: It cannot travel.
         """
+        class_number = self._usual.get(value.__class__)
+        if class_number is None:
+            return self._add_unusual(value)
+        fields = value.__dict__
+        if not (_has_arguments_only(fields) and fields.get("name").__class__ is str):
+            return self._add_unusual(value)
+        payload = self._packer.dump_fields(fields)
+        if payload is None:
+            return self._add_unusual(value)
+        self._entries.append([class_number, payload])
+        self.waiting_bytes += len(payload)
+        return self._open(value)
+
+    def _add_unusual(self, value: Any) -> str:
+        """Take a task, whatever it may be.
+
+        Others of its class are usual until the next `take` if only their arguments are their own.
+        """
         task = check_task(value)
         class_number = self._classes.number_of(task_class_key(task), task)
-        number = self._next
-        payload, blobs = self._packer.dump_task(task, (self.system_id, number))
-        task.task_id = task_id = format_task_id(self.system_id, number)
-        task.system_id = self.system_id
-        if self._client_id is not None:
-            task.client_id = self._client_id
+        if self._packer.is_plain(task) and _has_arguments_only(task.__dict__):
+            self._usual[task.__class__] = class_number
+        payload, blobs = self._packer.dump_task(task, (self.system_id, self._next))
         if blobs:
-            self._with_blobs.add(number)
+            self._with_blobs.add(self._next)
             self._entries.append([class_number, payload, blobs])
             self.waiting_bytes += size_of_entry(self._entries[-1])
         else:
             self._entries.append([class_number, payload])
             self.waiting_bytes += len(payload)
+        return self._open(task)
+
+    def _open(self, task: Task) -> str:
+        """Give a task its number."""
+        number = self._next
+        self._next = number + 1
         self.open[number] = task
-        self._next += 1
+        task.system_id = system_id = self.system_id
+        task.task_id = task_id = f"{system_id}:{number}"  # as `format_task_id`, without a call for each task
+        if self._client_id is not None:
+            task.client_id = self._client_id
         return task_id
 
     @property
@@ -161,6 +192,7 @@ class TaskLedger:
         """Return what was added as `(first number, classes, entries)` of an OUT."""
         first, entries = self._first, self._entries
         self._entries = []
+        self._usual.clear()  # a callback may change what its classes say
         self.waiting_bytes = 0
         self._first += len(entries)
         return first, self._classes.take_new(), entries
@@ -181,15 +213,18 @@ class TaskLedger:
         """Take a final task out; return it with its result or error.
 
         None: it is not open.
+
+        Args:
+            entry: `[number, outcome, value, blobs, slave id, attempt, duration ns]`.
         """
-        number, outcome, value, blobs, slave_id, attempt, nanoseconds = entry[:7]
+        number, outcome, value, blobs, slave_id, attempt, nanoseconds = entry
         task = self.open.pop(number, None)
         if task is None:
             return None
         task.slave_id = slave_id
         task.attempt = attempt
         task.attempt_duration = nanoseconds * 1e-9
-        if number in self._with_blobs:
+        if self._with_blobs and number in self._with_blobs:
             self._with_blobs.discard(number)
             self._packer.blobs.release((self.system_id, number))
         if outcome != 0:

@@ -13,6 +13,8 @@ Where a task runs and whether it is tried again is the scheduler's decision.
 from __future__ import annotations
 
 import random
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
@@ -32,10 +34,12 @@ from concurro.ids import (
 )
 from concurro.interfaces import ISchedulerHost, implementer
 from concurro.scheduling.copies import keep_only, keep_other
-from concurro.scheduling.depth import decayed_duration
+from concurro.scheduling.depth import measure
 from concurro.scheduling.holders import BlobHolders
-from concurro.scheduling.orders import Commands, SlaveOrders
+from concurro.scheduling.hooks import hook_for_many
+from concurro.scheduling.orders import Commands, SlaveOrders, class_entry
 from concurro.scheduling.resources import give, take
+from concurro.scheduling.retries import failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,6 +73,7 @@ class SchedulerCore:
         self._reported: tuple[str, int] | None = None  # what the failed attempt that is decided upon came with
         self._holders = BlobHolders()
         self.holders = self._holders.by_digest
+        self._done_hook = hook_for_many(scheduler)
         self._settle_hook = getattr(scheduler, "leases_settled", None)
         self._end_hook = getattr(scheduler, "system_ended", None)
         scheduler.setup(self)
@@ -81,44 +86,57 @@ class SchedulerCore:
 
     def lease(self, task: TaskRecord, slave_id: str) -> int:
         """Give the slave the right to run the task."""
-        task.attempt += 1
-        lease = task.lease = self._hand_out(task, slave_id, task.attempt)
-        task.leased_at = self._now
-        task.slave_id = slave_id
-        task.outcome = None
-        task.system.leased += 1
-        return lease
+        self.lease_run([task], slave_id)
+        return task.lease
+
+    def lease_run(self, tasks: list[TaskRecord], slave_id: str) -> None:
+        """Give the slave the right to run tasks of one class, in this order."""
+        system, task_class = tasks[0].system, tasks[0].task_class
+        slave, orders = self.slaves[slave_id], self._tell_class(system, task_class, slave_id)
+        now, lease, leases, put = self._now, self._latest_lease, slave.leases, orders.leases.append
+        number, class_number = system.number, task_class.number
+        waits = self._journalled and system.kept
+        for task in tasks:
+            lease += 1
+            task.attempt = attempt = task.attempt + 1
+            task.lease = lease
+            task.leased_at = now
+            task.slave_id = slave_id
+            task.outcome = None
+            leases[lease] = task
+            entry = [lease, number, class_number, task.number, attempt, task.payload, task.blobs]
+            if task.blobs:
+                self._holders.note(slave, task.blobs)
+            if waits and (task.crashes or task_class.max_retries == 0):
+                orders.held.append((entry, task.crashes))
+            else:
+                put(entry)
+        self._latest_lease = lease
+        system.leased += len(tasks)
+        if task_class.requires:
+            for _ in tasks:
+                take(slave.free, task_class.requires)
 
     def lease_copy(self, task: TaskRecord, slave_id: str) -> int:
         """Let a leased task run a second time; the first result wins."""
-        attempt = task.attempt + 1
-        lease = self._hand_out(task, slave_id, attempt)
-        task.copy = CopyLease(lease, slave_id, attempt, self._now)
+        current = task.lease, task.slave_id, task.attempt, task.leased_at
+        self.lease_run([task], slave_id)
+        task.system.leased -= 1  # it is one task
+        task.copy = CopyLease(task.lease, slave_id, task.attempt, self._now)
+        task.lease, task.slave_id, task.attempt, task.leased_at = current
         task.copied = True
-        return lease
+        return task.copy.lease
 
-    def _hand_out(self, task: TaskRecord, slave_id: str, attempt: int) -> int:
-        slave = self.slaves[slave_id]
-        lease = self._latest_lease = self._latest_lease + 1
-        system, task_class = task.system, task.task_class
-        slave.leases[lease] = task
+    def _tell_class(self, system: SystemRecord, task_class: TaskClass, slave_id: str) -> SlaveOrders:
+        """Let a slave know a class before its tasks; return its orders."""
         self.touched.add(system.number)
-        if task_class.requires:
-            take(slave.free, task_class.requires)
-        orders = self._commands.orders.get(slave_id) or self._orders(slave_id)
+        orders = self._orders(slave_id)
         if slave_id not in task_class.told:
             task_class.told.add(slave_id)
-            orders.classes.append(_class_entry(system, task_class))
+            orders.classes.append(class_entry(system, task_class))
             if task_class.code[1]:
-                self._holders.note(slave, task_class.code[1])
-        if task.blobs:
-            self._holders.note(slave, task.blobs)
-        entry = [lease, system.number, task_class.number, task.number, attempt, task.payload, task.blobs]
-        if self._journalled and system.kept and (task.crashes or task_class.max_retries == 0):
-            orders.held.append((entry, task.crashes))
-        else:
-            orders.leases.append(entry)
-        return lease
+                self._holders.note(self.slaves[slave_id], task_class.code[1])
+        return orders
 
     def take_back(self, leases: Iterable[int], slave_id: str = "") -> None:
         """Ask for leases back; what has not started returns through `handle_task`."""
@@ -316,41 +334,66 @@ class SchedulerCore:
         if slave is None:
             self.stale_results += len(entries)
             return
-        leases, durations = slave.leases, slave.durations
-        commands = self._commands
-        duration, failure = 0.0, None
+        done: list[TaskRecord] = []
+        try:
+            self._apply(slave, entries, done)
+        finally:
+            self._note_done(slave, done)
+
+    def _apply(self, slave: SlaveRecord, entries: list[list[Any]], done: list[TaskRecord]) -> None:
+        """Apply results; add the tasks that are done to `done`."""
+        leases, slave_id, hook = slave.leases, slave.id, self._done_hook
+        seconds, failure, system = 0.0, None, None
+        finished: list[list[Any]] = []
+        reported: list[tuple[str, int] | None] = []
         for lease, outcome, value, blobs, nanoseconds in entries:
             # Whatever may be wrong with the entry shows before the task loses its lease.
             if outcome == 0:
-                duration = nanoseconds * NANOSECOND
+                seconds = nanoseconds * NANOSECOND
             else:
-                failure = _failure_of(outcome, value)
+                failure = failure_of(outcome, value)
             task = leases.pop(lease, None)
             if task is None:
                 self.stale_results += 1
-                commands.settled.setdefault(slave_id, []).append(lease)
+                self._settle_lease(slave_id, lease)
                 continue
             if task.copy is not None and not self._decide_copy(slave, task, lease, outcome):
                 continue
             task.lease = 0
-            system, task_class = task.system, task.task_class
+            if task.system is not system:
+                system = task.system
+                finished, reported = self._commands.finals_of(system.number)
             system.leased -= 1
-            slave.finished += 1
-            if task_class.requires:
-                give(slave.free, task_class.requires)
             if outcome == 0:
-                task.seconds = duration
-                task_class.measured += 1
-                task_class.duration = decayed_duration(task_class.duration, duration)
-                mean = task_class.mean
-                task_class.mean = duration if mean is None else mean + (duration - mean) * 0.1
-                mean = durations.get(task_class.name)
-                durations[task_class.name] = duration if mean is None else mean + (duration - mean) * 0.1
-                self._end_task(task, outcome, value, blobs, nanoseconds, (slave_id, lease))
-                self.scheduler.task_finished(task, value, None)
+                task.seconds = seconds
+                del system.open[task.number]
+                if system.retained is not None:
+                    system.retained[task.number] = task, 0
+                system.open_bytes -= len(task.payload) if task.blobs is None else task.size
+                finished.append([task.number, 0, value, blobs, task.slave_id, task.attempt, nanoseconds])
+                reported.append((slave_id, lease))
+                done.append(task)
+                if hook is None:
+                    self.scheduler.task_finished(task, value, None)
             else:
+                slave.finished += 1
+                if task.requires:
+                    give(slave.free, task.requires)
                 task.seconds = nanoseconds * NANOSECOND if isinstance(nanoseconds, int) else 0.0
                 self._attempt_failed(task, Outcome(outcome), failure, slave_id, lease)
+
+    def _note_done(self, slave: SlaveRecord, done: list[TaskRecord]) -> None:
+        """Count tasks that are done and learn how long they took, class by class."""
+        slave.finished += len(done)
+        for task_class, run in groupby(done, _class_of):
+            tasks = list(run)
+            tasks[0].system.done += len(tasks)
+            if task_class.requires:
+                for _ in tasks:
+                    give(slave.free, task_class.requires)
+            measure(task_class, slave.durations, [task.seconds for task in tasks])
+        if done and self._done_hook is not None:
+            self._done_hook(done)
 
     def returned(self, slave_id: str, leases: Iterable[int]) -> None:
         """Take back leases that had not started; nothing is charged."""
@@ -466,11 +509,8 @@ class SchedulerCore:
         """
         system = task.system
         self._close_task(task, outcome)
-        finished = self._commands.finished.get(system.number)
-        if finished is None:
-            finished = self._commands.finished[system.number] = []
-            self._commands.leases_of[system.number] = []
-        self._commands.leases_of[system.number].append(reported)
+        finished, leases = self._commands.finals_of(system.number)
+        leases.append(reported)
         finished.append([task.number, int(outcome), value, blobs, task.slave_id, task.attempt, nanoseconds])
 
     @staticmethod
@@ -553,34 +593,4 @@ def _slaves_told(system: SystemRecord) -> list[str]:
     return sorted(told)
 
 
-def _class_entry(system: SystemRecord, task_class: TaskClass) -> list[Any]:
-    payload, blobs = task_class.code
-    return [
-        system.number,
-        task_class.number,
-        task_class.name,
-        task_class.timeout,
-        task_class.requires,
-        payload,
-        blobs,
-        system.system_id,
-        system.generation,
-    ]
-
-
-def _failure_of(outcome: Any, value: Any) -> Failure:
-    """Return the failure of a result.
-
-    Raises:
-        ProtocolError: It is none.
-    """
-    try:
-        Outcome(outcome)
-        type_name, message, *rest = value
-    except (ValueError, TypeError):
-        type_name = message = None
-        rest = []
-    if not (isinstance(type_name, str) and isinstance(message, str)):
-        text = f"a result says neither that the task is done nor how it failed: {outcome!r}"
-        raise ProtocolError(text)
-    return Failure(type_name, message, *rest[:2])
+_class_of = attrgetter("task_class")

@@ -6,6 +6,11 @@ tasks of seconds are not sent ahead at all, so that any worker may still take th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurro.ids import TaskClass
+
 PREFETCH_SECONDS = 0.025
 """Work sent ahead per worker [s]: a few round trips through a busy master."""
 
@@ -20,6 +25,9 @@ BURST_LIMIT = 256
 
 FALL = 0.3
 """How far an estimate falls with each shorter task: from 1 s to sending 10 us deep within 40."""
+
+MEAN_WEIGHT = 0.1
+"""What one more attempt counts in a decaying mean."""
 
 
 def lease_depth(workers: int, duration: float | None) -> int:
@@ -47,13 +55,39 @@ def burst_size(duration: float | None, workers: int) -> int:
     return max(1, BURST_LIMIT if duration <= 0 else min(BURST_LIMIT, int(BURST_SECONDS * workers / duration)))
 
 
-def decayed_duration(previous: float | None, measured: float) -> float:
-    """Return the new estimate: up at once, down slowly.
+def decayed_duration(previous: float | None, *measured: float) -> float:
+    """Return the new estimate after attempts: up at once, down slowly.
 
     A class that was long once is treated as long for a while: what waits behind a long task
     must be taken back. Not for long: until then tasks of microseconds go one by one, each
     with a round trip, which soon costs more than a take-back.
+
+    Args:
+        previous: The estimate before [s]; None before the first.
+        measured: What they took, in order, one at least [s].
     """
-    if previous is None or measured >= previous:
-        return measured
-    return previous + (measured - previous) * FALL
+    estimate = measured[0] if previous is None else previous
+    for seconds in measured:
+        if seconds >= estimate:
+            estimate = seconds
+        else:
+            estimate += (seconds - estimate) * FALL
+    return estimate
+
+
+def measure(task_class: TaskClass, durations: dict[str, float], seconds: list[float]) -> None:
+    """Learn from attempts of one class on one slave.
+
+    Args:
+        task_class: Their class.
+        durations: Class name to decaying mean on that slave [s].
+        seconds: How long they took, in order [s].
+    """
+    task_class.measured += len(seconds)
+    task_class.duration = decayed_duration(task_class.duration, *seconds)
+    mean = sum(seconds) / len(seconds)
+    weight = 1.0 - (1.0 - MEAN_WEIGHT) ** len(seconds)
+    name, before = task_class.name, task_class.mean
+    task_class.mean = mean if before is None else before + (mean - before) * weight
+    before = durations.get(name)
+    durations[name] = mean if before is None else before + (mean - before) * weight

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurro.ids import SystemRecord, TaskClass
 
 
 class SlaveOrders:
@@ -44,3 +47,30 @@ class Commands:
 
     def __bool__(self) -> bool:
         return bool(self.orders or self.finished or self.settled or self.crashed or self.warnings)
+
+    def finals_of(self, system: int) -> tuple[list[list[Any]], list[tuple[str, int] | None]]:
+        """Return the final tasks of a system and their leases.
+
+        Both are to be added to.
+        """
+        finished = self.finished.get(system)
+        if finished is None:
+            finished = self.finished[system] = []
+            self.leases_of[system] = []
+        return finished, self.leases_of[system]
+
+
+def class_entry(system: SystemRecord, task_class: TaskClass) -> list[Any]:
+    """Return what CLASSES says of a class."""
+    payload, blobs = task_class.code
+    return [
+        system.number,
+        task_class.number,
+        task_class.name,
+        task_class.timeout,
+        task_class.requires,
+        payload,
+        blobs,
+        system.system_id,
+        system.generation,
+    ]

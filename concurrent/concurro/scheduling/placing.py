@@ -20,7 +20,7 @@ from concurro.ids import Outcome
 from concurro.scheduling.depth import burst_size, lease_depth
 from concurro.scheduling.parking import Parking
 from concurro.scheduling.queue import FairQueue, Standing
-from concurro.scheduling.resources import covers
+from concurro.scheduling.resources import covers, times
 from concurro.scheduling.room import Room
 from concurro.scheduling.strategy_faults import (
     checked_rating,
@@ -358,21 +358,14 @@ class Placing:
         else:
             count = min(burst, lease_depth(slave.workers, task_class.duration) - held)
         cost = self.queue.expected_cost(task_class)
-        tasks, need, free = queue.tasks, queue.need, slave.free
-        lease, slave_id, cancelled, leased = self._host.lease, slave.id, Outcome.CANCELLED, 0
-        while tasks and leased < count:
-            task = tasks[0]
-            if task.outcome is not cancelled:
-                if need and leased and not covers(free, need):
-                    break
-                lease(task, slave_id)
+        run = _take(queue, count, slave.free)
+        if run:
+            self._host.lease_run(run, slave.id)
+            for task in run:
                 task.charged = cost
-                leased += 1
-            tasks.popleft()
-        if leased:
-            self.queue.serve(queue.owner, leased * cost)
+            self.queue.serve(queue.owner, len(run) * cost)
         queue.waits_since = queue.overtaken_at = None
-        if not tasks:
+        if not queue.tasks:
             queue.owner.drained(queue)
         self.rate(slave)
 
@@ -400,3 +393,19 @@ def _ahead_level(task_class: TaskClass) -> int:
     """Return up to which level slaves get this class ahead; 0 for never."""
     duration = task_class.duration
     return 0 if duration is None else lease_depth(1, duration) - 1
+
+
+def _take(queue: ClassQueue, count: int, free: dict[str, float]) -> list[TaskRecord]:
+    """Take the first tasks that are still wanted.
+
+    As many of `count` as what is free allows, but one if there is any.
+    """
+    if queue.need:
+        count = max(1, min(count, times(free, queue.need)))
+    tasks, cancelled = queue.tasks, Outcome.CANCELLED
+    run: list[TaskRecord] = []
+    while tasks and len(run) < count:
+        task = tasks.popleft()
+        if task.outcome is not cancelled:
+            run.append(task)
+    return run

@@ -106,15 +106,21 @@ class RatedScheduler(Component):
 
     def task_finished(self, task: TaskRecord, result: Any, error: Failure | None) -> None:  # noqa: ARG002
         """Notice that the slave has room again."""
-        slave_id = task.slave_id
-        if slave_id is not None and slave_id not in self._dirty:
-            self._changed(slave_id)
-        charged = task.charged
-        if charged:
-            seconds, number, overruns = task.seconds, task.system.number, self._queue.overruns
-            cost = seconds if seconds > LEAST_COST or error else LEAST_COST
-            overruns[number] = overruns.get(number, 0.0) + cost - charged
-            task.charged = 0.0
+        self._changed(task.slave_id)
+        if task.charged:
+            self._settle(task, task.seconds if error else max(task.seconds, LEAST_COST))
+
+    def tasks_done(self, tasks: list[TaskRecord]) -> None:
+        """Notice that the slave of these tasks has room again."""
+        self._changed(tasks[0].slave_id)
+        overruns = self._queue.overruns
+        for task in tasks:
+            charged = task.charged
+            if charged:
+                number, seconds = task.system.number, task.seconds
+                cost = max(LEAST_COST, seconds)
+                overruns[number] = overruns.get(number, 0.0) + cost - charged
+                task.charged = 0.0
 
     def slave_joined(self, slave: SlaveRecord) -> None:
         """Notice a new slave, or one whose workers or health changed."""

@@ -17,6 +17,14 @@ def covers(amounts: dict[str, float], requires: dict[str, float]) -> bool:
     return True
 
 
+def times(amounts: dict[str, float], requires: dict[str, float]) -> int:
+    """Return how often the amounts are enough for what is required.
+
+    Something is: no amount of it is 0.
+    """
+    return min(int((amounts.get(name, 0.0) + SLACK) / amount) for name, amount in requires.items())
+
+
 def take(free: dict[str, float], requires: dict[str, float]) -> None:
     """Take what is required from what is free."""
     for name, amount in requires.items():

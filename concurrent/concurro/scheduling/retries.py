@@ -9,9 +9,10 @@ first. The loss of a whole slave is not charged to the crash budget and ends at
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from concurro.ids import Outcome
+from concurro.errors import ProtocolError
+from concurro.ids import Failure, Outcome
 
 if TYPE_CHECKING:
     from concurro.ids import TaskRecord
@@ -32,3 +33,21 @@ def is_tried_again(task: TaskRecord, crash_limit: int, slave_loss_limit: int) ->
     if outcome is Outcome.LOST:
         return task.crashes < crash_limit
     return task.slave_losses < slave_loss_limit
+
+
+def failure_of(outcome: Any, value: Any) -> Failure:
+    """Return the failure of a result.
+
+    Raises:
+        ProtocolError: It is none.
+    """
+    try:
+        Outcome(outcome)
+        type_name, message, *rest = value
+    except (ValueError, TypeError):
+        type_name = message = None
+        rest = []
+    if not (isinstance(type_name, str) and isinstance(message, str)):
+        text = f"a result says neither that the task is done nor how it failed: {outcome!r}"
+        raise ProtocolError(text)
+    return Failure(type_name, message, *rest[:2])

@@ -168,6 +168,10 @@ class ShadowHost:
         """Refuse."""
         _refuse("lease")
 
+    def lease_run(self, tasks: list[TaskRecord], slave_id: str) -> None:  # noqa: ARG002 - the interface's signature
+        """Refuse."""
+        _refuse("lease_run")
+
     def lease_copy(self, task: TaskRecord, slave_id: str) -> int:  # noqa: ARG002 - the interface's signature
         """Refuse."""
         _refuse("lease_copy")

@@ -75,6 +75,11 @@ class SchedulerHostStandIn:
         self.leases[lease] = (task, slave_id)
         return lease
 
+    def lease_run(self, tasks: list[TaskRecord], slave_id: str) -> None:
+        """Give a lease for each."""
+        for task in tasks:
+            self.lease(task, slave_id)
+
     def lease_copy(self, task: TaskRecord, slave_id: str) -> int:
         """Give a second lease and keep the records as a master does."""
         lease = make_lease(1, len(self.leases) + 1)

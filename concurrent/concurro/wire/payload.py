@@ -183,11 +183,7 @@ class Packer:
         Raises:
             NotPicklableError: An attribute cannot travel; names it.
         """
-        cls = task.__class__
-        is_plain = self._plain_classes.get(cls)
-        if is_plain is None:
-            is_plain = self._plain_classes[cls] = _keeps_state_plainly(cls)
-        if not is_plain:
+        if not self.is_plain(task):
             payload, blobs = self.dumps(task, owner, "task")
             return _WHOLE + payload, blobs
         state = task.__dict__
@@ -195,6 +191,14 @@ class Packer:
             state = {name: value for name, value in state.items() if name not in RUNTIME_FIELDS}
         plain = self.dump_fields(state)
         return self._dump_state(task, state, owner) if plain is None else self.part(plain, owner)
+
+    def is_plain(self, task: Task) -> bool:
+        """Say whether the state of a task is its `__dict__`, and no more."""
+        cls = task.__class__
+        is_plain = self._plain_classes.get(cls)
+        if is_plain is None:
+            is_plain = self._plain_classes[cls] = _keeps_state_plainly(cls)
+        return is_plain
 
     def dump_fields(self, fields: dict[str, Any]) -> bytes | None:
         """Return the pickle of a usual task's state; None of another one.

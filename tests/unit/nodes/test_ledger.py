@@ -53,6 +53,42 @@ def test_gives_what_was_added_once_with_its_classes(ledger):
     assert ledger.take() == (2, [], [])
 
 
+def test_a_class_that_changes_its_fields_makes_other_tasks_from_the_next_output_on(ledger):
+    class Plain(Task):
+        pass
+
+    ledger.add(Plain("first"))
+    ledger.take()
+    Plain.priority = 5
+
+    ledger.add(Plain("second"))
+
+    _, classes, entries = ledger.take()
+    assert [entry[2] for entry in classes] == [5]
+    assert [entry[0] for entry in entries] == [1]
+
+
+def test_a_task_without_a_name_is_refused_behind_others_of_its_class(ledger):
+    ledger.add(Number(0))
+    nameless = Number(1)
+    del nameless.name
+
+    with pytest.raises(InvalidTaskError, match="has no name"):
+        ledger.add(nameless)
+
+
+def test_what_nodes_filled_in_does_not_travel_with_a_task_that_is_added_again(ledger):
+    first, again = Number(0), Number(0)
+    ledger.add(first)
+    ledger.add(again)
+    ledger.settle(entry(1))
+
+    ledger.add(again)
+
+    _, _, entries = ledger.take()
+    assert entries[2] == entries[0]
+
+
 @pytest.mark.parametrize(
     "fields", [{"priority": 1}, {"timeout": 2.0}, {"max_retries": 3}, {"requires": {"gpu": 1}}], ids=str
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from concurro.errors import ProtocolError
 from concurro.ids import Failure, Outcome
 from concurro.interfaces import ITaskScheduler, implementer
 from concurro.kernel import Component
@@ -172,3 +175,50 @@ def test_a_task_that_has_ended_stays_as_it_ended():
     cluster.hear()
 
     assert [entry[:3] for entry in cluster.finished[1]] == [[0, int(Outcome.DONE), b"result"]]
+
+
+def _is_done(cluster, count):
+    cluster.join("north", workers=count)
+    tasks = cluster.emit(cluster.system(), count)
+    cluster.step()
+    cluster.core.results("north", [[task.lease, 0, b"result", None, 1000] for task in tasks])
+    return tasks
+
+
+def test_a_scheduler_that_takes_many_is_told_of_what_is_done_at_once():
+    told = []
+
+    class Counting(FirstComeFirstServed):
+        def tasks_done(self, tasks):
+            told.append(list(tasks))
+
+    assert [_is_done(Cluster(Counting()), 3)] == told
+
+
+def test_a_method_for_each_task_counts_more_than_one_for_many_that_was_inherited():
+    told = []
+
+    class Counting(FirstComeFirstServed):
+        def tasks_done(self, tasks):
+            raise AssertionError
+
+    class Particular(Counting):
+        def task_finished(self, task, result, error):
+            told.append((task, result, error))
+
+    tasks = _is_done(Cluster(Particular()), 2)
+
+    assert told == [(task, b"result", None) for task in tasks]
+
+
+def test_what_is_done_before_an_entry_that_is_nonsense_counts():
+    cluster = Cluster(FirstComeFirstServed())
+    cluster.join("north", workers=2)
+    system = cluster.system()
+    done, other = cluster.emit(system, 2)
+    cluster.step()
+
+    with pytest.raises(ProtocolError, match="neither that the task is done nor how it failed"):
+        cluster.core.results("north", [[done.lease, 0, b"result", None, 1000], [other.lease, 99, b"", None, 0]])
+
+    assert (system.done, list(system.open), cluster.core.slaves["north"].finished) == (1, [1], 1)
