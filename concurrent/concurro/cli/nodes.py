@@ -12,6 +12,7 @@ import click
 from concurro.cli.noted import with_noted_master
 from concurro.cli.outcomes import reported_errors
 from concurro.config import Config, parse_address
+from concurro.execution.launcher_process import LauncherProcess
 from concurro.ids import Role
 from concurro.transport.keys_folder import SECRET_ENDING, KeyFolder
 
@@ -72,12 +73,18 @@ def slave_command(
         "security.keys": keys,
     }
     with reported_errors():
-        from concurro.nodes.slave import SlaveNode  # noqa: PLC0415 - not for --help
+        settings = with_noted_master(Config.load(config, overrides=overrides), Role.SLAVE)
+        launcher = LauncherProcess.execute(folder="")  # it imports while we do
+        try:
+            from concurro.nodes.slave import SlaveNode  # noqa: PLC0415 - not for --help
 
-        node = SlaveNode(with_noted_master(Config.load(config, overrides=overrides), Role.SLAVE), plugins=plugins)
-        url = str(node.env.config["slave.master"])
-        node.on_joined = lambda slave_id: click.echo(f"joined the master at {url} as {slave_id}", err=True)
-        node.run()
+            node = SlaveNode(settings, plugins=plugins)
+            node.use_launcher(launcher, folder="")
+            url = str(settings["slave.master"])
+            node.on_joined = lambda slave_id: click.echo(f"joined the master at {url} as {slave_id}", err=True)
+            node.run()
+        finally:
+            launcher.end()
 
 
 def _say_how_to_join(url: str, keys: Path | None) -> None:

@@ -51,7 +51,7 @@ from concurro.wire.transfer import BlobTransfer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from concurro.execution.launching import LauncherProcess
+    from concurro.execution.launcher_process import LauncherProcess
     from concurro.execution.slave_records import Command
     from concurro.transport.loop import Loop, Timer
 

@@ -9,84 +9,22 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from concurro.errors import NodeStartError
-from concurro.execution.children import Child, ForkedChild, wait_for_end
-from concurro.execution.launcher import MESSAGE_SIZE, fork_launcher
-from concurro.execution.program import python_command, python_environment
+from concurro.execution.children import wait_for_end
+from concurro.execution.launcher import MESSAGE_SIZE
+from concurro.execution.launcher_process import STOP_LIMIT, LauncherProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from concurro.execution.children import Child
     from concurro.transport.loop import Loop
 
 log = logging.getLogger(__name__)
-
-_STOP_LIMIT = 8.0
-
-
-class LauncherProcess(NamedTuple):
-    """A launcher that runs.
-
-    Attributes:
-        child: Its process, a child of this one.
-        control: Our end of its control socket.
-    """
-
-    child: Child
-    control: socket.socket
-
-    @classmethod
-    def fork(cls, folder: str, close: int) -> LauncherProcess:
-        """Fork it from a process that was executed fresh and has one thread.
-
-        Args:
-            folder: What it removes at its end; empty for none.
-            close: A descriptor of this process that is not for it.
-        """
-        pid, control = fork_launcher(folder, close)
-        return cls(ForkedChild(pid), control)
-
-    @classmethod
-    def execute(cls, folder: str) -> LauncherProcess:
-        """Execute it.
-
-        Raises:
-            NodeStartError: The interpreter cannot be executed.
-        """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = python_command("concurro.execution.launcher", str(theirs.fileno()), str(os.getpid()))
-        try:
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-                [*command, folder],
-                stdin=subprocess.DEVNULL,
-                stdout=_usable_stderr(),
-                env=python_environment(),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            message = f"the launcher did not start: {sys.executable}: {error.strerror}"
-            raise NodeStartError(message) from error
-        finally:
-            theirs.close()
-        return cls(child, ours)
-
-    def end(self) -> None:
-        """End it and every child of it, and wait for that. Bounded, idempotent."""
-        self.control.close()
-        try:
-            wait_for_end(self.child, _STOP_LIMIT)
-        except subprocess.TimeoutExpired:
-            log.warning("launcher %d did not end in %.0f s and is killed", self.child.pid, _STOP_LIMIT)
-            self.child.kill()
-            self.child.wait()
 
 
 class Launcher:
@@ -179,9 +117,9 @@ class Launcher:
             return
         self._release()
         try:
-            wait_for_end(process, _STOP_LIMIT)
+            wait_for_end(process, STOP_LIMIT)
         except subprocess.TimeoutExpired:
-            log.warning("launcher %d did not end in %.0f s and is killed", process.pid, _STOP_LIMIT)
+            log.warning("launcher %d did not end in %.0f s and is killed", process.pid, STOP_LIMIT)
             process.kill()
             process.wait()
             self._kill_groups()
@@ -324,12 +262,3 @@ def describe_return_code(code: int) -> str:
 def describe_status(status: int) -> str:
     """Return how a process with this wait status ended, in words."""
     return describe_return_code(os.waitstatus_to_exitcode(status))
-
-
-def _usable_stderr() -> int | None:
-    """Return where children print: our standard output stays clean."""
-    try:
-        os.fstat(2)
-    except OSError:
-        return subprocess.DEVNULL
-    return 2

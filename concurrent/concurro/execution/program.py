@@ -14,6 +14,7 @@ ours, hosts can be forked. Whatever our tasks execute themselves does not inheri
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 import concurro
@@ -50,3 +51,15 @@ def python_environment() -> dict[str, str]:
 def fixes_seed() -> bool:
     """Return whether our processes have the hash seed 0: the user chose none."""
     return os.environ.get(HASH_SEED, "random") in ("", "random")
+
+
+def usable_stderr() -> int:
+    """Return where our processes print.
+
+    Standard output belongs to the application's results.
+    """
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2

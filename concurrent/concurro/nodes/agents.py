@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from concurro.config import Config
     from concurro.execution.agent import SlaveAgent
-    from concurro.execution.launching import Launcher, LauncherProcess
+    from concurro.execution.launcher_process import LauncherProcess
+    from concurro.execution.launching import Launcher
     from concurro.execution.managed import ManagedAgent
     from concurro.kernel import Environment
     from concurro.transport.loop import Loop

@@ -32,7 +32,7 @@ from concurro.nodes.peer import keep_beating
 from concurro.nodes.printer import Printer
 from concurro.nodes.pushed import new_task
 from concurro.nodes.waiting import wait_with_progress
-from concurro.scheduling.life import fault_of_options
+from concurro.scheduling.options import fault_of_options
 from concurro.task import each_task
 from concurro.transport.loop import Loop
 from concurro.wire.blobs import store_with_segments

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from concurro.execution.launching import LauncherProcess
+from concurro.execution.launcher_process import LauncherProcess
 from concurro.transport.stream import Channel
 
 if TYPE_CHECKING:

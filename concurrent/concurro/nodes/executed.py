@@ -14,7 +14,7 @@ import tempfile
 from typing import NamedTuple
 
 from concurro.errors import NodeStartError
-from concurro.execution.program import python_command, python_environment
+from concurro.execution.program import python_command, python_environment, usable_stderr
 from concurro.wire.importing import refuse_while_importing
 
 FOLDER_PREFIX = "concurro-"
@@ -50,7 +50,7 @@ class ExecutedNode(NamedTuple):
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=_standard_error(),
+                stdout=usable_stderr(),
                 env=python_environment(),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -115,15 +115,3 @@ def make_private_folder() -> str:
         shutil.rmtree(chosen, ignore_errors=True)
         return tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir="/tmp")
     return chosen
-
-
-def _standard_error() -> int:
-    """Return where nodes print.
-
-    Standard output belongs to the application's results.
-    """
-    try:
-        os.fstat(2)
-    except OSError:
-        return subprocess.DEVNULL
-    return 2

@@ -28,7 +28,7 @@ from concurro.nodes.host_core import HostCore
 from concurro.nodes.ledger import TaskLedger
 from concurro.nodes.pushed import new_task
 from concurro.nodes.waiting import wait_with_progress
-from concurro.scheduling.life import fault_of_options
+from concurro.scheduling.options import fault_of_options
 from concurro.task import each_task
 from concurro.wire.blobs import BlobStore
 from concurro.wire.failures import describe

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType, TracebackType
 
-    from concurro.execution.launching import LauncherProcess
+    from concurro.execution.launcher_process import LauncherProcess
 
 log = logging.getLogger("concurro.node")
 

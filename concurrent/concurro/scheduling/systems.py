@@ -27,12 +27,12 @@ from concurro.scheduling.life import (
     count_tasks,
     ended_body,
     failure_result,
-    fault_of_options,
     next_deadline,
     note_notice,
     state_of,
 )
 from concurro.scheduling.news import NewsDesk, owner_of
+from concurro.scheduling.options import fault_of_options
 from concurro.scheduling.recording import Recorder
 from concurro.scheduling.recovery import Recovery
 from concurro.scheduling.rerun import HostRestarts, skip_known

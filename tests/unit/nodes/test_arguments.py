@@ -12,7 +12,7 @@ from concurro.nodes.application import ApplicationNode
 from concurro.nodes.control import Control
 from concurro.nodes.futures import LoopFuture
 from concurro.nodes.handle import SystemHandle
-from concurro.scheduling.life import fault_of_options
+from concurro.scheduling.options import fault_of_options
 
 
 class Number(Task):

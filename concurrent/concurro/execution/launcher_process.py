@@ -1,0 +1,83 @@
+"""The process of a launcher, seen from the node that started it.
+
+It imports little, so that a command can execute a launcher first and import meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from typing import NamedTuple
+
+from concurro.errors import NodeStartError
+from concurro.execution.children import Child, ForkedChild, wait_for_end
+from concurro.execution.program import python_command, python_environment, usable_stderr
+
+log = logging.getLogger(__name__)
+
+STOP_LIMIT = 8.0
+"""Seconds after which a launcher that does not end is killed."""
+
+
+class LauncherProcess(NamedTuple):
+    """A launcher that runs.
+
+    Attributes:
+        child: Its process, a child of this one.
+        control: Our end of its control socket.
+    """
+
+    child: Child
+    control: socket.socket
+
+    @classmethod
+    def fork(cls, folder: str, close: int) -> LauncherProcess:
+        """Fork it from a process that was executed fresh and has one thread.
+
+        Args:
+            folder: What it removes at its end; empty for none.
+            close: A descriptor of this process that is not for it.
+        """
+        from concurro.execution.launcher import fork_launcher  # noqa: PLC0415 - who executes it needs none of it
+
+        pid, control = fork_launcher(folder, close)
+        return cls(ForkedChild(pid), control)
+
+    @classmethod
+    def execute(cls, folder: str) -> LauncherProcess:
+        """Execute it.
+
+        Raises:
+            NodeStartError: The interpreter cannot be executed.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = python_command("concurro.execution.launcher", str(theirs.fileno()), str(os.getpid()))
+        try:
+            child = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+                [*command, folder],
+                stdin=subprocess.DEVNULL,
+                stdout=usable_stderr(),
+                env=python_environment(),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            message = f"the launcher did not start: {sys.executable}: {error.strerror}"
+            raise NodeStartError(message) from error
+        finally:
+            theirs.close()
+        return cls(child, ours)
+
+    def end(self) -> None:
+        """End it and every child of it, and wait for that. Bounded, idempotent."""
+        self.control.close()
+        try:
+            wait_for_end(self.child, STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            log.warning("launcher %d did not end in %.0f s and is killed", self.child.pid, STOP_LIMIT)
+            self.child.kill()
+            self.child.wait()
