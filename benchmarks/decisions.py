@@ -122,7 +122,7 @@ class Bench:
         system = SystemRecord(number, f"system-{number}", "Job")
         self.core.start_system(system)
         entries = [
-            [place, f"Class{place}", kind.get("priority", 0), None, None, kind.get("requires"), b"code", None]
+            [place, "Class", kind.get("priority", 0), None, None, kind.get("requires"), b"code", None]
             for place, kind in enumerate(self.case.classes)
         ]
         self.core.announce_classes(system, entries)

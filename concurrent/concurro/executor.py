@@ -69,6 +69,9 @@ class Call(Task):
 
 
 CallClass = TypeVar("CallClass", bound=Call)
+MOST_FUNCTIONS = 500
+"""Functions of one executor that have a class of their own; further ones travel with each call."""
+
 _SHUT_DOWN = "cannot schedule new futures after shutdown"
 
 
@@ -177,7 +180,7 @@ class ClusterExecutor(concurrent.futures.Executor):
         """
         if self._is_shut_down:
             raise RuntimeError(_SHUT_DOWN)
-        if fn.__class__ is FunctionType and self._is_lasting(fn):
+        if fn.__class__ is FunctionType and self._is_lasting(fn, FunctionCall):
             fields: dict[str, Any] = {"args": args, "kwargs": kwargs} if kwargs else {"args": args}
             return self._application.push_call(self._class_of(fn, FunctionCall), fields, self)
         return self._application.push_call(self._call_class, {"call": (fn, args, kwargs)}, self)
@@ -225,7 +228,7 @@ class ClusterExecutor(concurrent.futures.Executor):
         """Submit one call per row of these columns, as one task."""
         if self._is_shut_down:
             raise RuntimeError(_SHUT_DOWN)
-        if fn.__class__ is FunctionType and self._is_lasting(fn):
+        if fn.__class__ is FunctionType and self._is_lasting(fn, FunctionCalls):
             return self._application.push_call(self._class_of(fn, FunctionCalls), {"args": columns}, self)
         return self._application.push_call(self._call_class, {"call": (call_all, (fn, *columns), {})}, self)
 
@@ -243,14 +246,19 @@ class ClusterExecutor(concurrent.futures.Executor):
         )
         return made
 
-    def _is_lasting(self, function: Any) -> bool:
-        """Say whether a function deserves a class.
+    def _is_lasting(self, function: Any, kind: type[FunctionCall]) -> bool:
+        """Say whether a function deserves a class, kept with the executor.
 
-        Most lambdas and closures are used once, or change.
+        Most lambdas and closures are used once, or change; so do functions that come by the hundred.
 
-        With an initializer a lambda gets one too, for in a class the two share their globals.
+        With an initializer all get one but closures, for in a class the two share their globals.
         """
-        return function.__closure__ is None and (self._preparation is not None or function.__name__ != "<lambda>")
+        if function.__closure__ is not None:
+            return False
+        if self._preparation is not None:
+            return True
+        classes = self._classes[kind]
+        return function.__name__ != "<lambda>" and (len(classes) < MOST_FUNCTIONS or function in classes)
 
 
 def call_all(function: Callable[..., Any], *columns: list[Any]) -> list[Any]:

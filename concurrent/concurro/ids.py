@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 LEASE_COUNTER_BITS = 40
 
@@ -169,6 +172,23 @@ class ProgressRecord:
     elapsed: float = 0.0
 
 
+class Pace:
+    """How long attempts of some code take, as measured.
+
+    Attributes:
+        duration: Decaying maximum [s]; None before the first.
+        mean: Decaying mean [s]; None before the first.
+        measured: How many attempts were measured.
+    """
+
+    __slots__ = ("duration", "mean", "measured")
+
+    def __init__(self) -> None:
+        self.duration: float | None = None
+        self.mean: float | None = None
+        self.measured = 0
+
+
 class TaskClass:
     """What the tasks of one class in one system have in common.
 
@@ -183,22 +203,20 @@ class TaskClass:
         max_retries: Retries after a failed attempt; None: see `Task`.
         requires: Resource name to amount.
         code: How a worker gets the class: opaque payload and blob references.
-        duration: Measured duration of an attempt, decaying maximum [s]; None before the first.
-        mean: Measured duration of an attempt, decaying mean [s]; None before the first.
-        measured: How many attempts were measured.
-        told: Ids of the slaves that were sent it.
+        pace: Measured durations; one for all classes that are the same to a slave.
+        slave_number: The number by which slaves know it; the same for all those.
+        told: Ids of the slaves that were sent it; one for all those.
     """
 
     __slots__ = (
         "code",
-        "duration",
         "max_retries",
-        "mean",
-        "measured",
         "name",
         "number",
+        "pace",
         "priority",
         "requires",
+        "slave_number",
         "timeout",
         "told",
     )
@@ -221,10 +239,53 @@ class TaskClass:
         self.max_retries = max_retries
         self.requires = requires or {}
         self.code = code
-        self.duration: float | None = None
-        self.mean: float | None = None
-        self.measured = 0
+        self.pace = Pace()
+        self.slave_number = number
         self.told: set[str] = set()
+
+    def join(self, kin: TaskClass) -> None:
+        """Be the same to a slave as another class.
+
+        Only priority or retries differ.
+
+        A thousand priorities are not a thousand kinds of work: what one class learns, all know,
+        a slave gets the code once, and its workers take their tasks together.
+        """
+        self.pace, self.slave_number, self.told = kin.pace, kin.slave_number, kin.told
+
+    @property
+    def slave_key(self) -> Hashable:
+        """The same for classes that are the same to a slave."""
+        payload, blobs = self.code
+        parts = tuple(tuple(blob) for blob in blobs or ())
+        return self.name, self.timeout, tuple(sorted(self.requires.items())), payload, parts
+
+    @property
+    def duration(self) -> float | None:
+        """Duration of an attempt, decaying maximum [s]; None before the first."""
+        return self.pace.duration
+
+    @duration.setter
+    def duration(self, seconds: float | None) -> None:
+        self.pace.duration = seconds
+
+    @property
+    def mean(self) -> float | None:
+        """Duration of an attempt, decaying mean [s]; None before the first."""
+        return self.pace.mean
+
+    @mean.setter
+    def mean(self, seconds: float | None) -> None:
+        self.pace.mean = seconds
+
+    @property
+    def measured(self) -> int:
+        """How many attempts were measured."""
+        return self.pace.measured
+
+    @measured.setter
+    def measured(self, count: int) -> None:
+        self.pace.measured = count
 
 
 class CopyLease:
@@ -347,6 +408,7 @@ class SystemRecord:
         kept: Whether the journal has it.
         speculate: Whether straggler copies may run.
         classes: Class number to TaskClass.
+        kinds: The first of its classes that are the same to a slave, by `slave_key`.
         open: Task number to TaskRecord, for every task that is not final.
         done, failed, cancelled: Counts of final tasks.
         endings: Task number to how it ended, for the first that were not done.
@@ -366,6 +428,7 @@ class SystemRecord:
         "failed",
         "generation",
         "kept",
+        "kinds",
         "leased",
         "name",
         "number",
@@ -400,6 +463,7 @@ class SystemRecord:
         self.generation = 1
         self.kept = False
         self.classes: dict[int, TaskClass] = {}
+        self.kinds: dict[Hashable, TaskClass] = {}
         self.open: dict[int, TaskRecord] = {}
         self.done = 0
         self.failed = 0

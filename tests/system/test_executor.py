@@ -99,6 +99,19 @@ def test_a_closure_is_called_as_it_is_at_each_submission(executor):
     assert (first.result(20), second.result(20)) == (1, 2)
 
 
+def test_functions_that_come_by_the_hundred_are_called_too(executor, monkeypatch):
+    monkeypatch.setattr("concurro.executor.MOST_FUNCTIONS", 3)
+    namespaces = [{} for _ in range(8)]
+    for number, namespace in enumerate(namespaces):
+        exec(f"def added(value):\n    return value + {number}", namespace)  # noqa: S102 - each is another function
+    functions = [namespace["added"] for namespace in namespaces]
+
+    results = [executor.submit(function, 10).result(20) for function in (*functions, *functions)]
+
+    assert results == [*range(10, 18), *range(10, 18)]
+    assert [len(classes) for classes in executor._classes.values()] == [3, 0]
+
+
 def test_calls_run_in_other_processes(executor):
     pids = {executor.submit(os.getpid).result(20) for _ in range(8)}
 

@@ -94,7 +94,7 @@ class SchedulerCore:
         system, task_class = tasks[0].system, tasks[0].task_class
         slave, orders = self.slaves[slave_id], self._tell_class(system, task_class, slave_id)
         now, lease, leases, put = self._now, self._latest_lease, slave.leases, orders.leases.append
-        number, class_number = system.number, task_class.number
+        number, class_number = system.number, task_class.slave_number
         waits = self._journalled and system.kept
         for task in tasks:
             lease += 1
@@ -171,7 +171,7 @@ class SchedulerCore:
     def announce_classes(self, system: SystemRecord, entries: Iterable[list[Any]]) -> None:
         """Learn task classes, as an OUT message lists them."""
         for number, name, priority, timeout, max_retries, requires, payload, blobs in entries:
-            system.classes[number] = TaskClass(
+            task_class = system.classes[number] = TaskClass(
                 number,
                 name,
                 priority=priority,
@@ -180,6 +180,7 @@ class SchedulerCore:
                 requires=requires,
                 code=(payload, blobs),
             )
+            task_class.join(system.kinds.setdefault(task_class.slave_key, task_class))
 
     def emit(self, system: SystemRecord, first: int, entries: list[list[Any]], *, queue: bool = True) -> None:
         """Take new tasks, as an OUT message lists them, and queue them.

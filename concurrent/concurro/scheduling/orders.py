@@ -65,7 +65,7 @@ def class_entry(system: SystemRecord, task_class: TaskClass) -> list[Any]:
     payload, blobs = task_class.code
     return [
         system.number,
-        task_class.number,
+        task_class.slave_number,
         task_class.name,
         task_class.timeout,
         task_class.requires,

@@ -284,6 +284,7 @@ def forget_course(life: SystemLife) -> None:
     """Forget what a system has done so far."""
     record = life.record
     record.classes.clear()
+    record.kinds.clear()
     record.done = record.failed = record.cancelled = 0
     record.endings.clear()
     life.flow = InputFlow()

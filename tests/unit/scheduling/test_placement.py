@@ -346,3 +346,61 @@ def test_a_strategy_is_asked_to_rate_a_slave_whose_state_changed(cluster):
     cluster.step()
 
     assert [slave.rating for slave in cluster.core.slaves.values()] == [0.0, 0.0]
+
+
+def priorities(count, **fields):
+    return [task_class(number, name="Search", priority=number, **fields) for number in range(count)]
+
+
+def test_classes_that_differ_in_priority_alone_are_one_to_a_slave(cluster):
+    cluster.join("north", workers=4)
+    system = cluster.system(classes=priorities(3))
+    for number in range(3):
+        cluster.emit(system, number=number)
+
+    cluster.step()
+
+    assert cluster.classes["north"] == [(1, 0)]
+    assert {entry[2] for entry in cluster.held["north"].values()} == {0}
+
+
+def test_what_one_priority_took_is_known_of_all(cluster):
+    cluster.join("north", workers=1)
+    system = cluster.system(classes=priorities(50))
+    (first,) = cluster.emit(system, number=49)
+    cluster.step()
+
+    cluster.end(first, seconds=MICROSECOND)
+    for number in range(40):
+        cluster.emit(system, number=number)
+    cluster.step()
+
+    assert system.classes[0].duration == pytest.approx(MICROSECOND)
+    assert cluster.loads() == {"north": 40}  # sent ahead, by priority
+    assert [entry[3] for _, entry in sorted(cluster.held["north"].items())] == list(range(40, 0, -1))
+
+
+@pytest.mark.parametrize("fields", [{"timeout": 2.0}, {"requires": {"gpu": 1.0}}, {"name": "Other"}], ids=str)
+def test_classes_that_differ_in_what_a_slave_must_know_are_different_there(cluster, fields):
+    cluster.join("north", workers=4, resources={"gpu": 1.0})
+    other = {"name": "Search", **fields}
+    system = cluster.system(classes=[task_class(0, name="Search"), task_class(1, **other)])
+    cluster.emit(system, number=0)
+    cluster.emit(system, number=1)
+
+    cluster.step()
+
+    assert sorted(cluster.classes["north"]) == [(1, 0), (1, 1)]
+
+
+def test_a_slave_that_joins_later_is_told_of_the_class_as_the_others_were(cluster):
+    cluster.join("north", workers=1)
+    system = cluster.system(classes=priorities(2))
+    cluster.emit(system, number=0)
+    cluster.step()
+    cluster.join("south", workers=1)
+    cluster.emit(system, number=1)
+
+    cluster.step()
+
+    assert cluster.classes == {"north": [(1, 0)], "south": [(1, 0)]}
