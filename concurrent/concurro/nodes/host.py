@@ -29,7 +29,7 @@ from concurro.nodes.snapshot import SnapshotTaker
 from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
 from concurro.transport.stream import StreamLink
-from concurro.wire.blobs import BlobStore
+from concurro.wire.blobs import LASTING, BlobStore
 from concurro.wire.failures import describe, explain_import
 from concurro.wire.importing import importing
 from concurro.wire.messages import MESSAGE_LIMIT, Kind, Message, pack_message, unpack_message
@@ -107,7 +107,7 @@ class Host:
             self._fetching = True
             message = self._inputs[0]
             if message.kind == Kind.START:
-                self._transfer.fetch(message.body[3], "system", self._ready)
+                self._transfer.fetch(message.body[3], LASTING, self._ready)
             elif message.kind == Kind.SNAPSHOT_GET:
                 self._ready(None)
             else:

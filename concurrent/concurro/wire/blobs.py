@@ -35,6 +35,9 @@ DIGEST_SIZE = 32
 CACHE_LIMIT = 256 * 1024 * 1024
 """Bytes of blobs without an owner that a store keeps [B]."""
 
+LASTING = "system"
+"""The owner of blobs that a host keeps to its end, and so finds again by the same name in every replay."""
+
 Buffer = bytes | bytearray | memoryview
 
 _UNHASHED = b"unhashed"
@@ -245,7 +248,10 @@ class BlobStore:
             kept = self._kept[digest]
             if private and kept.descriptor is not None:
                 try:
-                    return kept.descriptor.map(kept.size, private=True)
+                    mapped = kept.descriptor.map(kept.size, private=True)
+                    if not self._by_content or LASTING in kept.owners:
+                        self._known.note(mapped, digest, private=True)
+                    return mapped  # noqa: TRY300 - what follows is for the other case
                 except OSError:  # too many mappings: a copy does as well
                     view = kept.bytes_here()
             view = self.get(digest) if view is None else view

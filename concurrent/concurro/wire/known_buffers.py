@@ -1,8 +1,9 @@
 """Buffers that were sent before: the same bytes there are one blob.
 
 What is known of a buffer is where its bytes are. A writable one is compared with what was sent,
-which takes half as long as a copy and saves it everywhere else; one that nobody can write to is
-known by being the same object. Thread-safe, as far as dictionaries are.
+which takes as long as a copy and saves it everywhere else; one that nobody can write to is
+known by being the same object, and of one that came as a private mapping the kernel says
+whether it was written to. Thread-safe, as far as dictionaries are.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ _MOST = 4096
 
 
 class _Known:
-    __slots__ = ("digest", "exporter", "fixed")
+    __slots__ = ("digest", "exporter", "fixed", "private")
 
-    def __init__(self, digest: bytes, exporter: weakref.ref[Any] | None, *, fixed: bool) -> None:
+    def __init__(self, digest: bytes, exporter: weakref.ref[Any] | None, *, fixed: bool, private: bool) -> None:
         self.digest = digest
+        self.private = private
         self.exporter = exporter
         self.fixed = fixed
 
@@ -30,13 +32,14 @@ class KnownBuffers:
         self._at: dict[tuple[int, int], _Known] = {}
         self._places: dict[bytes, tuple[int, int]] = {}
 
-    def note(self, view: memoryview, digest: bytes, *, ours: bool = False) -> None:
+    def note(self, view: memoryview, digest: bytes, *, ours: bool = False, private: bool = False) -> None:
         """Note that the blob `digest` has the bytes of a buffer.
 
         Args:
             view: The buffer.
             digest: Its blob.
             ours: Whether the buffer is the blob itself, lent to a value here.
+            private: Whether it is a private mapping of the blob.
         """
         place = _place_of(view)
         before = self._at.get(place)
@@ -45,7 +48,7 @@ class KnownBuffers:
         if len(self._at) >= _MOST:
             self.forget(next(iter(self._at.values())).digest)
         exporter = None if ours else _reference_to(view.obj)
-        self._at[place] = _Known(digest, exporter, fixed=exporter is not None and _is_fixed(view))
+        self._at[place] = _Known(digest, exporter, fixed=exporter is not None and _is_fixed(view), private=private)
         self._places[digest] = place
 
     def candidate(self, view: memoryview) -> bytes | None:
@@ -63,12 +66,14 @@ class KnownBuffers:
             digest: Its candidate.
             before: The bytes of the blob.
         """
-        from concurro.wire.mapping import address_of, same_bytes  # noqa: PLC0415 - see there
+        from concurro.wire.mapping import address_of, is_as_mapped, same_bytes  # noqa: PLC0415 - see there
 
         place = self._places.get(digest)
         known = self._at.get(place) if place is not None else None
         if known is not None and known.fixed and known.exporter is not None and known.exporter() is view.obj:
             return True
+        if known is not None and known.private and known.exporter is not None and known.exporter() is not None:
+            return is_as_mapped(view) or same_bytes(view, before)
         return address_of(view) == address_of(before) or same_bytes(view, before)
 
     def lives(self, digest: bytes) -> bool:

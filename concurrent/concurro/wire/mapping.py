@@ -10,7 +10,10 @@ import ctypes
 import mmap
 import os
 import weakref
+from pathlib import Path
 
+_PAGE = mmap.PAGESIZE
+_PAGE_MAP = Path("/proc/self/pagemap")
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, since Linux 5.14
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -102,6 +105,23 @@ def copy_to(address: int, view: memoryview) -> None:
 def same_bytes(view: memoryview, other: memoryview) -> bool:
     """Compare two contiguous buffers of one size; other threads run meanwhile."""
     return bool(_memcmp(address_of(view), address_of(other), view.nbytes) == 0)
+
+
+def is_as_mapped(view: memoryview) -> bool:
+    """Say whether nobody has written to a private mapping.
+
+    The kernel knows it by page: what was written to is a page of its own, and no file's any more.
+    """
+    first = address_of(view) // _PAGE
+    count = -(-(address_of(view) + view.nbytes) // _PAGE) - first
+    try:
+        with _PAGE_MAP.open("rb", buffering=0) as pages:
+            pages.seek(8 * first)
+            entries = pages.read(8 * count)
+    except OSError:
+        return False
+    # Of each entry the last byte: absent, or present and of a file, alone or not (pagemap.rst of Linux).
+    return len(entries) == 8 * count and not entries[7::8].translate(None, b"\x00\xa0\xa1")
 
 
 def _mapped(fd: int, size: int, protection: int, flags: int) -> memoryview:

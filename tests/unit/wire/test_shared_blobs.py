@@ -9,7 +9,7 @@ from concurro.errors import ProtocolError
 from concurro.ids import BlobRef
 from concurro.task import Task
 from concurro.wire.assembly import Assembly
-from concurro.wire.blobs import BlobStore, digest_of, is_digest, store_with_segments
+from concurro.wire.blobs import LASTING, BlobStore, digest_of, is_digest, store_with_segments
 from concurro.wire.messages import Kind, Message
 from concurro.wire.payload import Packer
 from concurro.wire.segments import MAP_THRESHOLD, Descriptor, SegmentPool
@@ -285,3 +285,40 @@ def test_the_loss_of_the_peer_ends_what_waits_for_a_descriptor():
     here.transfer.fail_all("gone")
 
     assert "gone" in here.ends[0]
+
+
+def test_a_result_that_nobody_changed_is_sent_on_under_its_name(store, monkeypatch):
+    payload, blobs = packer_of(store).dumps(np.arange(COUNT), "result")
+    there = packer_of(arrived(store, blobs))
+    array = there.loads(payload, blobs)
+    assert int(array.sum()) > 0
+    monkeypatch.setattr("concurro.wire.mapping.same_bytes", lambda *_: pytest.fail("compared"))
+
+    _, again = there.dumps(array, "task")
+
+    assert again == blobs
+
+
+def test_a_result_that_was_changed_is_another_blob(store):
+    payload, blobs = packer_of(store).dumps(np.arange(COUNT), "result")
+    there = packer_of(arrived(store, blobs))
+    array = there.loads(payload, blobs)
+
+    array[COUNT // 2] = -1
+    changed, again = there.dumps(array, "task")
+
+    assert again != blobs
+    assert there.loads(changed, again)[COUNT // 2] == -1
+
+
+def test_a_host_finds_a_blob_by_its_name_only_if_every_replay_does(store):
+    payload, blobs = packer_of(store).dumps(np.arange(COUNT), "system")
+    host = BlobStore(pool=SegmentPool())
+    host.put_descriptor(store.descriptor(blobs[0][1]), BlobRef(*blobs[0][1:]), ("input", 1))
+    passing = packer_of(host).loads(payload, blobs)
+    assert is_digest(packer_of(host).dumps(passing, "task")[1][0][1])
+
+    host.own(blobs[0][1], LASTING)
+    lasting = packer_of(host).loads(payload, blobs)
+
+    assert packer_of(host).dumps(lasting, "task")[1] == blobs
