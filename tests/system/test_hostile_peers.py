@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import psutil
@@ -12,13 +13,13 @@ from hypothesis import strategies as st
 from concurro import HostLost, TaskSystem
 from concurro.nodes.peer import PROTOCOL_ERROR_LIMIT
 from concurro.transport.framing import pack_single
+from concurro.transport.stream import StreamLink
 from concurro.wire.messages import Kind, pack_message
 from concurro.wire.schema import Sender
 from tests.support.jobs import Mixture, Square
 from tests.support.messages import SAMPLES, hello_body, mutated
 from tests.support.raw_peer import RawPeer
 
-HOST_CHANNEL = 3
 MIB = 1024 * 1024
 
 
@@ -164,7 +165,8 @@ class Vandal(TaskSystem):
         self.message = pack_single(pack_message(kind, body))
 
     def init_system(self, master):
-        os.write(HOST_CHANNEL, self.message)
+        links = [each for each in gc.get_objects() if isinstance(each, StreamLink) and each.peer == "master"]
+        os.write(links[0]._fd, self.message)
 
     def generate_tasks(self, master):
         return ()
