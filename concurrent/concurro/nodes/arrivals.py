@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Apply = Callable[[str, list[list[Any]]], None]
 
-ROOM = 64 * 1024 * 1024
+ROOM = 128 * 1024 * 1024
 """Bytes of results of one system that the spool holds, until its host has consumed them [B]."""
 
 

@@ -153,7 +153,7 @@ class BlobRelay:
 
     def _get(self, peer: Hashable, digest: bytes, size: int, offset: int, length: int) -> None:
         if digest in self._spool:
-            self._give(peer, [digest, size, offset], self._spool.get(digest)[offset : offset + min(length, CHUNK_SIZE)])
+            self._give(peer, [digest, size, offset], self._spool.read(digest, offset, min(length, CHUNK_SIZE)))
             return
         awaited = self._awaited.get((digest, offset))
         if awaited is not None:

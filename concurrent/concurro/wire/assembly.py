@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from concurro.errors import ProtocolError
 from concurro.wire.blobs import DIGEST_SIZE, is_digest
 from concurro.wire.messages import CHUNK_SIZE
-from concurro.wire.pages import new_buffer
+from concurro.wire.places import BufferPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from concurro.ids import BlobRef
     from concurro.wire.blobs import Buffer
+    from concurro.wire.places import Place
+    from concurro.wire.segments import Descriptor
 
 
 class Assembly:
@@ -26,7 +26,7 @@ class Assembly:
     Args:
         ref: The blob.
         size_limit: Largest blob that is accepted [B]; None for any.
-        allocate: Returns a writable buffer of so many bytes [B]; an announced size alone must reserve nothing.
+        place: Where it goes; None for memory of this process.
 
     Attributes:
         ref: The blob.
@@ -35,19 +35,17 @@ class Assembly:
         ProtocolError: The size is negative or above the limit, or there is no memory for it.
     """
 
-    def __init__(
-        self, ref: BlobRef, size_limit: int | None = None, allocate: Callable[[int], memoryview] = new_buffer
-    ) -> None:
+    def __init__(self, ref: BlobRef, size_limit: int | None = None, place: Place | None = None) -> None:
         if ref.size < 0 or (size_limit is not None and ref.size > size_limit):
             message = f"a blob of {ref.size} B is refused; the limit is {size_limit} B"
             raise ProtocolError(message)
         self.ref = ref
-        self._buffer = allocate(ref.size)
+        self._place: Place = BufferPlace(ref.size) if place is None else place
         self._digest = hashlib.blake2b(digest_size=DIGEST_SIZE)
         self._digested = 0
         self._named_by_digest = is_digest(ref.digest)
         self._arrived = 0
-        self._ahead: set[int] = set()  # chunks behind what the digest has seen
+        self._undigested: dict[int, Buffer] = {}
         self._asked: dict[int, int] = {}
         self._again: deque[tuple[int, int]] = deque()
         self._next_offset = 0
@@ -102,26 +100,26 @@ class Assembly:
             message = f"chunk at {offset} has {len(chunk)} B, expected {expected}"
             raise ProtocolError(message)
         del self._asked[offset]
-        self._buffer[offset : offset + expected] = chunk
+        self._place.write(offset, chunk)
         self._arrived += expected
-        self._ahead.add(offset)
+        if self._named_by_digest:
+            self._undigested[offset] = chunk
         return self.complete
 
     def digest(self) -> None:
-        """Take what has arrived without a gap into the digest, if it is one."""
-        if not self._named_by_digest:
-            return
-        while self._digested in self._ahead:
-            self._ahead.discard(self._digested)
-            end = min(self._digested + CHUNK_SIZE, self.ref.size)
-            self._digest.update(self._buffer[self._digested : end])
-            self._digested = end
+        """Take what has arrived without a gap into the digest.
 
-    def finish(self) -> memoryview:
+        What is ahead of a gap is kept for it: no more than is asked for at once.
+        """
+        while (chunk := self._undigested.pop(self._digested, None)) is not None:
+            self._digest.update(chunk)
+            self._digested += len(chunk)
+
+    def finish(self) -> memoryview | Descriptor:
         """Return the blob, read-only, after checking its digest.
 
         Raises:
-            ProtocolError: It is incomplete, or its bytes are not those of the digest.
+            ProtocolError: It is incomplete, its bytes are not those of the digest, or there is no memory for it.
         """
         if not self.complete:
             message = f"blob {self.ref.digest.hex()[:12]} has {self._arrived} of {self.ref.size} B"
@@ -130,4 +128,4 @@ class Assembly:
         if self._named_by_digest and self._digest.digest() != self.ref.digest:
             message = f"the bytes of blob {self.ref.digest.hex()[:12]} are not those of its digest"
             raise ProtocolError(message)
-        return self._buffer.toreadonly()
+        return self._place.finish()

@@ -24,10 +24,13 @@ from concurro.errors import ProtocolError
 from concurro.ids import BlobRef
 from concurro.wire.known_buffers import KnownBuffers
 from concurro.wire.pages import copy_of
+from concurro.wire.places import BufferPlace, SegmentPlace
 from concurro.wire.segments import MAP_THRESHOLD, Descriptor, SegmentPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+
+    from concurro.wire.places import Place
 
 DIGEST_SIZE = 32
 """BLAKE2b-256 [B]."""
@@ -183,6 +186,26 @@ class BlobStore:
             raise ProtocolError(message)
         self._keep(ref.digest, _Kept(ref.size, None, descriptor), owner)
 
+    def place(self, size: int) -> Place:
+        """Return where a blob that arrives is put together; see `put_arrived`.
+
+        Raises:
+            ProtocolError: There is no memory for it.
+        """
+        segment = self._pool.take(size) if self._pool is not None and size >= MAP_THRESHOLD else None
+        if segment is None or self._pool is None:
+            return BufferPlace(size)
+        return SegmentPlace(self._pool, segment)
+
+    def put_arrived(self, content: memoryview | Descriptor, ref: BlobRef, owner: Hashable | None = None) -> None:
+        """Keep a blob that was put together here."""
+        if isinstance(content, Descriptor):
+            kept = _Kept(ref.size, None, content)
+            kept.passing = False  # the pages are ours: it may stay as any other
+            self._keep(ref.digest, kept, owner)
+        else:
+            self.put(content, owner, ref.digest)
+
     def own(self, digest: bytes, owner: Hashable | None) -> None:
         """Add an owner to a kept blob; None only marks it as used.
 
@@ -232,6 +255,20 @@ class BlobStore:
             if not kept.owners:
                 self._unowned.move_to_end(digest)
             return kept.bytes_here()
+
+    def read(self, digest: bytes, offset: int, length: int) -> memoryview | bytes:
+        """Return some bytes of a blob; one in a segment is not mapped for that.
+
+        Raises:
+            KeyError: The store has no such blob.
+        """
+        with self._lock:
+            kept = self._kept[digest]
+            if not kept.owners:
+                self._unowned.move_to_end(digest)
+            if kept.view is None and kept.descriptor is not None:
+                return kept.descriptor.read(offset, max(0, min(length, kept.size - offset)))
+            return kept.bytes_here()[offset : offset + length]
 
     def lend(self, digest: bytes, *, private: bool) -> memoryview | bytearray:
         """Return the blob for a value that is being loaded.

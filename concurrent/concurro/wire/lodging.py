@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from concurro.ids import BlobRef
     from concurro.wire.blobs import BlobStore, Buffer
+    from concurro.wire.places import Place
     from concurro.wire.segments import Descriptor
 
 
@@ -41,6 +42,26 @@ class Lodging:
             ProtocolError: It cannot be mapped for so many bytes without danger.
         """
         self._store.put_descriptor(descriptor, ref, self._known(owner))
+
+    def place(self, size: int) -> Place:
+        """Return where a blob that arrives is put together.
+
+        Raises:
+            ProtocolError: There is no memory for it.
+        """
+        return self._store.place(size)
+
+    def put_arrived(self, content: memoryview | Descriptor, ref: BlobRef, owner: Hashable | None = None) -> None:
+        """Keep a blob that was put together here."""
+        self._store.put_arrived(content, ref, self._known(owner))
+
+    def read(self, digest: bytes, offset: int, length: int) -> memoryview | bytes:
+        """Return some bytes of a blob.
+
+        Raises:
+            KeyError: The store has no such blob.
+        """
+        return self._store.read(digest, offset, length)
 
     def claim(self, digest: bytes, owner: Hashable | None) -> bool:
         """Add an owner to a blob if it is kept; return whether it is."""

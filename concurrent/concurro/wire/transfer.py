@@ -143,7 +143,7 @@ class BlobTransfer:
 
     def _assemble(self, ref: BlobRef) -> None:
         try:
-            assembly = self._assemblies[ref.digest] = Assembly(ref)
+            assembly = self._assemblies[ref.digest] = Assembly(ref, place=self._store.place(ref.size))
         except ProtocolError as error:
             self._fail(ref.digest, str(error))
             return
@@ -180,7 +180,7 @@ class BlobTransfer:
         if digest not in self._store:
             self._send(Kind.BLOB_MISSING, [digest, size], ())
             return
-        chunk = self._store.get(digest)[offset : offset + min(length, CHUNK_SIZE)]
+        chunk = self._store.read(digest, offset, min(length, CHUNK_SIZE))
         self._send(Kind.BLOB_CHUNK, [digest, size, offset], (chunk,))
 
     def _serve_mapped(self, digest: bytes, size: int) -> None:
@@ -201,7 +201,7 @@ class BlobTransfer:
         elif descriptor.size() < ref.size:
             self._fail(digest, f"what was passed for it is no segment of {ref.size} B")
         else:
-            self._arrived(ref, descriptor)
+            self._arrived(ref, descriptor, ours=False)
 
     def _chunk(self, digest: bytes, offset: int, chunk: Any) -> None:
         assembly = self._assemblies.get(digest)
@@ -240,19 +240,19 @@ class BlobTransfer:
 
     def _finish(self, assembly: Assembly) -> None:
         try:
-            view = assembly.finish()
+            content = assembly.finish()
         except ProtocolError as error:
             self._fail(assembly.ref.digest, str(error))
             return
-        self._arrived(assembly.ref, view)
+        self._arrived(assembly.ref, content, ours=True)
 
-    def _arrived(self, ref: BlobRef, content: memoryview | Descriptor) -> None:
+    def _arrived(self, ref: BlobRef, content: memoryview | Descriptor, *, ours: bool) -> None:
         self._assemblies.pop(ref.digest, None)
         for wait in [wait for wait in self._waits if ref.digest in wait.missing]:
-            if isinstance(content, Descriptor):
+            if isinstance(content, Descriptor) and not ours:
                 self._store.put_descriptor(content, ref, wait.owner)
             else:
-                self._store.put(content, wait.owner, ref.digest)
+                self._store.put_arrived(content, ref, wait.owner)
             wait.missing.discard(ref.digest)
             if not wait.missing:
                 self._waits.remove(wait)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from concurro.errors import ProtocolError
 from concurro.ids import BlobRef
 from concurro.wire.assembly import Assembly
-from concurro.wire.blobs import digest_of
+from concurro.wire.blobs import BlobStore, digest_of
 from concurro.wire.messages import CHUNK_SIZE
 from concurro.wire.pages import HUGE_FROM, copy_of, new_buffer
+from concurro.wire.segments import Descriptor, SegmentPool
 
 if TYPE_CHECKING:
     import random
@@ -81,15 +82,33 @@ def test_only_what_was_not_answered_is_asked_again_after_a_restart():
     assert requests_of(assembly) == [(CHUNK_SIZE, CHUNK_SIZE), (3 * CHUNK_SIZE, CHUNK_SIZE)]
 
 
-def test_a_blob_is_written_to_the_buffer_that_was_given_for_it():
-    given_buffer = bytearray(3)
-    assembly = Assembly(BlobRef(digest_of(b"abc"), 3), allocate=lambda size: memoryview(given_buffer))
-    assembly.next_request()
+def test_a_blob_is_put_together_in_a_segment_whatever_the_order_of_its_chunks():
+    content = bytes(range(256)) * (5 * CHUNK_SIZE // 256) + b"end"
+    store = BlobStore(pool=SegmentPool())
+    assembly = Assembly(BlobRef(digest_of(content), len(content)), place=store.place(len(content)))
 
-    assembly.add(0, b"abc")
+    for offset, length in reversed(requests_of(assembly)):
+        assembly.add(offset, content[offset : offset + length])
+    descriptor = assembly.finish()
 
-    assert assembly.finish().obj is given_buffer
-    assert given_buffer == b"abc"
+    assert isinstance(descriptor, Descriptor)
+    assert descriptor.read(0, len(content)) == content
+
+
+def test_what_was_put_together_here_is_read_in_parts_and_stays_as_cache():
+    content = bytes(range(256)) * (5 * CHUNK_SIZE // 256)
+    ref = BlobRef(digest_of(content), len(content))
+    store = BlobStore(pool=SegmentPool())
+    place = store.place(ref.size)
+    place.write(0, content)
+
+    store.put_arrived(place.finish(), ref, "owner")
+    parts = [bytes(store.read(ref.digest, offset, 10)) for offset in (0, 256, ref.size - 5, ref.size, 2 * ref.size)]
+    store.release("owner")
+    store.release("nobody")
+
+    assert parts == [content[:10], content[256:266], content[-5:], b"", b""]
+    assert store.cached == ref.size
 
 
 def test_an_announced_size_alone_takes_no_memory():
