@@ -48,12 +48,14 @@ class Outbox:
 
     def forget(self, leases: Iterable[int]) -> list[Command]:
         """Forget results that were told; return what is to be released."""
+        kept, ended = self.kept, self.ended
         released: list[Command] = []
         for lease in leases:
-            result = self.kept.pop(lease, None)
-            self.ended.pop(lease, None)
+            result = kept.pop(lease, None)
             if result is not None and result[3]:
                 released.append(Release(("result", lease)))
+            if ended:
+                ended.pop(lease, None)
         return released
 
     def clear(self) -> list[Command]:
@@ -76,8 +78,7 @@ class Outbox:
         """Return what is to be told now; `reason` is why leases go back."""
         told: list[Command] = []
         if self.results:
-            for result in self.results:
-                self.kept[result[0]] = result
+            self.kept.update((result[0], result) for result in self.results)
             told.append(Tell(Kind.RESULTS, self.results))
             self.results = []
         if self.returned:

@@ -93,12 +93,12 @@ class SlaveCore:
 
     def leases(self, entries: Iterable[Entry]) -> None:
         """Take LEASES."""
-        run = None
+        run, known = None, (0, 0)
         for entry in entries:
-            key = (entry[1], entry[2])
-            if run is not None and run.code.key == key and not entry[6]:
+            if run is not None and entry[2] == known[1] and entry[1] == known[0] and not entry[6]:
                 self._ready.extend(run, entry)
                 continue
+            key = known = (entry[1], entry[2])
             code = self._supplies.codes.get(key)
             if self.draining or self.sick:
                 self._outbox.returned.append(entry[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from concurro.execution.devices import RESOURCE
@@ -211,7 +212,8 @@ class Chunk:
         missing = len(self.entries) - len(results)
         if missing < 0 or (ended and missing):
             return False
-        return all(entry[0] == result[0] for entry, result in zip(self.entries, results, strict=False))
+        expected = islice(self.entries, len(results))
+        return [entry[0] for entry in expected] == [result[0] for result in results]
 
 
 class WorkerState(Enum):

@@ -538,6 +538,10 @@ class MasterNode(Node):
             self._send_leases(slave, [entry for entry, _ in held if entry[0] in record.leases])
 
     def _send_leases(self, slave: Hashable, leases: list[list[Any]]) -> None:
+        if sum([len(entry[5]) for entry in leases]) <= LEASE_BYTES:  # a list: as quick as it goes
+            if leases:
+                self._send_to(slave, Kind.LEASES, leases)
+            return
         piece: list[list[Any]] = []
         size = 0
         for entry in leases:

@@ -124,7 +124,13 @@ def acknowledgements(leases: Iterable[tuple[str, int] | None]) -> list[Acknowled
         leases: Slave id and lease of each result; None of what ended without one.
     """
     by_slave: dict[str, list[int]] = {}
+    slave_id: str | None = None
+    mine: list[int] = []
     for reported in leases:
-        if reported is not None:
-            by_slave.setdefault(reported[0], []).append(reported[1])
+        if reported is None:
+            continue
+        if reported[0] != slave_id:
+            slave_id = reported[0]
+            mine = by_slave.setdefault(slave_id, [])
+        mine.append(reported[1])
     return [Acknowledge(slave_id, mine) for slave_id, mine in by_slave.items()]

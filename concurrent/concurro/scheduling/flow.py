@@ -30,11 +30,11 @@ class InputFlow:
 
     def __init__(self) -> None:
         self.number = 0
-        self.finished: deque[list[Any]] = deque()
+        self.finished: list[list[Any]] = []
         self.cancel: str | None = None
         self.exhausted = False
         self.units = FIRST_UNITS
-        self._unacknowledged: deque[tuple[str, int] | None] = deque()
+        self._unsent: list[tuple[str, int] | None] = []  # leases of what is finished, as long
         self._under_way: deque[_Input] = deque()
         self._answered = False
 
@@ -44,7 +44,7 @@ class InputFlow:
         One for each, None where no slave told of it; empty: none of them.
         """
         self.finished.extend(entries)
-        self._unacknowledged.extend(leases or [None] * len(entries))
+        self._unsent.extend(leases or [None] * len(entries))
 
     @property
     def is_started(self) -> bool:
@@ -87,18 +87,16 @@ class InputFlow:
         wanted = pull > 0 and self.idle and (must_pull or not self.exhausted)
         if not (self.finished or wanted or self.cancel is not None):
             return None
-        if len(self.finished) <= self.units:
-            entries = list(self.finished)
-            self.finished.clear()
-        else:
-            entries = [self.finished.popleft() for _ in range(self.units)]
+        units = self.units
+        entries, self.finished = self.finished[:units], self.finished[units:]
+        leases, self._unsent = self._unsent[:units], self._unsent[units:]
         self.number += 1
-        self._under_way.append(_Input(self.number, now, pull, len(entries)))
+        self._under_way.append(_Input(self.number, now, pull, leases))
         return self.number, entries, pull
 
     def started(self, now: float) -> None:
         """Note that START, the input of number 0, is under way."""
-        self._under_way.append(_Input(0, now, 0, 0))
+        self._under_way.append(_Input(0, now, 0, []))
 
     def answered(self, number: int, emitted: int, now: float) -> list[tuple[str, int] | None]:
         """Note OUT `number`; return the leases to acknowledge."""
@@ -106,15 +104,19 @@ class InputFlow:
         self._answered = True
         while self._under_way and self._under_way[0].number <= number:
             sent = self._under_way.popleft()
-            acknowledged.extend(self._unacknowledged.popleft() for _ in range(sent.entries))
+            acknowledged += sent.leases
             if sent.number == number:
                 self._adapt(now - sent.sent, sent.entries + emitted)
         return acknowledged
 
     def rest(self) -> list[tuple[str, int] | None]:
         """Return every lease that was not acknowledged: the system ended."""
-        left = list(self._unacknowledged)
-        self._unacknowledged.clear()
+        left: list[tuple[str, int] | None] = []
+        for sent in self._under_way:
+            left += sent.leases
+            sent.leases = []
+        left += self._unsent
+        self._unsent = []
         return left
 
     def _adapt(self, took: float, units: int) -> None:
@@ -125,10 +127,11 @@ class InputFlow:
 
 
 class _Input:
-    __slots__ = ("entries", "number", "pull", "sent")
+    __slots__ = ("entries", "leases", "number", "pull", "sent")
 
-    def __init__(self, number: int, sent: float, pull: int, entries: int) -> None:
+    def __init__(self, number: int, sent: float, pull: int, leases: list[tuple[str, int] | None]) -> None:
         self.number = number
         self.sent = sent
         self.pull = pull
-        self.entries = entries
+        self.entries = len(leases)
+        self.leases = leases

@@ -49,6 +49,9 @@ _STACK_GLOBAL = b"\x93"  # the opcode of every class and function; most states h
 _CODE_START = 0x02
 _ARRAY_START = 0x93  # msgpack's array of three
 
+_SCALARS = frozenset({type(None), bool, int, float})
+"""What many tasks return: it names nothing, and has no buffers."""
+
 _plain_dumps = pickle.dumps
 _plain_loads = pickle.loads
 _no_runtime_fields = RUNTIME_FIELDS.isdisjoint
@@ -84,6 +87,8 @@ class Packer:
         Raises:
             NotPicklableError: It cannot travel; names the culprit and its path.
         """
+        if value.__class__ in _SCALARS and (value.__class__ is not int or value.bit_length() <= 64):  # noqa: PLR2004 - no long one
+            return _plain_dumps(value, 5), None
         if isinstance(value, TaskSystem):
             # A notebook changes its globals between two submissions.
             self.code.refresh()
