@@ -393,6 +393,39 @@ class TaskRecord:
         return len(self.payload) if blobs is None else len(self.payload) + sum(int(blob[2]) for blob in blobs)
 
 
+class BlobUse:
+    """Counts the bytes of blobs once, however many tasks use them."""
+
+    __slots__ = ("_users",)
+
+    def __init__(self) -> None:
+        self._users: dict[bytes, int] = {}
+
+    def add(self, blobs: list[Any]) -> int:
+        """Note a task's blobs, as they travel; return the bytes that are new [B]."""
+        size = 0
+        for _, digest, length in blobs:
+            users = self._users.get(digest, 0)
+            self._users[digest] = users + 1
+            size += 0 if users else length
+        return size
+
+    def remove(self, blobs: list[Any]) -> int:
+        """Note that a task is over; return the bytes that none uses now [B]."""
+        size = 0
+        for _, digest, length in blobs:
+            users = self._users.pop(digest) - 1
+            if users:
+                self._users[digest] = users
+            else:
+                size += length
+        return size
+
+    def clear(self) -> None:
+        """Forget every task."""
+        self._users.clear()
+
+
 class SystemRecord:
     """A task system as the master and its scheduler know it.
 
@@ -413,13 +446,15 @@ class SystemRecord:
         done, failed, cancelled: Counts of final tasks.
         endings: Task number to how it ended, for the first that were not done.
         leased: Count of open tasks that hold a lease.
-        open_bytes: Bytes of open tasks, their blobs included [B].
+        open_bytes: Bytes of open tasks and of their blobs, each of which counts once [B].
+        blob_use: What counts them.
         retained: Task number to the task and its outcome, for those that became final since a snapshot of
             the system is being prepared, and that its host was not told of; None: nobody wants them.
     """
 
     __slots__ = (
         "application",
+        "blob_use",
         "cancelled",
         "classes",
         "depth",
@@ -471,7 +506,12 @@ class SystemRecord:
         self.endings: dict[int, Ending] = {}
         self.leased = 0
         self.open_bytes = 0
+        self.blob_use = BlobUse()
         self.retained: dict[int, tuple[TaskRecord, int]] | None = None
+
+    def bytes_without(self, task: TaskRecord) -> int:
+        """Return by how much `open_bytes` shrinks, once, with a task [B]."""
+        return len(task.payload) + self.blob_use.remove(task.blobs or [])
 
 
 class SlaveRecord:

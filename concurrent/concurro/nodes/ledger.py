@@ -12,15 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import InvalidTaskError
-from concurro.ids import Failure, Outcome, parse_task_id
+from concurro.ids import BlobUse, Failure, Outcome, parse_task_id
 from concurro.task import RUNTIME_FIELDS, check_task, task_class_key
 from concurro.wire.failures import describe, rebuild
 from concurro.wire.messages import Kind, pack_message
 from concurro.wire.saved_attempt import save_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from concurro.errors import TaskError
     from concurro.task import Task
     from concurro.wire.payload import Packer
@@ -99,7 +97,7 @@ class TaskLedger:
 
     Attributes:
         open: Number to task, for every task that is not final.
-        waiting_bytes: Bytes of tasks that were added and not taken [B].
+        waiting_bytes: Bytes of tasks that were added and not taken, and of their blobs, each once [B].
     """
 
     def __init__(self, packer: Packer, system_id: str, client_id: str | None = None) -> None:
@@ -112,6 +110,7 @@ class TaskLedger:
         self._classes = TaskClasses(packer, system_id)
         self._entries: list[list[Any]] = []
         self._with_blobs: set[int] = set()
+        self._waiting_use = BlobUse()
         self._usual: dict[type, int] = {}
         self.waiting_bytes = 0
 
@@ -161,7 +160,7 @@ class TaskLedger:
         if blobs:
             self._with_blobs.add(self._next)
             self._entries.append([class_number, payload, blobs])
-            self.waiting_bytes += size_of_entry(self._entries[-1])
+            self.waiting_bytes += len(payload) + self._waiting_use.add(blobs)
         else:
             self._entries.append([class_number, payload])
             self.waiting_bytes += len(payload)
@@ -194,6 +193,7 @@ class TaskLedger:
         self._entries = []
         self._usual.clear()  # a callback may change what its classes say
         self.waiting_bytes = 0
+        self._waiting_use.clear()
         self._first += len(entries)
         return first, self._classes.take_new(), entries
 
@@ -252,9 +252,3 @@ def error_of(packer: Packer, task: Task, outcome: int, value: Any, fault: BaseEx
     error = rebuild(str(task.task_id), outcome, value, task.slave_id, task.attempt, packer.loads_whole)
     error.saver = partial(save_attempt, packer, task)
     return error
-
-
-def size_of_entry(entry: Sequence[Any]) -> int:
-    """Return the bytes that travel for a task of OUT, its blobs included [B]."""
-    size: int = len(entry[1])
-    return size + sum(blob[2] for blob in entry[2]) if len(entry) > 2 else size  # noqa: PLR2004 - [class, payload, blobs]

@@ -9,12 +9,13 @@ is sent. A call of an executor has no `Task` of its own but where somebody sees 
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import format_task_id, parse_task_id
+from concurro.ids import BlobUse, format_task_id, parse_task_id
 from concurro.nodes.futures import TaskFuture
-from concurro.nodes.ledger import TaskClasses, error_of, size_of_entry
+from concurro.nodes.ledger import TaskClasses, error_of
 from concurro.task import check_task, task_class_key
 from concurro.wire.messages import INLINE_LIMIT
 
@@ -72,7 +73,9 @@ class PushedTasks:
         self._next = 0
         self._classes = TaskClasses(packer, system_id)
         self._waiting: deque[tuple[Any, ...]] = deque()
-        self._with_blobs: set[int] = set()
+        self._with_blobs: dict[int, list[Any]] = {}
+        self._blob_use = BlobUse()
+        self._counting = threading.Lock()  # for that alone: tasks with blobs are few
 
     # Users' threads
 
@@ -91,9 +94,7 @@ class PushedTasks:
         task.system_id = self.system_id
         task.client_id = self._client_id
         entry = (class_number, payload, blobs) if blobs else (class_number, payload)
-        if blobs:
-            self._with_blobs.add(number)
-        size = size_of_entry(entry)
+        size = self._size_of(number, entry)
         future = TaskFuture(control, self.system_id, number)
         self._enter(entry, (future, size, pusher, task, None))
         return future
@@ -115,10 +116,19 @@ class PushedTasks:
         entry: tuple[Any, ...] = (class_number, pickled)
         if size > INLINE_LIMIT:
             entry = (class_number, *self._packer.part(pickled, (self.system_id, number)))
-            self._with_blobs.add(number)
+            size = self._size_of(number, entry)
         future = TaskFuture(control, self.system_id, number)
         self._enter(entry, (future, size, pusher, task_class, fields))
         return future
+
+    def _size_of(self, number: int, entry: tuple[Any, ...]) -> int:
+        """Return the bytes of a task, with those of blobs that no other has [B]."""
+        size = len(entry[1])
+        if len(entry) > 2 and entry[2]:  # noqa: PLR2004 - [class, payload, blobs]
+            self._with_blobs[number] = entry[2]
+            with self._counting:
+                size += self._blob_use.add(entry[2])
+        return size
 
     def _enter(self, entry: tuple[Any, ...], pushed: Pushed) -> None:
         self.open[self._next] = pushed
@@ -145,7 +155,7 @@ class PushedTasks:
         first = self._next - len(waiting)
         entries: list[tuple[Any, ...]] = []
         while waiting and len(entries) < tasks:
-            entry_size = size_of_entry(waiting[0])
+            entry_size = self.open[first + len(entries)][1]
             too_much = self.sent_bytes + entry_size > size and self.sent_bytes
             if too_much and not self._is_of_few(entry_size, size, entries):
                 break
@@ -181,7 +191,8 @@ class PushedTasks:
         self.sent -= 1
         self.sent_bytes -= size
         if number in self._with_blobs:
-            self._with_blobs.discard(number)
+            with self._counting:
+                self._blob_use.remove(self._with_blobs.pop(number))
             self._packer.blobs.release((self.system_id, number))
         result, fault = None, None
         if outcome == 0:

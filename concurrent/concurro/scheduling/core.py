@@ -192,6 +192,7 @@ class SchedulerCore:
         """
         classes = system.classes
         tasks: dict[int, TaskRecord] = {}
+        with_blobs: list[list[Any]] = []
         size = 0
         number = first
         for entry in entries:
@@ -203,13 +204,13 @@ class SchedulerCore:
             tasks[number] = TaskRecord(system, number, task_class, entry[1], blobs)
             size += len(entry[1])
             if blobs is not None:
-                size += sum(blob[2] for blob in blobs)
+                with_blobs.append(blobs)
             number += 1
         if not system.open.keys().isdisjoint(tasks):
             message = f"system {system.system_id} emits a task under the number of an open one"
             raise ProtocolError(message)
         system.open.update(tasks)
-        system.open_bytes += size
+        system.open_bytes += size + sum(system.blob_use.add(blobs) for blobs in with_blobs)
         if tasks and queue:
             self.scheduler.push_tasks(list(tasks.values()))
 
@@ -262,6 +263,7 @@ class SchedulerCore:
             system.cancelled += 1
         system.open.clear()
         system.open_bytes = 0
+        system.blob_use.clear()
         system.state = state
         self.systems.pop(system.number, None)
         if self._end_hook is not None:
@@ -370,7 +372,7 @@ class SchedulerCore:
                 del system.open[task.number]
                 if system.retained is not None:
                     system.retained[task.number] = task, 0
-                system.open_bytes -= len(task.payload) if task.blobs is None else task.size
+                system.open_bytes -= len(task.payload) if task.blobs is None else system.bytes_without(task)
                 finished.append([task.number, 0, value, blobs, task.slave_id, task.attempt, nanoseconds])
                 reported.append((slave_id, lease))
                 done.append(task)
@@ -520,7 +522,7 @@ class SchedulerCore:
         del system.open[task.number]
         if system.retained is not None:
             system.retained[task.number] = task, outcome
-        system.open_bytes -= task.size
+        system.open_bytes -= system.bytes_without(task)
         if outcome == 0:  # not by its name: this runs for every task
             system.done += 1
             return

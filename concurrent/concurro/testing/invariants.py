@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from concurro.ids import BlobUse
 from concurro.wire.session import KEPT_LIMIT
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def check_master(node: Any) -> Iterator[str]:
 def _check_life(life: Any, held: Counter[tuple[int, int]]) -> Iterator[str]:
     record = life.record
     leased = size = 0
+    use = BlobUse()
     for task in record.open.values():
-        size += task.size
+        size += len(task.payload) + use.add(task.blobs or [])
         count = held[record.number, task.number]
         if task.lease:
             leased += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from concurro.errors import InvalidTaskError, NotPicklableError, TaskCancelled, TaskTimeout, WorkerLost
@@ -216,3 +218,25 @@ def test_refuses_a_task_whose_facts_cannot_be_sent_and_goes_on(ledger, fields):
     first, classes, entries = ledger.take()
     assert (first, len(classes), len(entries)) == (0, 1, 1)
     assert entries[0][0] == classes[0][0]
+
+
+def test_what_many_tasks_share_counts_once(packer):
+    ledger = TaskLedger(packer, "system")
+    shared = bytearray(200_000)
+
+    for _ in range(10):
+        ledger.add(Holding(pickle.PickleBuffer(shared)))
+    together = ledger.waiting_bytes
+    ledger.take()
+    ledger.add(Holding(pickle.PickleBuffer(shared)))
+
+    assert 200_000 <= together < 300_000
+    assert ledger.waiting_bytes >= 200_000
+
+
+class Holding(Task):
+    """Holds a buffer."""
+
+    def __init__(self, buffer):
+        super().__init__("holding")
+        self.buffer = buffer
