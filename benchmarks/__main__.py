@@ -28,9 +28,6 @@ from benchmarks.workloads import WORKLOADS, select
 if TYPE_CHECKING:
     from benchmarks.workload import Workload
 
-ENOUGH, BUDGET = 3, 30.0
-"""Who has run so often and taken so long [s] is not measured again: a median of three has to do."""
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; return the exit code."""
@@ -83,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="list workloads and contenders")
     parser.add_argument("--peers", default="all", help="all, none, or names with commas, e.g. ppe,ray")
     parser.add_argument("--repeat", type=int, default=5, help="measurements per contender")
+    parser.add_argument("--budget", type=float, default=30.0, help="seconds after which a contender has run enough")
+    parser.add_argument("--enough", type=int, default=3, help="but at least so often")
     parser.add_argument("--workers", type=int, default=2, help="worker processes")
     parser.add_argument("--count", type=int, default=0, help="tasks; 0 is the workload's own number")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds per measurement")
@@ -110,7 +109,7 @@ def _measure(workload: Workload, contenders: list[str], options: argparse.Namesp
     spent = dict.fromkeys(contenders, 0.0)
     for done in range(options.repeat):
         for contender in contenders:
-            if contender in measured.faults or (done >= ENOUGH and spent[contender] > BUDGET):
+            if contender in measured.faults or (done >= options.enough and spent[contender] > options.budget):
                 continue
             started = time.monotonic()
             try:

@@ -21,6 +21,9 @@ SETTLED = 0.2
 LIVED = 0.6
 """Who was seen in such a part of the looks lived on."""
 
+LAUNCHER, BELOW_LAUNCHER = 2, 3
+"""Generations below the application."""
+
 MIB = 1024.0
 
 
@@ -83,18 +86,25 @@ class MemoryWatch:
                     self._roles[process.pid] = self._role(process, parents)
 
     def _role(self, process: psutil.Process, parents: set[int]) -> str:
+        """Return what a process is by its place: all but the nodes are forked, and look like what forked them.
+
+        application -- master -- launcher -- host
+                         |           +------ launcher -- worker     in a standalone master
+                       slave --- launcher -- worker
+        """
         if process.pid == self._me.pid:
             return "application"
         try:
-            command = " ".join(process.cmdline())
-        except psutil.Error:
+            line = [process, *process.parents()]
+            line = line[: line.index(self._me)]
+            node = "slave" if "concurrent-slave" in " ".join(line[-1].cmdline()) else "master"
+        except (psutil.Error, ValueError):
             return "unknown"
-        for script, role in (("concurrent-master", "master"), ("concurrent-slave", "slave")):
-            if script in command:
-                return role
-        module = re.search(r"from concurro\.([\w.]+) import main", command)
-        role = {"nodes.boot": "master", "nodes.host": "host"}.get(module.group(1) if module else "", "")
-        return role or ("launcher" if process.pid in parents else "worker")
+        if len(line) == 1:
+            return node
+        if len(line) == LAUNCHER or process.pid in parents:
+            return "launcher"
+        return "host" if node == "master" and len(line) == BELOW_LAUNCHER else "worker"
 
 
 def _status(pid: int) -> tuple[float, float] | None:

@@ -152,6 +152,6 @@ def _living(me: psutil.Process) -> list[psutil.Process]:
 
 def _name(process: psutil.Process) -> str:
     try:
-        return process.name()
+        return str(process.name())
     except psutil.Error:
         return ""
