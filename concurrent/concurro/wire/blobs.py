@@ -25,7 +25,7 @@ from concurro.ids import BlobRef
 from concurro.wire.known_buffers import KnownBuffers
 from concurro.wire.pages import copy_of
 from concurro.wire.places import BufferPlace, SegmentPlace
-from concurro.wire.segments import MAP_THRESHOLD, Descriptor, SegmentPool
+from concurro.wire.segments import MAP_THRESHOLD, Descriptor, SegmentPool, most_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -116,6 +116,7 @@ class BlobStore:
         self._kept: dict[bytes, _Kept] = {}
         self._unowned: OrderedDict[bytes, None] = OrderedDict()
         self._idle: set[bytes] = set()
+        self._descriptors = 0
         self._of_owner: dict[Hashable, set[bytes]] = {}
         self._known = KnownBuffers()
         self._lock = threading.RLock()
@@ -184,7 +185,10 @@ class BlobStore:
         if ref.size <= 0 or descriptor.size() < ref.size:
             message = f"what was passed for blob {ref.digest.hex()[:12]} is no segment of {ref.size} B"
             raise ProtocolError(message)
-        self._keep(ref.digest, _Kept(ref.size, None, descriptor), owner)
+        if self._descriptors < most_descriptors():
+            self._keep(ref.digest, _Kept(ref.size, None, descriptor), owner)
+        else:  # so many are kept that the next one might be lost on its way
+            self.put(descriptor.read(0, ref.size), owner, ref.digest)
 
     def place(self, size: int) -> Place:
         """Return where a blob that arrives is put together; see `put_arrived`.
@@ -309,6 +313,7 @@ class BlobStore:
             if kept.descriptor is None and self._pool is not None and kept.size >= MAP_THRESHOLD:
                 kept.descriptor = self._pool.fill(kept.bytes_here())
                 if kept.descriptor is not None:
+                    self._descriptors += 1
                     kept.view = None  # the pages are enough
             return kept.descriptor
 
@@ -345,6 +350,7 @@ class BlobStore:
                     del self._of_owner[owner]
             self._known.forget(digest)
             if kept.descriptor is not None:
+                self._descriptors -= 1
                 self.on_dropped(digest)
 
     def missing(self, blobs: list[list[Any]] | None) -> list[BlobRef]:
@@ -356,6 +362,7 @@ class BlobStore:
         with self._lock:
             if digest not in self._kept:
                 self._kept[digest] = new
+                self._descriptors += new.descriptor is not None
                 self._unowned[digest] = None
                 self.total += new.size
                 self.cached += new.size

@@ -281,10 +281,13 @@ class SegmentPool:
             size -= self._free.popleft().capacity
 
     def _limit(self) -> int:
-        if self._most is None:
-            soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            self._most = min(_MOST_SEGMENTS, soft // 8)
-        return self._most
+        return min(_MOST_SEGMENTS, most_descriptors() // 2) if self._most is None else self._most
+
+
+def most_descriptors() -> int:
+    """Return how many descriptors blobs may take, of those of a process."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft // 4
 
 
 def _capacity_for(size: int) -> int:

@@ -30,6 +30,7 @@ from concurro.scheduling.rows import (
     SystemEnded,
     SystemForgotten,
 )
+from concurro.wire.blobs import new_name
 
 CONTENT = b"a large part" * 100
 DIGEST = blake2b(CONTENT, digest_size=32).digest()
@@ -382,3 +383,15 @@ def test_a_system_that_is_run_again_from_its_start_has_no_snapshot_any_more(fold
     written(folder, [accepted(), applied(0), SnapshotTaken(1, 0, 1, b"state", [], [])], [GenerationBegun(1, 2, -1)])
 
     assert loaded(folder)[1].snapshot is None
+
+
+def test_a_blob_without_a_digest_for_a_name_is_checked_as_well(folder):
+    name = new_name()
+    folder.write_blob(name, CONTENT)
+    assert folder.read_blob(name) == CONTENT
+    place = folder.path / "blobs" / name.hex()
+
+    place.write_bytes(b"X" + place.read_bytes()[1:])
+
+    with pytest.raises(JournalDamagedError):
+        folder.read_blob(name)

@@ -7,6 +7,7 @@ import pytest
 from concurro.nodes.relay import BlobRelay
 from concurro.wire.blobs import BlobStore, digest_of
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
+from concurro.wire.segments import MAP_THRESHOLD, SegmentPool
 
 CONTENT = bytes(range(256)) * 4
 DIGEST = digest_of(CONTENT)
@@ -337,3 +338,104 @@ def test_what_is_kept_elsewhere_is_given_when_the_holder_that_came_back_has_it_n
     network.missing(HOST)
 
     assert network.take() == [(peer, Kind.BLOB_CHUNK, CHUNK, [CONTENT]) for peer in (NORTH, SOUTH)]
+
+
+# Descriptors
+
+LARGE = digest_of(b"large")
+LARGE_SIZE = 2 * MAP_THRESHOLD
+
+
+class OneMachine(Network):
+    """A relay all of whose peers take descriptors, but EAST."""
+
+    def __init__(self):
+        super().__init__()
+        self.relay = BlobRelay(self.spool, self.send, passes=lambda peer: peer != EAST)
+
+    def send(self, peer, kind, body, frames):
+        self.sent.append((peer, kind, body, list(frames)))
+        return True
+
+    def map(self, peer):
+        self.relay.handle(peer, Message(Kind.BLOB_MAP, 0, 0, [LARGE, LARGE_SIZE]))
+
+    def mapped(self, peer, *frames):
+        self.relay.handle(peer, Message(Kind.BLOB_MAPPED, 0, 0, [LARGE, LARGE_SIZE], frames))
+
+
+@pytest.fixture
+def machine():
+    return OneMachine()
+
+
+def segment():
+    descriptor = SegmentPool().fill(bytes(LARGE_SIZE))
+    if descriptor is None:
+        pytest.skip("this system has no segments")
+    return descriptor
+
+
+def test_a_descriptor_is_asked_for_once_and_goes_to_all_who_wait(machine):
+    machine.relay.offer(HOST, [[0, LARGE, LARGE_SIZE]], 1)
+    machine.map(NORTH)
+    machine.map(SOUTH)
+    assert machine.take() == [(HOST, Kind.BLOB_MAP, [LARGE, LARGE_SIZE], [])]
+
+    descriptor = segment()
+    machine.mapped(HOST, descriptor)
+
+    assert [(peer, kind, frames) for peer, kind, _, frames in machine.take()] == [
+        (NORTH, Kind.BLOB_MAPPED, [descriptor]),
+        (SOUTH, Kind.BLOB_MAPPED, [descriptor]),
+    ]
+
+
+def test_a_holder_elsewhere_is_not_asked_for_a_descriptor(machine):
+    machine.relay.offer(EAST, [[0, LARGE, LARGE_SIZE]], 1)
+
+    machine.map(NORTH)
+
+    assert machine.take() == [(NORTH, Kind.BLOB_MAPPED, [LARGE, LARGE_SIZE], [])]
+
+
+def test_when_the_holder_of_a_descriptor_leaves_another_is_asked(machine):
+    machine.relay.offer(NORTH, [[0, LARGE, LARGE_SIZE]], 1)
+    machine.relay.offer(SOUTH, [[0, LARGE, LARGE_SIZE]], 1)
+    machine.map(HOST)
+    machine.take()
+
+    machine.relay.peer_left(NORTH)
+
+    assert machine.take() == [(SOUTH, Kind.BLOB_MAP, [LARGE, LARGE_SIZE], [])]
+
+
+def test_the_spool_keeps_a_descriptor_and_gives_it_on(machine):
+    ends = []
+    machine.relay.spool(NORTH, [[0, LARGE, LARGE_SIZE]], 1, ends.append)
+    descriptor = segment()
+    machine.take()
+    machine.mapped(NORTH, descriptor)
+    assert ends == [None]
+
+    machine.map(SOUTH)
+
+    assert machine.take() == [(SOUTH, Kind.BLOB_MAPPED, [LARGE, LARGE_SIZE], [descriptor])]
+
+
+def test_what_the_spool_has_as_a_descriptor_goes_elsewhere_in_chunks(machine):
+    machine.relay.spool(NORTH, [[0, LARGE, LARGE_SIZE]], 1, lambda error: None)
+    machine.mapped(NORTH, segment())
+    machine.take()
+
+    machine.get(EAST, digest=LARGE, size=LARGE_SIZE)
+
+    assert [(peer, kind, len(frames[0])) for peer, kind, _, frames in machine.take()] == [
+        (EAST, Kind.BLOB_CHUNK, CHUNK_SIZE)
+    ]
+
+
+def test_an_answer_that_nobody_asked_for_is_dropped(machine):
+    machine.mapped(NORTH, segment())
+
+    assert machine.take() == []

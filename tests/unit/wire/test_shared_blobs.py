@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -322,3 +324,18 @@ def test_a_host_finds_a_blob_by_its_name_only_if_every_replay_does(store):
     lasting = packer_of(host).loads(payload, blobs)
 
     assert packer_of(host).dumps(lasting, "task")[1] == blobs
+
+
+def test_beyond_some_descriptors_the_bytes_are_kept_and_not_more_descriptors(store, monkeypatch):
+    monkeypatch.setattr("concurro.wire.blobs.most_descriptors", lambda: 2)
+    arrays = [np.full(COUNT, float(number)) for number in range(4)]
+    refs = [store.put_buffer(array, "here") for array in arrays]
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    there = arrived(store, [[0, *ref] for ref in refs])
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert all(bytes(there.get(ref.digest)) == array.tobytes() for ref, array in zip(refs, arrays, strict=True))
+    there.release("arrived")
+    there.put(b"next")
+    assert sum(ref.digest in there for ref in refs) == 2
