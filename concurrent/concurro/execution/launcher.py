@@ -85,8 +85,10 @@ class Launcher:
         for fd in (self._control.fileno(), self._wake_read, self._parent_fd):
             if fd >= 0:
                 poller.register(fd, select.POLLIN)
+        patience = None if self._parent_fd >= 0 else _PARENT_CHECK
+        self._ending = os.getppid() != self._parent
         while not self._ending:
-            ready = {fd for fd, _ in poller.poll(_PARENT_CHECK)}
+            ready = {fd for fd, _ in poller.poll(patience)}
             if self._wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
