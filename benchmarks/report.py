@@ -89,6 +89,7 @@ def machine() -> dict[str, object]:
         "system": platform.platform(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "model": _processor_model(),
+        "load": [round(load, 2) for load in os.getloadavg()],
         "versions": {name: _version(package) for name, package in {OURS: OURS, "pyzmq": "pyzmq", **packages}.items()},
     }
 

@@ -66,7 +66,7 @@ class Pool:
     def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterable[Any]:
         """Call a function with each argument, in bulk."""
         length = self.chunk(len(arguments))
-        chunks = [arguments[first : first + length] for first in range(0, len(arguments), length)]
+        chunks = [list(arguments[first : first + length]) for first in range(0, len(arguments), length)]
         answers = [self.submit(apply_to_each, function, chunk) for chunk in chunks]
         return (result for results in self.results(answers) for result in results)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask.distributed import Client, LocalCluster, as_completed
 
-from benchmarks.plain_work import read_part
+from benchmarks.plain_work import apply_to_each, read_part
 from benchmarks.pools.pool import WINDOW, Pool
 
 if TYPE_CHECKING:
@@ -36,6 +36,13 @@ class Dask(Pool):
         """Gather them together."""
         results: list[Any] = self._client.gather(list(answers))
         return results
+
+    def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterable[Any]:
+        """Submit chunks as what they are slices of: Dask looks for futures in each item of a list."""
+        length = self.chunk(len(arguments))
+        chunks = [arguments[first : first + length] for first in range(0, len(arguments), length)]
+        answers = [self.submit(apply_to_each, function, chunk) for chunk in chunks]
+        return (result for results in self.results(answers) for result in results)
 
     def each_finished(self, function: Callable[[Any], Any], arguments: Iterable[Any]) -> Iterator[Any]:
         """Submit a window at a time, take results as they come."""
