@@ -74,7 +74,12 @@ class KnownBuffers:
             return True
         if known is not None and known.private and known.exporter is not None and known.exporter() is not None:
             return is_as_mapped(view) or same_bytes(view, before)
-        return address_of(view) == address_of(before) or same_bytes(view, before)
+        if address_of(view) == address_of(before):
+            return True
+        unchanged = same_bytes(view, before)
+        if unchanged and known is not None and known.exporter is not None and known.exporter() is view.obj:
+            known.fixed = _is_fixed(view)  # it may have become so
+        return unchanged
 
     def lives(self, digest: bytes) -> bool:
         """Say whether the buffer of a blob still exists."""

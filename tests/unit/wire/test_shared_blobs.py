@@ -339,3 +339,13 @@ def test_beyond_some_descriptors_the_bytes_are_kept_and_not_more_descriptors(sto
     there.release("arrived")
     there.put(b"next")
     assert sum(ref.digest in there for ref in refs) == 2
+
+
+def test_an_array_that_becomes_fixed_is_compared_once_more(store, monkeypatch):
+    array = np.zeros(COUNT)
+    first = store.put_buffer(array, "one")
+    array.flags.writeable = False
+    store.put_buffer(array, "two")
+    monkeypatch.setattr("concurro.wire.mapping.same_bytes", lambda *_: pytest.fail("compared"))
+
+    assert store.put_buffer(array, "three") == first
