@@ -97,7 +97,7 @@ class TaskLedger:
 
     Attributes:
         open: Number to task, for every task that is not final.
-        waiting_bytes: Bytes of tasks that were added and not taken, and of their blobs, each once [B].
+        waiting_bytes: Bytes of tasks that were added and not taken, and of the blobs that more than the first has [B].
     """
 
     def __init__(self, packer: Packer, system_id: str, client_id: str | None = None) -> None:
@@ -111,6 +111,7 @@ class TaskLedger:
         self._entries: list[list[Any]] = []
         self._with_blobs: set[int] = set()
         self._waiting_use = BlobUse()
+        self._waits_with_blobs = False
         self._usual: dict[type, int] = {}
         self.waiting_bytes = 0
 
@@ -160,11 +161,21 @@ class TaskLedger:
         if blobs:
             self._with_blobs.add(self._next)
             self._entries.append([class_number, payload, blobs])
-            self.waiting_bytes += len(payload) + self._waiting_use.add(blobs)
+            self.waiting_bytes += len(payload) + self._weight_of(blobs)
         else:
             self._entries.append([class_number, payload])
             self.waiting_bytes += len(payload)
         return self._open(task)
+
+    def _weight_of(self, blobs: list[Any]) -> int:
+        """Return the bytes of blobs that are new since the last `take` [B].
+
+        Those of the first task count nothing: most often all tasks share them. What was taken
+        before does not matter, so that a replay takes the same.
+        """
+        size = self._waiting_use.add(blobs)
+        first, self._waits_with_blobs = not self._waits_with_blobs, True
+        return 0 if first else size
 
     def _open(self, task: Task) -> str:
         """Give a task its number."""
@@ -194,6 +205,7 @@ class TaskLedger:
         self._usual.clear()  # a callback may change what its classes say
         self.waiting_bytes = 0
         self._waiting_use.clear()
+        self._waits_with_blobs = False
         self._first += len(entries)
         return first, self._classes.take_new(), entries
 
