@@ -3,13 +3,12 @@
 
 def believe_everybody(module):
     core = module.SchedulerCore
-    hand_out, take_results = core._hand_out, core.results
+    lease_run, take_results = core.lease_run, core.results
     given = {}
 
-    def remember(self, task, slave_id, attempt):
-        lease = hand_out(self, task, slave_id, attempt)
-        given[lease] = task
-        return lease
+    def remember(self, tasks, slave_id):
+        lease_run(self, tasks, slave_id)
+        given.update((task.lease, task) for task in tasks)
 
     def believe(self, slave_id, entries):
         slave = self.slaves.get(slave_id)
@@ -24,7 +23,7 @@ def believe_everybody(module):
                 self._end_task(task, *outcome, (slave_id, lease))
         take_results(self, slave_id, current)
 
-    core._hand_out, core.results = remember, believe
+    core.lease_run, core.results = remember, believe
 
 
 PATCHES = {"concurro.scheduling.core": believe_everybody}

@@ -55,13 +55,12 @@ def test_duplicates_that_are_not_dropped_put_a_lease_in_two_places(monkeypatch):
 
 @pytest.mark.slow
 def test_a_result_that_is_not_fenced_ends_a_task_that_somebody_else_runs(monkeypatch):
-    hand_out, results = SchedulerCore._hand_out, SchedulerCore.results
+    lease_run, results = SchedulerCore.lease_run, SchedulerCore.results
     given = {}
 
-    def note(self, task, slave_id, attempt):
-        lease = hand_out(self, task, slave_id, attempt)
-        given[lease] = task
-        return lease
+    def note(self, tasks, slave_id):
+        lease_run(self, tasks, slave_id)
+        given.update((task.lease, task) for task in tasks)
 
     def take_all(self, slave_id, entries):
         results(self, slave_id, entries)
@@ -70,7 +69,7 @@ def test_a_result_that_is_not_fenced_ends_a_task_that_somebody_else_runs(monkeyp
             if outcome == Outcome.DONE and task is not None and task.system.open.get(task.number) is task:
                 self._end_task(task, outcome, value, blobs, nanoseconds)
 
-    monkeypatch.setattr(SchedulerCore, "_hand_out", note)
+    monkeypatch.setattr(SchedulerCore, "lease_run", note)
     monkeypatch.setattr(SchedulerCore, "results", take_all)
 
     assert "which is final" in first_fault(frozenset({"cut", "cut_to_master", "freeze_slave"}))
