@@ -45,6 +45,7 @@ from concurro.execution.worker_watch import WorkerWatch
 from concurro.ids import BlobRef
 from concurro.wire.blobs import BlobStore, store_with_segments
 from concurro.wire.messages import Kind, Message, unpack_values
+from concurro.wire.payload import PAYLOAD_LIMIT
 from concurro.wire.segments import Descriptor
 from concurro.wire.transfer import BlobTransfer
 
@@ -406,6 +407,9 @@ class SlaveAgent:
         if offset == 0 and len(piece) == size:
             self.blobs.put(piece, ("worker", link.id), digest)
             return
+        if size > PAYLOAD_LIMIT or (link.parts and digest not in link.parts):
+            text = f"a blob of {size} B begins, over {PAYLOAD_LIMIT} B or before another one was complete"
+            raise ProtocolError(text)
         part = link.parts.setdefault(digest, bytearray())
         if offset != len(part) or offset + len(piece) > size:
             text = f"bytes {offset} to {offset + len(piece)} of a blob of {size}, after {len(part)}"

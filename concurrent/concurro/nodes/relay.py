@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from concurro.errors import ProtocolError
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
-from concurro.wire.transfer import BlobTransfer
+from concurro.wire.transfer import MOST_REQUESTS, BlobTransfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -31,6 +32,10 @@ _SPOOL = "the master's spool"
 
 _WHOLE = -1
 """The offset of a blob that is wanted as a descriptor."""
+
+
+MOST_ASKED = 4 * MOST_REQUESTS
+"""Chunks that one peer may wait for at once; one of ours asks for far fewer."""
 
 
 class _Awaited:
@@ -71,6 +76,7 @@ class BlobRelay:
         self._owned: dict[Hashable, set[bytes]] = {}
         self._wanted: dict[bytes, int] = {}
         self._awaited: dict[tuple[bytes, int], _Awaited] = {}
+        self._asked_by: dict[Hashable, set[tuple[bytes, int]]] = {}
         self._away: set[Hashable] = set()
         self._into_spool = BlobTransfer(spool, self._ask_for_spool, later)
         self._into_spool.maps = lambda: True
@@ -104,9 +110,10 @@ class BlobRelay:
         """Take a message about blobs of a peer.
 
         Raises:
-            ProtocolError: The bytes are not those of the blob.
+            ProtocolError: The bytes are not those of the blob, or the peer asks for more than it takes.
         """
         if message.kind == Kind.BLOB_GET:
+            self._note_asked(peer, message.body[0], message.body[2])
             self._get(peer, *message.body[:4])
         elif message.kind == Kind.BLOB_CHUNK:
             self._chunk(peer, message)
@@ -139,6 +146,7 @@ class BlobRelay:
     def peer_left(self, peer: Hashable) -> None:
         """Forget a peer; what it was asked for is asked of others."""
         self._away.discard(peer)
+        self._asked_by.pop(peer, None)
         for digest in [digest for digest, holders in self._holders.items() if peer in holders]:
             self._forget_holder(peer, digest)
         for awaited in self._awaited.values():
@@ -150,6 +158,21 @@ class BlobRelay:
         for (digest, offset), awaited in list(self._awaited.items()):
             if awaited.holder == peer:
                 self._request(digest, offset, awaited)
+
+    def _note_asked(self, peer: Hashable, digest: bytes, offset: int) -> None:
+        """Refuse what is more than any of our peers asks for at once.
+
+        Raises:
+            ProtocolError: The peer waits for too much already.
+        """
+        asked = self._asked_by.setdefault(peer, set())
+        if len(asked) >= MOST_ASKED:  # some of it was answered meanwhile
+            asked = {key for key in asked if key in self._awaited and peer in self._awaited[key].waiters}
+            self._asked_by[peer] = asked
+            if len(asked) >= MOST_ASKED:
+                message = f"a chunk of blob {digest.hex()[:12]} is asked for behind {MOST_ASKED} that have not come yet"
+                raise ProtocolError(message)
+        asked.add((digest, offset))
 
     def _get(self, peer: Hashable, digest: bytes, size: int, offset: int, length: int) -> None:
         if digest in self._spool:

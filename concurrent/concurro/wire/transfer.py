@@ -38,6 +38,10 @@ WINDOW = 2 * IN_FLIGHT * CHUNK_SIZE
 """Bytes that are asked for at once, of all blobs together [B]."""
 
 
+MOST_REQUESTS = 256
+"""Chunks that are asked for at once: of small blobs a window would hold too many."""
+
+
 class _Wait:
     __slots__ = ("done", "missing", "owner")
 
@@ -73,6 +77,7 @@ class BlobTransfer:
         self._waits: list[_Wait] = []
         self._turns: deque[Assembly] = deque()
         self._under_way = 0
+        self._requests = 0
         self._pulling = False
         self._undigested: dict[bytes, Assembly] = {}
 
@@ -128,7 +133,7 @@ class BlobTransfer:
         for assembly in self._assemblies.values():
             assembly.restart()
         self._turns = deque(self._assemblies.values())
-        self._under_way = 0
+        self._under_way = self._requests = 0
         again, self._mapping = self._mapping, {}
         for ref in again.values():
             self._begin(ref)
@@ -158,7 +163,7 @@ class BlobTransfer:
             return  # the answer came at once; whoever asks goes on
         self._pulling = True
         try:
-            while self._turns and self._under_way < WINDOW:
+            while self._turns and self._under_way < WINDOW and self._requests < MOST_REQUESTS:
                 self._ask(self._turns.popleft())
         finally:
             self._pulling = False
@@ -172,6 +177,7 @@ class BlobTransfer:
         if request is None:
             return
         self._under_way += request[1]
+        self._requests += 1
         self._send(Kind.BLOB_GET, [ref.digest, ref.size, *request], ())
         if assembly.in_flight < IN_FLIGHT:
             self._turns.append(assembly)
@@ -215,6 +221,7 @@ class BlobTransfer:
             self._pull()
             raise
         self._under_way -= len(chunk)
+        self._requests -= 1
         self.fetched += len(chunk)
         if complete:
             self._finish(assembly)
@@ -275,6 +282,7 @@ class BlobTransfer:
             assembly = self._assemblies.pop(digest, None)
             if assembly is not None:
                 self._under_way -= assembly.bytes_in_flight
+                self._requests -= assembly.in_flight
 
 
 def _never() -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from concurro.nodes.relay import BlobRelay
+from concurro.errors import ProtocolError
+from concurro.nodes.relay import MOST_ASKED, BlobRelay
 from concurro.wire.blobs import BlobStore, digest_of
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
 from concurro.wire.segments import MAP_THRESHOLD, SegmentPool
@@ -338,6 +339,42 @@ def test_what_is_kept_elsewhere_is_given_when_the_holder_that_came_back_has_it_n
     network.missing(HOST)
 
     assert network.take() == [(peer, Kind.BLOB_CHUNK, CHUNK, [CONTENT]) for peer in (NORTH, SOUTH)]
+
+
+def test_a_peer_that_waits_for_too_many_chunks_is_refused_more_and_others_are_not(network):
+    network.relay.offer(HOST, BLOBS, 1)
+    for number in range(MOST_ASKED):
+        network.get(NORTH, offset=number * CHUNK_SIZE)
+
+    with pytest.raises(ProtocolError, match=f"behind {MOST_ASKED} that have not come"):
+        network.get(NORTH, offset=MOST_ASKED * CHUNK_SIZE)
+    network.take()
+    network.get(SOUTH, offset=MOST_ASKED * CHUNK_SIZE)
+
+    assert [peer for peer, *_ in network.take()] == [HOST]
+
+
+def test_what_was_answered_or_asked_again_does_not_count_against_a_peer(network):
+    network.relay.offer(HOST, BLOBS, 1)
+    for number in range(3 * MOST_ASKED):
+        network.get(NORTH, offset=number * CHUNK_SIZE)
+        network.get(NORTH, offset=number * CHUNK_SIZE)
+        network.chunk(HOST, offset=number * CHUNK_SIZE)
+
+    answered = [kind for peer, kind, *_ in network.take() if peer == NORTH]
+
+    assert answered == [Kind.BLOB_CHUNK] * (3 * MOST_ASKED)
+
+
+def test_nothing_is_remembered_of_what_a_peer_asked_for_that_left(network):
+    network.relay.offer(HOST, BLOBS, 1)
+    for number in range(MOST_ASKED):
+        network.get(NORTH, offset=number * CHUNK_SIZE)
+
+    network.relay.peer_left(NORTH)
+    network.get(NORTH, offset=MOST_ASKED * CHUNK_SIZE)
+
+    assert network.relay._asked_by == {NORTH: {(DIGEST, MOST_ASKED * CHUNK_SIZE)}}
 
 
 # Descriptors

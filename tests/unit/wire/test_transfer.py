@@ -7,7 +7,7 @@ import pytest
 from concurro.errors import ProtocolError
 from concurro.wire.blobs import BlobStore, digest_of
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
-from concurro.wire.transfer import IN_FLIGHT, WINDOW, BlobTransfer
+from concurro.wire.transfer import IN_FLIGHT, MOST_REQUESTS, WINDOW, BlobTransfer
 
 
 class End:
@@ -107,6 +107,21 @@ def test_asks_for_a_bounded_number_of_bytes_at_once_however_many_blobs_are_wante
     exchange(here, there)
 
     assert at_once == WINDOW
+    assert here.outcomes == [None]
+
+
+def test_asks_for_a_bounded_number_of_small_blobs_at_once(here, there):
+    contents = [number.to_bytes(2, "big") for number in range(3 * MOST_REQUESTS)]
+    for content in contents:
+        there.store.put(content, "kept")
+
+    here.fetch(*contents)
+    at_once = len(here.sent)
+    here.transfer.restart()
+    again = len(here.sent) - at_once
+    exchange(here, there)
+
+    assert at_once == again == MOST_REQUESTS
     assert here.outcomes == [None]
 
 
