@@ -70,7 +70,7 @@ class Call(Task):
 
 CallClass = TypeVar("CallClass", bound=Call)
 MOST_FUNCTIONS = 500
-"""Functions of one executor that have a class of their own; further ones travel with each call."""
+"""Functions of one application that have a class of their own; further ones travel with each call."""
 
 _SHUT_DOWN = "cannot schedule new futures after shutdown"
 
@@ -165,8 +165,10 @@ class ClusterExecutor(concurrent.futures.Executor):
         self._code: CodeTable = application.code
         self._preparation = preparation
         self._call_class = Call if preparation is None else _make_class(Call, preparation=preparation)
+        # A class lives as long as its application: the next executor of that has the same, not another one.
+        known: dict[Any, Any] = self._code.call_classes if preparation is None else {}
         self._classes: dict[type[FunctionCall], dict[Callable[..., Any], type[FunctionCall]]]
-        self._classes = {FunctionCall: {}, FunctionCalls: {}}
+        self._classes = {kind: known.setdefault(kind, {}) for kind in (FunctionCall, FunctionCalls)}
         self._close = close
         self._is_shut_down = False
         self._lock = threading.Lock()
@@ -247,7 +249,7 @@ class ClusterExecutor(concurrent.futures.Executor):
         return made
 
     def _is_lasting(self, function: Any, kind: type[FunctionCall]) -> bool:
-        """Say whether a function deserves a class, kept with the executor.
+        """Say whether a function deserves a class, kept with the application.
 
         Most lambdas and closures are used once, or change; so do functions that come by the hundred.
 

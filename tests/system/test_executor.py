@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from concurro import ClusterExecutor, LocalCluster, NotPicklableError, RemoteTraceback, WorkerLost
+from concurro.executor import FunctionCall
 from tests.support.commands import running_master, running_slave
 from tests.support.programs import run_program
 from tests.support.waiting import wait_until
@@ -101,6 +102,7 @@ def test_a_closure_is_called_as_it_is_at_each_submission(executor):
 
 def test_functions_that_come_by_the_hundred_are_called_too(executor, monkeypatch):
     monkeypatch.setattr("concurro.executor.MOST_FUNCTIONS", 3)
+    executor._classes[FunctionCall].clear()
     namespaces = [{} for _ in range(8)]
     for number, namespace in enumerate(namespaces):
         exec(f"def added(value):\n    return value + {number}", namespace)  # noqa: S102 - each is another function
@@ -109,7 +111,14 @@ def test_functions_that_come_by_the_hundred_are_called_too(executor, monkeypatch
     results = [executor.submit(function, 10).result(20) for function in (*functions, *functions)]
 
     assert results == [*range(10, 18), *range(10, 18)]
-    assert [len(classes) for classes in executor._classes.values()] == [3, 0]
+    assert len(executor._classes[FunctionCall]) <= 3
+
+
+def test_the_next_executor_of_an_application_knows_the_functions_of_the_last(shared_cluster):
+    with shared_cluster.executor() as first, shared_cluster.executor() as second:
+        assert first.submit(scale, 4).result(20) == second.submit(scale, 4).result(20) == 8
+
+        assert first._classes[FunctionCall][scale] is second._classes[FunctionCall][scale]
 
 
 def test_calls_run_in_other_processes(executor):

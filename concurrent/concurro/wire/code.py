@@ -62,11 +62,15 @@ class CodeTable:
     Args:
         blobs: Where units are kept while something refers to what they define.
         travelling: What travels by value from here.
+
+    Attributes:
+        call_classes: What executors made for the functions that they call here.
     """
 
     def __init__(self, blobs: BlobStore, travelling: Travelling) -> None:
         self.blobs = blobs
         self.travelling = travelling
+        self.call_classes: dict[Any, Any] = {}
         self._known: dict[int, Known] = {}
         self._units: dict[bytes, Unit] = {}
         self._recent: deque[Any] = deque(maxlen=_KEPT_UNITS)
