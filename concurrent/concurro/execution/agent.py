@@ -64,6 +64,9 @@ log = logging.getLogger(__name__)
 NURSERY_CHILD = 1
 """Child id of the first nursery at the launcher of the node."""
 
+_LEAD_TO_NOTHING = frozenset({PostChunk, Tell, Release})
+"""Commands after which the core has nothing new to say."""
+
 _TUNNEL_KINDS = frozenset({Kind.TUNNEL, Kind.TUNNEL_END})
 _BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING, Kind.BLOB_MAP, Kind.BLOB_MAPPED})
 
@@ -450,21 +453,32 @@ class SlaveAgent:
         """Do what is due; the loop calls it once per turn."""
         if not self._running:
             return
-        core = self.core
-        now = self._loop.now()
-        if not self._touched and (self._due is None or now < self._due):
+        now, due = self._loop.now(), self._due
+        is_due = due is not None and due <= now
+        if not self._touched and not is_due:
             return
-        due = core.next_time()
-        if due is not None and due <= now:
-            core.tick(now)
-        while commands := core.take_commands(now):
-            for command in commands:
-                self._do(command)
+        if is_due:
+            self.core.tick(now)
+        self._carry_out(now)
+        due = self.core.next_time()
+        if due is not None and due <= now:  # by what it has learned
+            self.core.tick(now)
+            self._carry_out(now)
+            due = self.core.next_time()
         if self._unmapped:
             self._unmap()
         self._touched = False
-        self._due = core.next_time()
-        self._set_timer(self._due)
+        self._due = due
+        self._set_timer(due)
+
+    def _carry_out(self, now: float) -> None:
+        """Do what the core commands, and what that leads to."""
+        more = True
+        while more:
+            more = False
+            for command in self.core.take_commands(now):
+                self._do(command)
+                more = more or type(command) not in _LEAD_TO_NOTHING
 
     def _set_timer(self, due: float | None) -> None:
         timer = self._timer

@@ -166,16 +166,24 @@ class Crew:
             queued: Whether tasks wait for a worker.
             draining: Whether no worker is started any more.
         """
-        times = [worker.deadline for worker in self if worker.deadline is not None]
+        times: list[float] = []
+        behind: list[float] = []
+        for worker in self:
+            if worker.deadline is not None:
+                times.append(worker.deadline)
+            if worker.chunks:
+                if worker.may_hold_back():
+                    times.append(_nudge_due(worker))
+                if not queued and worker.has_waiting():
+                    behind.append(worker.progress + STEAL_AFTER)
+        if behind and self._has_room():
+            times += behind
         if self.running and not draining and self.missing() > 0:
             times.append(self.restarts.at)
         if self.restarts.sick:
             times += [worker.started_at + WELL_AFTER for worker in self if worker.is_ready]
-        times += [_nudge_due(worker) for worker in self if worker.may_hold_back()]
         if self.lending.surplus_since is not None:
             times.append(self.lending.surplus_since + REST_LIMIT)
-        if not queued and self._has_room():
-            times += [worker.progress + STEAL_AFTER for worker in self if worker.has_waiting()]
         return times
 
 

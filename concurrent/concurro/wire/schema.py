@@ -10,6 +10,7 @@ right, and it can be packed again. What a number refers to is for the cores to j
 from __future__ import annotations
 
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from concurro.errors import ProtocolError
@@ -45,6 +46,7 @@ from concurro.wire.shapes import (
     sequence,
     table,
     text,
+    unless,
     whole,
     within,
 )
@@ -71,6 +73,8 @@ class Sender(Enum):
     APPLICATION = Role.APPLICATION.value
     HOST = Role.HOST.value
     ADMIN = Role.ADMIN.value
+
+    __hash__ = object.__hash__  # one is looked up per message, and that of enums is a call
 
 
 class Rule(NamedTuple):
@@ -239,6 +243,66 @@ _TUNNEL = ("tunnel", count)
 _SYSTEM = ("system", whole)
 _SYSTEM_ID = ("system_id", text)
 _LEASE_LIST = ("leases", NUMBERS)
+_IN = record(
+    _SYSTEM,
+    ("n", count),
+    ("time", amount),
+    ("finished", finished),
+    ("tasks", count),
+    ("bytes", count),
+    ("cancel", optional(text)),
+    ("view", _VIEW),
+)
+_OUT = record(
+    _SYSTEM,
+    ("n", count),
+    ("first", within(LAST_NUMBER)),
+    ("classes", sequence(_OUT_CLASS)),
+    ("tasks", tasks),
+    ("cancelled", NUMBERS),
+    ("publications", PUBLICATIONS),
+    ("progress", PROGRESS),
+    ("end", optional(_END)),
+    ("facts", _OUT_FACTS),
+)
+
+
+# Two kinds come once per task when tasks come one by one: what most of them are is told at a glance.
+
+
+def _is_plain_in(body: Any) -> bool:
+    """Say whether it is an IN with results and nothing else."""
+    if body.__class__ is not list or len(body) != 8:  # noqa: PLR2004 - as `_IN`
+        return False
+    system, n, time, entries, pull, size, cancel, view = body
+    return (
+        system.__class__ is int is n.__class__ is pull.__class__ is size.__class__
+        and time.__class__ is float
+        and n >= 0
+        and pull >= 0
+        and size >= 0
+        and 0.0 <= time < inf
+        and cancel is None is view
+        and not finished(entries)
+    )
+
+
+def _is_plain_out(body: Any) -> bool:
+    """Say whether it is an OUT with tasks and nothing else."""
+    if body.__class__ is not list or len(body) != 10:  # noqa: PLR2004 - as `_OUT`
+        return False
+    system, n, first, classes, entries, cancelled, publications, progress, end, more = body
+    return (
+        system.__class__ is int is n.__class__ is first.__class__
+        and n >= 0
+        and 0 <= first <= LAST_NUMBER
+        and classes == [] == cancelled
+        and publications == []
+        and more == {}
+        and progress is None is end
+        and not tasks(entries)
+    )
+
 
 SCHEMA: dict[int, Rule] = {
     Kind.HELLO: Rule(_STRANGER, _hello),
@@ -292,19 +356,7 @@ SCHEMA: dict[int, Rule] = {
         _MASTER,
         record(_SYSTEM, _SYSTEM_ID, ("payload", octets), ("blobs", BLOBS), ("seed", whole), ("facts", _START_FACTS)),
     ),
-    Kind.IN: Rule(
-        _MASTER,
-        record(
-            _SYSTEM,
-            ("n", count),
-            ("time", amount),
-            ("finished", finished),
-            ("tasks", count),
-            ("bytes", count),
-            ("cancel", optional(text)),
-            ("view", _VIEW),
-        ),
-    ),
+    Kind.IN: Rule(_MASTER, unless(_is_plain_in, _IN)),
     Kind.PUBLISHED: Rule(_MASTER, record(_SYSTEM, ("count", count))),
     Kind.SNAPSHOT_GET: Rule(_MASTER, record(_SYSTEM, ("n", count))),
     Kind.SNAPSHOT_DONE: Rule(_MASTER, record(_SYSTEM, ("n", count))),
@@ -312,21 +364,7 @@ SCHEMA: dict[int, Rule] = {
         _from(Sender.HOST),
         record(_SYSTEM, ("n", count), ("state", octets), ("blobs", BLOBS), ("published", count), ("fault", text)),
     ),
-    Kind.OUT: Rule(
-        _EMITTER,
-        record(
-            _SYSTEM,
-            ("n", count),
-            ("first", within(LAST_NUMBER)),
-            ("classes", sequence(_OUT_CLASS)),
-            ("tasks", tasks),
-            ("cancelled", NUMBERS),
-            ("publications", PUBLICATIONS),
-            ("progress", PROGRESS),
-            ("end", optional(_END)),
-            ("facts", _OUT_FACTS),
-        ),
-    ),
+    Kind.OUT: Rule(_EMITTER, unless(_is_plain_out, _OUT)),
     Kind.SUBMIT: Rule(
         _ASKER - {Sender.ADMIN},
         record(_TOKEN, _SYSTEM_ID, ("name", text), ("payload", octets), ("blobs", BLOBS), ("options", _OPTIONS)),

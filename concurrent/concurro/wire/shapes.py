@@ -110,6 +110,11 @@ def optional(inner: Shape) -> Shape:
     return lambda value: "" if value is None else inner(value)
 
 
+def unless(is_plain: Callable[[Any], bool], inner: Shape) -> Shape:
+    """Return the shape of what is plainly right, or else of that."""
+    return lambda value: "" if is_plain(value) else inner(value)
+
+
 def sequence(inner: Shape, most: int = MOST_ENTRIES) -> Shape:
     """Return the shape of a list of such values, `most` of them at most."""
 
