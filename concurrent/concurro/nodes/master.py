@@ -485,15 +485,24 @@ class MasterNode(Node):
             if self._agent is not None:
                 self._agent.flush()
                 self._take_agent_inbox()
+            if self._core.pending:
+                self._put_out_core()
+                self._advance(now, wall)  # who waits for a result need not wait for other decisions
             self._core.tick(now)
             self._put_out_core()
-            self._table.advance(now, wall)
             self._carrier.carry_out()
             if self._agent is not None:
                 self._agent.flush()
+            self.loop.flush_now()
+            self._advance(now, wall)
             if not self._agent_inbox and not self._core.pending:
                 break
         self._schedule_wake(now)
+
+    def _advance(self, now: float, wall: float) -> None:
+        self._table.advance(now, wall)
+        self._carrier.carry_out()
+        self.loop.flush_now()
 
     def _take_agent_inbox(self) -> None:
         inbox, self._agent_inbox = self._agent_inbox, []

@@ -145,6 +145,13 @@ class SimulatedLoop:
         self._requested.append(callback)
         self._turn_at(self.agenda.now)
 
+    def flush_now(self) -> None:
+        """Make the requested calls now."""
+        if self._requested:
+            requested, self._requested = self._requested, []
+            for flush in requested:
+                flush()
+
     def stop(self) -> None:
         """End after this turn."""
         self.stopping = True
@@ -228,10 +235,7 @@ class SimulatedLoop:
             self._posted.popleft()()
         for flush in tuple(self._flushes):
             flush()
-        if self._requested:
-            requested, self._requested = self._requested, []
-            for flush in requested:
-                flush()
+        self.flush_now()
 
 
 def _call(turn: Callable[[], None]) -> None:

@@ -154,6 +154,16 @@ class Loop:
         """Call once after this batch, behind the flush hooks."""
         self._requested.append(callback)
 
+    def flush_now(self) -> None:
+        """Make the requested calls now.
+
+        What somebody waits for leaves before the rest is decided. Loop thread only.
+        """
+        if self._requested:
+            requested, self._requested = self._requested, []
+            for flush in requested:
+                flush()
+
     def stand_in(self, callback: Callable[[], None]) -> bool:
         """Call and flush in this thread, if the loop waits; return whether it did.
 
@@ -166,7 +176,7 @@ class Loop:
             timer = self._timers[0] if self._timers else None
             self.lent = True
             callback()
-            self._flush_requested()
+            self.flush_now()
         finally:
             self.lent = False
             self._awake.release()
@@ -204,7 +214,7 @@ class Loop:
                 self._posted.popleft()()
             for flush in tuple(self._flushes):
                 flush()
-            self._flush_requested()
+            self.flush_now()
 
     def close(self) -> None:
         """Release the poller. Idempotent."""
@@ -235,12 +245,6 @@ class Loop:
             delay = min(LONGEST_WAIT, max(0.0, self._timers[0][0] - time.monotonic()))
             return delay if timeout is None else min(delay, timeout)
         return timeout
-
-    def _flush_requested(self) -> None:
-        if self._requested:
-            requested, self._requested = self._requested, []
-            for flush in requested:
-                flush()
 
     def _run_timers(self) -> None:
         now = time.monotonic()
