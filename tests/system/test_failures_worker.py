@@ -280,13 +280,14 @@ def test_a_child_that_survives_its_worker_is_killed_with_it(shared_cluster, tmp_
 
 KILLS_ITS_FORKS = """
 import os, sys
+def forks_a_worker(frame):
+    return frame is not None and (frame.f_code.co_name == "_fork_worker" or forks_a_worker(frame.f_back))
 def die():
-    if os.path.exists({folder!r} + "/armed"):
+    if forks_a_worker(sys._getframe()) and os.path.exists({folder!r} + "/armed"):
         with open({folder!r} + "/deaths", "a") as deaths:
             deaths.write(f"{{os.getpid()}}\\n")
         os._exit(7)
-if "concurro.execution.launcher" in " ".join(sys.orig_argv):
-    os.register_at_fork(after_in_child=die)
+os.register_at_fork(after_in_child=die)
 """
 
 
@@ -407,14 +408,15 @@ def test_f34_a_half_written_result_costs_its_attempt_only(shared_cluster, tmp_pa
 REFUSES_TO_FORK = """
 import os, sys
 fork = os.fork
+def forks_a_worker(frame):
+    return frame is not None and (frame.f_code.co_name == "_fork_worker" or forks_a_worker(frame.f_back))
 def refuse():
-    if os.path.exists({folder!r} + "/armed"):
+    if forks_a_worker(sys._getframe()) and os.path.exists({folder!r} + "/armed"):
         with open({folder!r} + "/refusals", "a") as refusals:
             refusals.write("x")
         raise BlockingIOError(11, "Resource temporarily unavailable")
     return fork()
-if "concurro.execution.launcher" in " ".join(sys.orig_argv):
-    os.fork = refuse
+os.fork = refuse
 """
 
 
