@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.ids import BlobRef
-from concurro.wire.known_buffers import KnownBuffers
+from concurro.wire.known_buffers import KnownBuffers, is_fixed
 from concurro.wire.pages import copy_of
 from concurro.wire.places import BufferPlace, SegmentPlace
 from concurro.wire.segments import MAP_THRESHOLD, Descriptor, SegmentPool, most_descriptors
@@ -162,7 +162,7 @@ class BlobStore:
         """
         view = memoryview(buffer)
         if view.nbytes < MAP_THRESHOLD:
-            return self.put(view, owner)
+            return self.put(_lasting(view), owner)
         view = view.cast("B")
         digest = self._recall(view, owner)
         if digest is None:
@@ -171,7 +171,7 @@ class BlobStore:
             if descriptor is not None:
                 self._keep(digest, _Kept(view.nbytes, None, descriptor), owner)
             else:
-                self.put(view, owner, digest)
+                self.put(_lasting(view), owner, digest)
             with self._lock:
                 self._known.note(view, digest)
         return BlobRef(digest, view.nbytes)
@@ -411,6 +411,11 @@ class BlobStore:
 def store_with_segments() -> BlobStore:
     """Return a store that shares large buffers within its machine."""
     return BlobStore(pool=SegmentPool(), by_content=False)
+
+
+def _lasting(view: memoryview) -> memoryview:
+    """Return a buffer whose bytes stay as they are now: itself, or a copy."""
+    return view if is_fixed(view) else copy_of(view).toreadonly()
 
 
 def _ignore_name(name: bytes) -> None:

@@ -1,14 +1,14 @@
 """Buffers that were sent before: the same bytes there are one blob.
 
-What is known of a buffer is where its bytes are. A writable one is compared with what was sent,
-which takes as long as a copy and saves it everywhere else; one that nobody can write to is
-known by being the same object, and of one that came as a private mapping the kernel says
-whether it was written to. Thread-safe, as far as dictionaries are.
+What is known of a buffer is where its bytes are. It is compared with what was sent, which takes
+as long as a copy and saves it everywhere else; a read-only array too, since it may have been
+writable in between. One with `bytes` beneath is known by being the same object, and of one that
+came as a private mapping the kernel says whether it was written to. Thread-safe, as far as
+dictionaries are.
 """
 
 from __future__ import annotations
 
-import mmap
 import weakref
 from typing import Any
 
@@ -48,7 +48,7 @@ class KnownBuffers:
         if len(self._at) >= _MOST:
             self.forget(next(iter(self._at.values())).digest)
         exporter = None if ours else _reference_to(view.obj)
-        self._at[place] = _Known(digest, exporter, fixed=exporter is not None and _is_fixed(view), private=private)
+        self._at[place] = _Known(digest, exporter, fixed=exporter is not None and is_fixed(view), private=private)
         self._places[digest] = place
 
     def candidate(self, view: memoryview) -> bytes | None:
@@ -74,12 +74,7 @@ class KnownBuffers:
             return True
         if known is not None and known.private and known.exporter is not None and known.exporter() is not None:
             return is_as_mapped(view) or same_bytes(view, before)
-        if address_of(view) == address_of(before):
-            return True
-        unchanged = same_bytes(view, before)
-        if unchanged and known is not None and known.exporter is not None and known.exporter() is view.obj:
-            known.fixed = _is_fixed(view)  # it may have become so
-        return unchanged
+        return address_of(view) == address_of(before) or same_bytes(view, before)
 
     def lives(self, digest: bytes) -> bool:
         """Say whether the buffer of a blob still exists."""
@@ -109,18 +104,17 @@ def _reference_to(exporter: Any) -> weakref.ref[Any] | None:
         return None
 
 
-def _is_fixed(view: memoryview) -> bool:
-    """Say whether nobody can write to a buffer, nor to what is beneath it."""
-    if not view.readonly:
-        return False
-    exporter = view.obj
-    while True:
-        beneath = exporter.obj if isinstance(exporter, memoryview) else getattr(exporter, "base", None)
-        if beneath is None:
-            return True
+def is_fixed(view: memoryview) -> bool:
+    """Say whether nobody can ever write to a buffer: beneath it are `bytes`.
+
+    That an array is read-only now says nothing about what it was, or will be.
+    """
+    exporter: Any = view.obj
+    while not isinstance(exporter, bytes):
         try:
-            if isinstance(beneath, mmap.mmap) or not memoryview(beneath).readonly:
-                return False  # somebody may write to the file, or to what is beneath
-        except TypeError:
+            if exporter is None or not memoryview(exporter).readonly:
+                return False
+        except TypeError:  # a base that is no buffer
             return False
-        exporter = beneath
+        exporter = exporter.obj if isinstance(exporter, memoryview) else getattr(exporter, "base", None)
+    return True

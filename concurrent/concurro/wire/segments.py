@@ -112,6 +112,7 @@ class Segment:
         self._address = 0
         self._touched = 0
         self._written = 0
+        self._fd = -1  # what cannot be made is closed, too
         self._fd = os.memfd_create("concurro", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self._fd, capacity)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import gc
 import mmap
 import os
 from pathlib import Path
 
 import pytest
 
-from concurro.wire.segments import MAP_THRESHOLD, Descriptor, SegmentPool
+from concurro.wire.segments import MAP_THRESHOLD, Descriptor, Segment, SegmentPool
 
 SIZE = MAP_THRESHOLD
 CONTENT = os.urandom(SIZE)
@@ -178,3 +180,18 @@ def test_nothing_stays_open():
     del pool
 
     assert open_descriptors() == before
+
+
+def test_without_a_descriptor_nothing_is_left_of_a_segment_that_was_not_made(monkeypatch):
+    def none_left(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    unraised = []
+    monkeypatch.setattr("sys.unraisablehook", unraised.append)
+    monkeypatch.setattr("os.memfd_create", none_left)
+
+    with pytest.raises(OSError, match="Too many"):
+        Segment(1)
+
+    gc.collect()
+    assert not unraised
