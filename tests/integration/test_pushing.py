@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -182,3 +183,17 @@ def test_a_loop_without_a_thread_that_waits_takes_no_stand_in():
     loop.close()
 
     assert refused == [False]
+
+
+def test_a_forked_process_says_nothing_in_the_session_of_its_parent(application, senders):
+    child = os.fork()
+    if child == 0:
+        try:
+            application.push_task(Square(2))
+        except ClosedError:
+            os._exit(10 + len(senders))
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 10
+    assert application.push_task(Square(1)).result(10) == 1

@@ -116,7 +116,6 @@ class ApplicationNode(Control):
         self._dialer: Dialer | None = None
         self._departures = Departures(self._loop, self._core)
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._pid = os.getpid()
 
     def __enter__(self) -> Self:
         """Connect."""
