@@ -212,7 +212,7 @@ def test_a_stopped_application_holds_its_own_system_and_the_master_does_not_grow
         os.kill(process.pid, signal.SIGCONT)
         published, result = process.stdout.readline().split()
 
-    assert 0 < held < 300
+    assert 0 < held < 400  # 64 MiB of what is published, and behind that at most the 256 tasks that were open
     assert grown < 300 * 2**20
     assert another == "all of it"
     assert (published, result) == ("600", "600")
