@@ -1,4 +1,4 @@
-"""Messages given to zmq, large frames without a copy."""
+"""Messages given to zmq; frames that came from it go on without a copy."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NO_COPY_FROM = 64 * 1024
-"""Frames of this size and more are not copied; for smaller ones it would cost more [B]."""
+"""Frames of this size and more are not copied on; for smaller ones it would cost more [B]."""
 
 
 def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any], size: int) -> None:
     """Give a message of `size` bytes to zmq, which takes all of it or nothing.
 
-    Large frames must not be written to afterwards. One that came from zmq goes on as it is.
+    A large frame that came from zmq goes on as it is. Others are copied: pyzmq would start a
+    thread to learn when zmq is done with them, and that one outlives every node.
 
     Raises:
         zmq.Again: It takes nothing now.
@@ -28,13 +29,14 @@ def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any], size: int) -> 
     last = len(frames) - 1
     for number, frame in enumerate(frames):
         flags = zmq.NOBLOCK if number == last else zmq.NOBLOCK | zmq.SNDMORE
-        if len(frame) < NO_COPY_FROM:
+        whole = _as_it_came(frame) if len(frame) >= NO_COPY_FROM else None
+        if whole is None:
             socket.send(frame, flags, copy=True)
         else:
-            socket.send(_as_it_came(frame), flags, copy=False)
+            socket.send(whole, flags, copy=False)
 
 
-def _as_it_came(frame: Any) -> Any:
-    """Return the frame that a view is all of, if zmq made it; else the view."""
+def _as_it_came(frame: Any) -> zmq.Frame | None:
+    """Return the frame of zmq's that a view is all of; None: it is none."""
     whole: Any = frame.obj if isinstance(frame, memoryview) else None
-    return whole if isinstance(whole, zmq.Frame) and len(whole) == len(frame) else frame
+    return whole if isinstance(whole, zmq.Frame) and len(whole) == len(frame) else None

@@ -1,12 +1,14 @@
-"""Large frames are given to zmq without a copy, and arrive as they were."""
+"""Large frames arrive as they were; those that came from zmq go on without a copy."""
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack, closing
 
 import numpy as np
 import pytest
 import zmq
+from zmq.utils.garbage import GarbageCollectorThread
 
 from concurro.transport.zmq_frames import NO_COPY_FROM, send_frames
 
@@ -48,6 +50,15 @@ def test_a_frame_that_came_from_zmq_goes_on_without_a_copy(pair_of):
 
     assert forwarded.bytes == LARGE
     assert address_of(forwarded) == address_of(frame)
+
+
+def test_no_thread_is_started_for_what_is_sent(pair_of):
+    there, here = pair_of()
+
+    send_frames(here, [b"head", LARGE], len(LARGE))
+    there.recv_multipart()
+
+    assert not [one for one in threading.enumerate() if isinstance(one, GarbageCollectorThread)]
 
 
 def test_a_part_of_a_frame_goes_on_as_that_part(pair_of):
