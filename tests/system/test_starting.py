@@ -138,3 +138,13 @@ def test_an_application_that_is_killed_while_its_cluster_starts_leaves_nothing(r
         owner.send_signal(signal.SIGKILL)
 
     wait_until(lambda: not list(runtime_folder.glob("concurro-*")), 10, "its folder to go")
+
+
+def test_a_cluster_starts_where_all_standard_streams_are_closed(runtime_folder):
+    script = "from concurro import ClusterExecutor\nwith ClusterExecutor(1) as own: own.submit(pow, 2, 5).result(30)"
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime_folder)}
+    daemon = ["/bin/sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, script]
+
+    ended = subprocess.run(daemon, env=environment, check=False, timeout=60)
+
+    assert ended.returncode == 0

@@ -5,6 +5,7 @@ What a cluster does first, with few imports: the new processes import while the 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -44,7 +45,7 @@ class ExecutedNode(NamedTuple):
         Raises:
             NodeStartError: The interpreter cannot be executed.
         """
-        ours, theirs = socket.socketpair()
+        ours, theirs = map(_above_standard_streams, socket.socketpair())
         command = python_command("concurro.nodes.boot", str(theirs.fileno()), role, folder)
         try:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
@@ -103,6 +104,17 @@ class ExecutedCluster(NamedTuple):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return cls(folder, nodes[0], nodes[1:])
+
+
+def _above_standard_streams(stream: socket.socket) -> socket.socket:
+    """Return the stream under a number that no standard stream has.
+
+    Where those are closed, as in a daemon, it may come under one of theirs.
+    """
+    if stream.fileno() > 2:  # noqa: PLR2004 - the number of stderr
+        return stream
+    with stream:
+        return socket.socket(fileno=fcntl.fcntl(stream.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def make_private_folder() -> str:
