@@ -18,11 +18,11 @@ A_LATE_STRAGGLER = Scenario(
     mode=Mode.LIVENESS,
     ordered=True,
     journalled=False,
-    slaves=(SlavePlan(2),),
+    slaves=(SlavePlan(3),),
     jobs=(
         JobPlan(
             0.0,
-            ((TaskPlan(2.0, "poison"), TaskPlan(2.2, max_retries=2), *[TaskPlan(0.1)] * 3),),
+            ((TaskPlan(2.0, "poison"), TaskPlan(2.2), *[TaskPlan(0.1)] * 2),),
             speculate=True,
         ),
     ),
