@@ -381,8 +381,8 @@ class SlaveAgent:
                 if digest in self.blobs:
                     link.send_pieces(digest, self.blobs)
                 else:
-                    log.error("worker %d asks for a blob that is not here: %s", link.id, digest.hex()[:12])
-                    self._kill(link.id, f", since it asked for blob {digest.hex()[:12]}, which is not here")
+                    log.error("worker %d asks for a blob that is not here: %s", link.id, digest.hex()[-12:])
+                    self._kill(link.id, f", since it asked for blob {digest.hex()[-12:]}, which is not here")
         elif note == Note.READY:
             link.send(Note.IDENTITY, self.slave_id, self._memory_limit)
             self._learning().worker_ready(link.id, self._loop.now())
@@ -424,7 +424,7 @@ class SlaveAgent:
 
     def _take_mapped(self, link: WorkerLink, ref: BlobRef, descriptor: Any = None) -> None:
         if not isinstance(descriptor, Descriptor):
-            text = f"blob {ref.digest.hex()[:12]} of {ref.size} B is said to be mapped, and is not"
+            text = f"blob {ref.digest.hex()[-12:]} of {ref.size} B is said to be mapped, and is not"
             raise ProtocolError(text)
         self.blobs.put_descriptor(descriptor, ref, ("worker", link.id))
 

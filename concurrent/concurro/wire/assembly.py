@@ -94,7 +94,7 @@ class Assembly:
         """
         expected = self._asked.get(offset)
         if expected is None:
-            message = f"chunk at {offset} of blob {self.ref.digest.hex()[:12]} was not asked for"
+            message = f"chunk at {offset} of blob {self.ref.digest.hex()[-12:]} was not asked for"
             raise ProtocolError(message)
         if len(chunk) != expected:
             message = f"chunk at {offset} has {len(chunk)} B, expected {expected}"
@@ -122,10 +122,10 @@ class Assembly:
             ProtocolError: It is incomplete, its bytes are not those of the digest, or there is no memory for it.
         """
         if not self.complete:
-            message = f"blob {self.ref.digest.hex()[:12]} has {self._arrived} of {self.ref.size} B"
+            message = f"blob {self.ref.digest.hex()[-12:]} has {self._arrived} of {self.ref.size} B"
             raise ProtocolError(message)
         self.digest()
         if self._named_by_digest and self._digest.digest() != self.ref.digest:
-            message = f"the bytes of blob {self.ref.digest.hex()[:12]} are not those of its digest"
+            message = f"the bytes of blob {self.ref.digest.hex()[-12:]} are not those of its digest"
             raise ProtocolError(message)
         return self._place.finish()

@@ -183,7 +183,7 @@ class BlobStore:
             ProtocolError: It cannot be mapped for so many bytes without danger.
         """
         if ref.size <= 0 or descriptor.size() < ref.size:
-            message = f"what was passed for blob {ref.digest.hex()[:12]} is no segment of {ref.size} B"
+            message = f"what was passed for blob {ref.digest.hex()[-12:]} is no segment of {ref.size} B"
             raise ProtocolError(message)
         if self._descriptors < most_descriptors():
             self._keep(ref.digest, _Kept(ref.size, None, descriptor), owner)
@@ -199,7 +199,7 @@ class BlobStore:
         segment = self._pool.take(size) if self._pool is not None and size >= MAP_THRESHOLD else None
         if segment is None or self._pool is None:
             return BufferPlace(size)
-        return SegmentPlace(self._pool, segment)
+        return SegmentPlace(self._pool, segment, size)
 
     def put_arrived(self, content: memoryview | Descriptor, ref: BlobRef, owner: Hashable | None = None) -> None:
         """Keep a blob that was put together here."""

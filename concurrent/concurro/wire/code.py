@@ -268,7 +268,7 @@ class CodeTable:
             try:
                 text = self.blobs.get(digest)
             except KeyError:
-                message = f"code {digest.hex()[:12]} did not arrive with the value that needs it"
+                message = f"code {digest.hex()[-12:]} did not arrive with the value that needs it"
                 raise pickle.UnpicklingError(message) from None
             loader = Loader(io.BytesIO(text), self)
             members = loader.load()

@@ -29,7 +29,7 @@ class Place(Protocol):
         """Return what was written, read-only from now on.
 
         Raises:
-            ProtocolError: There is no memory or descriptor for that.
+            ProtocolError: There is no memory for that.
         """
 
 
@@ -61,11 +61,13 @@ class SegmentPlace:
     Args:
         pool: Whose it is.
         segment: As taken from it.
+        size: Of the blob [B].
     """
 
-    def __init__(self, pool: SegmentPool, segment: Segment) -> None:
+    def __init__(self, pool: SegmentPool, segment: Segment, size: int) -> None:
         self._pool = pool
         self._segment = segment
+        self._size = size
 
     def write(self, offset: int, chunk: Any) -> None:
         """Put bytes where they belong.
@@ -76,17 +78,13 @@ class SegmentPlace:
         try:
             self._segment.write(offset, chunk)
         except OSError as error:
-            message = f"there is no memory for a blob of up to {self._segment.capacity} B: {error.strerror}"
+            message = f"there is no memory for a blob of {self._size} B: {error.strerror}"
             raise ProtocolError(message) from error
 
-    def finish(self) -> Descriptor:
-        """Return what was written, read-only from now on.
+    def finish(self) -> memoryview | Descriptor:
+        """Return what was written, read-only from now on: here, where no descriptor is left to share it.
 
         Raises:
-            ProtocolError: There is no memory or descriptor for that.
+            ProtocolError: There is no memory for that.
         """
-        descriptor = self._pool.lend(self._segment)
-        if descriptor is None:
-            message = f"a blob of up to {self._segment.capacity} B cannot be shared: no memory or descriptor is left"
-            raise ProtocolError(message)
-        return descriptor
+        return self._pool.lend_or_copy(self._segment, self._size)

@@ -26,6 +26,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from concurro.wire.pages import new_buffer
+
 MAP_THRESHOLD = 1024 * 1024
 """Buffers from this size on are mapped where both ends are on one machine [B]."""
 
@@ -153,6 +155,18 @@ class Segment:
         fcntl.flock(fd, fcntl.LOCK_SH)
         return descriptor
 
+    def copy(self, size: int) -> memoryview:
+        """Return its first bytes in memory of this process, read-only.
+
+        Raises:
+            ProtocolError: There is not so much memory.
+        """
+        buffer = new_buffer(size)
+        done = 0
+        while done < size:
+            done += os.preadv(self._fd, [buffer[done:]], done)
+        return buffer.toreadonly()
+
     def is_free(self) -> bool:
         """Say whether nobody has what was published any more."""
         try:
@@ -239,10 +253,29 @@ class SegmentPool:
 
         None: there is no memory or descriptor for that; the segment is given up.
         """
+        descriptor = self._publish(segment)
+        if descriptor is None:
+            segment.close()
+        return descriptor
+
+    def lend_or_copy(self, segment: Segment, size: int) -> Descriptor | memoryview:
+        """Publish a segment; or give it up and return what is in it, where there is no descriptor for it.
+
+        Raises:
+            ProtocolError: There is no memory for a copy either.
+        """
+        descriptor = self._publish(segment)
+        if descriptor is not None:
+            return descriptor
+        try:
+            return segment.copy(size)
+        finally:
+            segment.close()
+
+    def _publish(self, segment: Segment) -> Descriptor | None:
         try:
             descriptor = segment.publish()
         except OSError:
-            segment.close()
             return None
         with self._lock:
             self._lent.append(segment)

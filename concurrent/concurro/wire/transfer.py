@@ -273,7 +273,7 @@ class BlobTransfer:
         others = set().union(*(wait.missing for wait in failed))
         self._give_up(others.difference(*(wait.missing for wait in self._waits)))
         for wait in failed:
-            wait.done(f"blob {digest.hex()[:12]}: {reason}")
+            wait.done(f"blob {digest.hex()[-12:]}: {reason}")
 
     def _give_up(self, digests: set[bytes]) -> None:
         """Wait no longer for blobs that nobody wants."""

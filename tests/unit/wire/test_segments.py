@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from concurro.wire.places import SegmentPlace
 from concurro.wire.segments import MAP_THRESHOLD, Descriptor, Segment, SegmentPool
 
 SIZE = MAP_THRESHOLD
@@ -195,3 +196,20 @@ def test_without_a_descriptor_nothing_is_left_of_a_segment_that_was_not_made(mon
 
     gc.collect()
     assert not unraised
+
+
+def test_a_blob_that_cannot_be_shared_for_want_of_a_descriptor_is_put_together_all_the_same(pool, monkeypatch):
+    place = SegmentPlace(pool, pool.take(SIZE), SIZE)
+    place.write(0, CONTENT[: SIZE // 2])
+    place.write(SIZE // 2, CONTENT[SIZE // 2 :])
+    before = open_descriptors()
+
+    def no_number(segment):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Segment, "publish", no_number)
+    content = place.finish()
+
+    assert bytes(content) == CONTENT
+    assert content.readonly
+    assert len(open_descriptors()) < len(before)
