@@ -82,7 +82,9 @@ class SegmentPlace:
             raise ProtocolError(message) from error
 
     def finish(self) -> memoryview | Descriptor:
-        """Return what was written, read-only from now on: here, where no descriptor is left to share it.
+        """Return what was written, read-only from now on.
+
+        It is here where no descriptor is left to share it.
 
         Raises:
             ProtocolError: There is no memory for that.

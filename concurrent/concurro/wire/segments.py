@@ -259,7 +259,9 @@ class SegmentPool:
         return descriptor
 
     def lend_or_copy(self, segment: Segment, size: int) -> Descriptor | memoryview:
-        """Publish a segment; or give it up and return what is in it, where there is no descriptor for it.
+        """Publish a segment, or return what is in it and give it up.
+
+        The latter where no descriptor is left.
 
         Raises:
             ProtocolError: There is no memory for a copy either.
