@@ -170,7 +170,7 @@ class BlobRelay:
             asked = {key for key in asked if key in self._awaited and peer in self._awaited[key].waiters}
             self._asked_by[peer] = asked
             if len(asked) >= MOST_ASKED:
-                message = f"a chunk of blob {digest.hex()[-12:]} is asked for behind {MOST_ASKED} that have not come yet"
+                message = f"chunk of blob {digest.hex()[-12:]} is asked for behind {MOST_ASKED} that have not come yet"
                 raise ProtocolError(message)
         asked.add((digest, offset))
 
