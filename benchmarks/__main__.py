@@ -22,7 +22,7 @@ from benchmarks import page
 from benchmarks.comparison import main as compare_strategies
 from benchmarks.pools.kinds import PEERS, is_installed
 from benchmarks.report import Measured, machine
-from benchmarks.runner import MeasurementFailed, adopt_orphans, measure
+from benchmarks.runner import MeasurementFailed, measure, orphans_adopted
 from benchmarks.workloads import WORKLOADS, select
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
     if (options.chart or options.write) and find_spec("matplotlib") is None:
         print("--chart and --write need matplotlib, of the extra `bench`", file=sys.stderr)
         return 2
-    adopt_orphans()
     before = page.read(Path(options.write)) if options.write and options.add else {"workloads": {}}
     measured = []
-    for workload in workloads:
-        measured.append(_measure(workload, _contenders(workload, peers), options))
-        print(measured[-1].table(), flush=True)
-        _write(measured, before, options)
+    with orphans_adopted():
+        for workload in workloads:
+            measured.append(_measure(workload, _contenders(workload, peers), options))
+            print(measured[-1].table(), flush=True)
+            _write(measured, before, options)
     return 1 if any(one.faults for one in measured) else 0
 
 

@@ -43,10 +43,19 @@ class MeasurementFailed(Exception):  # noqa: N818 - says what happened
     """A contender did not deliver figures."""
 
 
-def adopt_orphans() -> None:
-    """Become the parent of whoever below us loses his; nothing happens where that is unknown."""
+@contextlib.contextmanager
+def orphans_adopted() -> Iterator[None]:
+    """Be the parent of whoever below us loses his, for a while; nothing happens where that is unknown."""
+    _adopt(1)
+    try:
+        yield
+    finally:
+        _adopt(0)
+
+
+def _adopt(value: int) -> None:
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, value, 0, 0, 0)
 
 
 def measure(workload: str, contender: str, *, workers: int, count: int, timeout: float) -> dict[str, float]:
@@ -63,6 +72,7 @@ def measure(workload: str, contender: str, *, workers: int, count: int, timeout:
         MeasurementFailed: It failed, or took too long; with its last words.
     """
     command = [*MEASURE, workload, contender, str(workers), str(count)]
+    others = set(psutil.Process().children(recursive=True))
     with _private_folders() as folders, (folders[0] / "stdout").open("w+") as output:
         with (folders[0] / "stderr").open("w+") as errors:
             process = subprocess.Popen(
@@ -74,7 +84,7 @@ def measure(workload: str, contender: str, *, workers: int, count: int, timeout:
                 message = f"ended after {timeout:.0f} s"
                 raise MeasurementFailed(message) from None
             finally:
-                left = _end_everything(process, contender)
+                left = _end_everything(process, contender, others)
         words = (folders[0] / "stderr").read_text(encoding="utf-8", errors="replace")
         figures = (folders[0] / "stdout").read_text(encoding="utf-8", errors="replace").splitlines()
     if contender.startswith(OURS):
@@ -121,7 +131,7 @@ def _environment(folder: Path, memory: Path) -> dict[str, str]:
     }
 
 
-def _end_everything(process: subprocess.Popen[bytes], contender: str) -> list[str]:
+def _end_everything(process: subprocess.Popen[bytes], contender: str, others: set[psutil.Process]) -> list[str]:
     """Kill what the measurement left; return what of it is ours to explain."""
     if process.poll() is None:
         process.kill()
@@ -129,7 +139,7 @@ def _end_everything(process: subprocess.Popen[bytes], contender: str) -> list[st
     me = psutil.Process()
     ours = contender.startswith(OURS)
     deadline = time.monotonic() + (PATIENCE if ours else PATIENCE_WITH_PEERS)
-    while (living := _living(me)) and time.monotonic() < deadline:
+    while (living := _living(me, others)) and time.monotonic() < deadline:
         time.sleep(0.05)
     names = [f"{name} ({child.pid})" for child in living if (name := _name(child))]
     while living:
@@ -137,15 +147,15 @@ def _end_everything(process: subprocess.Popen[bytes], contender: str) -> list[st
             with contextlib.suppress(psutil.Error):
                 child.kill()
         psutil.wait_procs(living, timeout=1.0)
-        living = _living(me)
+        living = _living(me, others)
     for left in SHARED_MEMORY.glob(f"sem.loky-{process.pid}-*"):
         left.unlink(missing_ok=True)
     return names if ours else []
 
 
-def _living(me: psutil.Process) -> list[psutil.Process]:
-    """Return the processes below us; those that have ended are taken note of, and gone."""
-    children = me.children(recursive=True)
+def _living(me: psutil.Process, others: set[psutil.Process]) -> list[psutil.Process]:
+    """Return the processes below us but `others`; those that have ended are taken note of, and gone."""
+    children = [child for child in me.children(recursive=True) if child not in others]
     gone, living = psutil.wait_procs(children, timeout=0)
     return [child for child in living if child not in gone]
 

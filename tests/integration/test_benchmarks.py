@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -115,12 +116,16 @@ def test_a_contender_that_hangs_is_ended_with_all_its_descendants_and_its_folder
         "time.sleep(60)\n"
     )
     monkeypatch.setattr(runner, "MEASURE", [sys.executable, str(module)])
-    runner.adopt_orphans()
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
-    with pytest.raises(runner.MeasurementFailed, match="ended after 2 s"):
+    with runner.orphans_adopted(), pytest.raises(runner.MeasurementFailed, match="ended after 2 s"):
         runner.measure("W2", "ppe", workers=1, count=1, timeout=2.0)
+    others_end = other.poll()
+    other.kill()
+    other.wait()
 
     daemon, folder = (tmp_path / "said").read_text(encoding="utf-8").split()
+    assert others_end is None
     assert not psutil.pid_exists(int(daemon))
     assert not Path(folder).exists()
 
