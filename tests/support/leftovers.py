@@ -87,7 +87,8 @@ def _leftovers(before: _Snapshot, test_id: str) -> list[str]:
     lines += [f"thread {thread.name}" for thread in threading.enumerate() if thread not in before.threads]
     lines += [f"socket {path}" for path in _unix_sockets(before.folder)]
     lines += [f"shared memory {name}" for name in sorted(_shared_memory() - before.shared_memory)]
-    lines += [f"file {path}" for path in sorted(before.folder.rglob("*")) if not path.is_dir()]
+    # Not by `rglob`: a folder may go while it looks.
+    lines += sorted(f"file {folder}/{file}" for folder, _, files in os.walk(before.folder) for file in files)
     return lines
 
 

@@ -64,9 +64,6 @@ log = logging.getLogger(__name__)
 NURSERY_CHILD = 1
 """Child id of the first nursery at the launcher of the node."""
 
-_LEAD_TO_NOTHING = frozenset({PostChunk, Tell, Release})
-"""Commands after which the core has nothing new to say."""
-
 _TUNNEL_KINDS = frozenset({Kind.TUNNEL, Kind.TUNNEL_END})
 _BLOB_KINDS = frozenset({Kind.BLOB_GET, Kind.BLOB_CHUNK, Kind.BLOB_MISSING, Kind.BLOB_MAP, Kind.BLOB_MAPPED})
 
@@ -473,12 +470,9 @@ class SlaveAgent:
 
     def _carry_out(self, now: float) -> None:
         """Do what the core commands, and what that leads to."""
-        more = True
-        while more:
-            more = False
-            for command in self.core.take_commands(now):
+        while commands := self.core.take_commands(now):
+            for command in commands:
                 self._do(command)
-                more = more or type(command) not in _LEAD_TO_NOTHING
 
     def _set_timer(self, due: float | None) -> None:
         timer = self._timer
