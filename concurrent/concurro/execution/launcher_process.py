@@ -9,12 +9,10 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 from typing import NamedTuple
 
-from concurro.errors import NodeStartError
 from concurro.execution.children import Child, ForkedChild, wait_for_end
-from concurro.execution.program import python_command, python_environment, usable_stderr
+from concurro.execution.program import execute
 
 log = logging.getLogger(__name__)
 
@@ -53,24 +51,8 @@ class LauncherProcess(NamedTuple):
         Raises:
             NodeStartError: The interpreter cannot be executed.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = python_command("concurro.execution.launcher", str(theirs.fileno()), str(os.getpid()))
-        try:
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-                [*command, folder],
-                stdin=subprocess.DEVNULL,
-                stdout=usable_stderr(),
-                env=python_environment(),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            message = f"the launcher did not start: {sys.executable}: {error.strerror}"
-            raise NodeStartError(message) from error
-        finally:
-            theirs.close()
-        return cls(child, ours)
+        command = ("concurro.execution.launcher", str(os.getpid()), folder)
+        return cls(*execute("launcher", *command, kind=socket.SOCK_SEQPACKET))
 
     def end(self) -> None:
         """End it and every child of it, and wait for that. Bounded, idempotent."""

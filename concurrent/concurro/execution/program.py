@@ -13,11 +13,14 @@ ours, hosts can be forked. Whatever our tasks execute themselves does not inheri
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 import subprocess
 import sys
 
 import concurro
+from concurro.errors import NodeStartError
 
 HASH_SEED = "PYTHONHASHSEED"
 
@@ -29,6 +32,41 @@ _PROGRAM = (
     "{forget}from {module} import main; gc.enable(); main()"
 )
 _FORGET_SEED = f"import os; os.environ.pop({HASH_SEED!r}, None); "
+
+
+def execute(
+    name: str, module: str, *arguments: str, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Run `main` of a module in a process of its own session.
+
+    Return it, and our end of a socket to it. Its first argument is the descriptor of its end.
+
+    Args:
+        name: What people call it.
+        module: Its module.
+        arguments: Those behind the descriptor.
+        kind: Of the socket.
+
+    Raises:
+        NodeStartError: The interpreter cannot be executed.
+    """
+    ours, theirs = map(_above_standard_streams, socket.socketpair(socket.AF_UNIX, kind))
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+            python_command(module, str(theirs.fileno()), *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=usable_stderr(),
+            env=python_environment(),
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+    except OSError as error:
+        ours.close()
+        message = f"the {name} did not start: {sys.executable}: {error.strerror}"
+        raise NodeStartError(message) from error
+    finally:
+        theirs.close()
+    return process, ours
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
@@ -63,3 +101,14 @@ def usable_stderr() -> int:
     except OSError:
         return subprocess.DEVNULL
     return 2
+
+
+def _above_standard_streams(stream: socket.socket) -> socket.socket:
+    """Return the stream under a number that no standard stream has.
+
+    Where those are closed, as in a daemon, it may come under one of theirs.
+    """
+    if stream.fileno() > 2:  # noqa: PLR2004 - the number of stderr
+        return stream
+    with stream:
+        return socket.socket(fileno=fcntl.fcntl(stream.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))

@@ -5,18 +5,17 @@ What a cluster does first, with few imports: the new processes import while the 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from concurro.errors import NodeStartError
-from concurro.execution.program import python_command, python_environment, usable_stderr
+from concurro.execution.program import execute
 from concurro.wire.importing import refuse_while_importing
+
+if TYPE_CHECKING:
+    import socket
+    import subprocess
 
 FOLDER_PREFIX = "concurro-"
 
@@ -45,24 +44,7 @@ class ExecutedNode(NamedTuple):
         Raises:
             NodeStartError: The interpreter cannot be executed.
         """
-        ours, theirs = map(_above_standard_streams, socket.socketpair())
-        command = python_command("concurro.nodes.boot", str(theirs.fileno()), role, folder)
-        try:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=usable_stderr(),
-                env=python_environment(),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            message = f"the {role} did not start: {sys.executable}: {error.strerror}"
-            raise NodeStartError(message) from error
-        finally:
-            theirs.close()
-        return cls(role, process, ours)
+        return cls(role, *execute(role, "concurro.nodes.boot", role, folder))
 
 
 class ExecutedCluster(NamedTuple):
@@ -104,17 +86,6 @@ class ExecutedCluster(NamedTuple):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return cls(folder, nodes[0], nodes[1:])
-
-
-def _above_standard_streams(stream: socket.socket) -> socket.socket:
-    """Return the stream under a number that no standard stream has.
-
-    Where those are closed, as in a daemon, it may come under one of theirs.
-    """
-    if stream.fileno() > 2:  # noqa: PLR2004 - the number of stderr
-        return stream
-    with stream:
-        return socket.socket(fileno=fcntl.fcntl(stream.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def make_private_folder() -> str:
