@@ -237,11 +237,11 @@ class ClusterExecutor(concurrent.futures.Executor):
     def _class_of(self, function: Callable[..., Any], kind: type[FunctionCall]) -> type[FunctionCall]:
         """Return the class for calls of a function.
 
-        Another one when its globals were bound anew.
+        Another one when what it uses has changed.
         """
         classes = self._classes[kind]
         made = classes.get(function)
-        if made is not None and self._code.known(made) is not None:
+        if made is not None and self._code.travels_unchanged(made):
             return made
         made = classes[function] = _make_class(
             kind, function=staticmethod(function), name=function.__qualname__, preparation=self._preparation

@@ -7,6 +7,8 @@ from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from concurro.ids import BlobRef
 
 _MISSING = object()
@@ -32,6 +34,12 @@ class Unit:
         self.members: list[weakref.ref[Any]] = []
         self.needs: dict[bytes, BlobRef] = {ref.digest: ref}
         self.uses: list[Use] = []
+
+    def defines(self, values: Sequence[Any]) -> bool:
+        """Say whether it defines these very values, in this order."""
+        return len(values) == len(self.members) and all(
+            member() is value for member, value in zip(self.members, values, strict=True)
+        )
 
     def is_current(self) -> bool:
         """Say whether the globals that it was made from are still the same."""

@@ -337,3 +337,41 @@ def test_a_module_that_ship_names_travels_with_its_classes(monkeypatch, give_blo
 )
 def test_circles_come_before_those_that_need_them(reached, expected):
     assert [sorted(circle) for circle in circles(reached)] == expected
+
+
+def test_what_is_the_same_after_a_refresh_travels_unchanged(packer):
+    prompt = define("table = [1]\ndef call():\n    return table\n")
+    class_of_calls = type("Calls", (Task,), {"function": staticmethod(prompt["call"]), "__module__": "__main__"})
+    packer.dumps(class_of_calls)
+    unit = packer.code.reference(class_of_calls).unit
+
+    packer.code.refresh()
+    unchanged = packer.code.travels_unchanged(class_of_calls)
+    prompt["table"] = [1]
+    rebound = packer.code.travels_unchanged(class_of_calls)
+
+    assert unchanged
+    assert rebound
+    assert packer.code.known(class_of_calls).unit is unit  # not one more
+
+
+def test_what_changed_before_a_refresh_does_not_travel_unchanged(packer):
+    prompt = define("table = [1]\ndef call():\n    return table\n")
+    packer.dumps(prompt["call"])
+
+    prompt["table"].append(2)
+    before_the_refresh = packer.code.travels_unchanged(prompt["call"])
+    packer.code.refresh()
+
+    assert before_the_refresh  # nobody looks into a list at each call
+    assert not packer.code.travels_unchanged(prompt["call"])
+
+
+def test_what_cannot_travel_any_more_or_never_did_does_not_travel_unchanged(packer):
+    prompt = define("table = [1]\ndef call():\n    return table\ndef other():\n    return 1\n")
+    packer.dumps(prompt["call"])
+
+    prompt["table"] = iter([1]), sys._getframe()
+
+    assert not packer.code.travels_unchanged(prompt["call"])
+    assert not packer.code.travels_unchanged(prompt["other"])

@@ -1,0 +1,70 @@
+"""Of work that has ended nothing stays, in the master nor in the application: every table is as it was."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import CancelledError
+
+from concurro import ApplicationNode, MasterNode, Task
+from tests.support.jobs import Mixture, Square
+from tests.support.tables import table_sizes
+from tests.support.waiting import wait_until
+
+LARGE = 200_000
+ROUNDS = 3
+
+
+class Echo(Task):
+    """Gives back what it got, or raises it."""
+
+    def __init__(self, value):
+        super().__init__("echo")
+        self.value = value
+
+    def __call__(self):
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+
+def square(number):
+    return number * number
+
+
+def work(application):
+    """Let every kind of work begin and end once."""
+    report = application.run(Mixture(*(Square(number) for number in range(300))), timeout=30)
+    assert len(report.results) == 300
+    futures = application.push_tasks(Echo(value) for value in (1, "x" * LARGE, ValueError("wrong")))
+    assert futures[1].result(20) == "x" * LARGE
+    assert isinstance(futures[2].exception(20), ValueError)
+    cancelled = application.push_task(Echo(2))
+    cancelled.cancel()
+    with application.executor() as executor:
+        assert sum(executor.map(square, range(500))) == sum(executor.map(square, range(500), chunksize=100))
+        assert executor.submit(len, bytes(LARGE)).result(20) == LARGE
+    handle = application.submit(Mixture(Square(1)))
+    handle.cancel()
+    with contextlib.suppress(CancelledError):  # it may be over before that
+        handle.result(20)
+
+
+def test_every_table_is_as_large_after_more_work_as_before(runtime_folder):
+    config = {"master": {"listen": f"ipc://{runtime_folder}/master", "standalone": True}, "slave": {"workers": 1}}
+    with MasterNode(config) as master, ApplicationNode(master.url, config={}) as application:
+        for _ in range(2):
+            work(application)
+        before = table_sizes(master, application)
+        for _ in range(ROUNDS):
+            work(application)
+
+        def grown():
+            try:
+                after = table_sizes(master, application)
+            except RuntimeError:  # one changed while it was looked at
+                return "it is still busy"
+            return {where: (before[where], size) for where, size in after.items() if size > before[where]}
+
+        with contextlib.suppress(AssertionError):  # the one below says more
+            wait_until(lambda: not grown(), 5, "every table to be as large as before")
+        assert grown() == {}
