@@ -155,6 +155,18 @@ def test_f29_many_tasks_may_wait_for_tasks_of_their_own(shared_cluster):
 
 
 @pytest.mark.slow
+def test_f29_what_tasks_wait_for_runs_before_more_tasks_that_would_wait(shared_cluster):
+    futures = shared_cluster.push_tasks([Squares(3) for _ in range(100)])
+
+    most_lent = 0
+    while not all(future.done() for future in futures):
+        most_lent = max(most_lent, lent(shared_cluster))
+
+    assert [future.result(0) for future in futures] == [5] * 100
+    assert 0 < most_lent <= 4  # as many as workers, and some that are about to go on; eight may be
+
+
+@pytest.mark.slow
 def test_f29_a_slave_lends_four_slots_for_each_worker_and_no_more():
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         assert cluster.push_task(Chain(4)).result(LIMIT) == 4

@@ -37,6 +37,7 @@ from concurro.execution.slave_records import (
     StopWorker,
     TakeTokens,
     Tell,
+    WaitAnswered,
 )
 from concurro.execution.worker import NUDGE_SIGNAL, Note
 from concurro.execution.worker_link import WorkerLink
@@ -515,6 +516,8 @@ class SlaveAgent:
                 link.send(Note.FORGET, command.system)
         elif isinstance(command, StateChanged):
             self._tell_state()
+        elif isinstance(command, WaitAnswered):
+            self._services.wait_answered(command.worker, granted=command.granted)
         elif isinstance(command, Drained):
             self._drained()
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from concurro.execution.lending import REST_LIMIT, Lending
 from concurro.execution.restarts import WELL_AFTER, Restarts
-from concurro.execution.slave_records import Command, StartWorker, StopWorker, WorkerRecord, WorkerState
+from concurro.execution.slave_records import (
+    Command,
+    StartWorker,
+    StateChanged,
+    StopWorker,
+    WaitAnswered,
+    WorkerRecord,
+    WorkerState,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +64,7 @@ class Crew:
     def remove(self, worker_id: int) -> WorkerRecord | None:
         """Drop a worker and return it."""
         self.lending.end(worker_id)
+        self.lending.withdraw(worker_id)
         return self._workers.pop(worker_id, None)
 
     def resize(self, wanted: int) -> list[WorkerRecord]:
@@ -71,6 +80,26 @@ class Crew:
     def slots(self) -> int:
         """How many tasks it may hold at once, those that wait included."""
         return self.wanted + len(self.lending.waiting)
+
+    def answer_waits(self, now: float) -> list[Command]:
+        """Answer tasks that wait whether their slots are lent."""
+        lending = self.lending
+        if not lending.asking:
+            return []
+        running = sum(w.id not in lending.waiting and w.id not in lending.asking for w in self if w.chunks)
+        answers = lending.decide(self.wanted, running, now)
+        commands: list[Command] = [StateChanged()] if any(granted for _, granted in answers) else []
+        return commands + [WaitAnswered(worker_id, granted) for worker_id, granted in answers]
+
+    def end_loan(self, worker_id: int) -> tuple[bool, list[Command]]:
+        """Notice that a task waits no more.
+
+        Return whether its slot was lent, and what is to be done.
+        """
+        if self.lending.withdraw(worker_id):
+            return False, [WaitAnswered(worker_id, granted=False)]
+        lent = self.lending.end(worker_id)
+        return lent, [StateChanged()] if lent else []
 
     def fill(self, now: float, queued: int = 0) -> list[Command]:
         """Start workers that are missing, for lent slots when tasks are queued."""
@@ -182,9 +211,7 @@ class Crew:
             times.append(self.restarts.at)
         if self.restarts.sick:
             times += [worker.started_at + WELL_AFTER for worker in self if worker.is_ready]
-        if self.lending.surplus_since is not None:
-            times.append(self.lending.surplus_since + REST_LIMIT)
-        return times
+        return times + self.lending.times()
 
 
 def _nudge_due(worker: WorkerRecord) -> float:

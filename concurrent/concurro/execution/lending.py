@@ -1,18 +1,24 @@
 """Slots that are lent: a task that waits for others needs none. Pure.
 
-    runs --waits--> may it lend? --yes--> another task runs in its place
-                         |                  |
-                         no: told so     goes on: its slot is back; the extra worker
-                                         rests, and ends after a while without use
+    runs --waits--> is one left to lend? --yes--> another task runs in its place
+                         |                          |
+                         no: it waits and keeps   goes on: its slot is back; the extra worker
+                         its slot, until one is   rests, and ends after a while without use
+                         left, or until nothing
+                         runs here any more: refused
 
 Without it, tasks that wait for tasks of their own would fill every slot, and nothing could
-run that they wait for. The limit keeps the processes bounded.
+run that they wait for. The limit keeps the processes bounded. At the limit nobody is refused as
+long as something runs, or has just ended: whoever waits for that is about to go on.
 """
 
 from __future__ import annotations
 
 LENT_PER_WORKER = 4
 """A slave lends at most so many slots for each of its workers."""
+
+REFUSE_AFTER = 2.0
+"""When every task of a slave waits for so long, and nothing more can be lent, one is refused [s]."""
 
 REST_LIMIT = 2.0
 """An extra worker that nobody needs ends after so long: its imports may be of use again [s]."""
@@ -22,23 +28,48 @@ class Lending:
     """Which workers' tasks wait, and since when there are extra workers.
 
     Attributes:
-        waiting: Ids of the workers whose task waits.
+        waiting: Ids of the workers whose task waits, its slot lent.
+        asking: Ids of those whose task waits and would lend its slot, the first to ask first.
         used: Whether any slot was ever lent.
+        stuck_since: Since when nothing can run here but what is not lent yet [s]; None when something can.
         surplus_since: Since when there are more workers than slots [s]; None when there are not.
     """
 
     def __init__(self) -> None:
         self.waiting: set[int] = set()
+        self.asking: dict[int, None] = {}
         self.used = False
+        self.stuck_since: float | None = None
         self.surplus_since: float | None = None
 
-    def grant(self, worker_id: int, workers: int) -> bool:
-        """Lend the slot of a worker's task, if that is within the limit."""
-        if worker_id not in self.waiting and len(self.waiting) >= LENT_PER_WORKER * workers:
-            return False
-        self.waiting.add(worker_id)
-        self.used = True
-        return True
+    def ask(self, worker_id: int) -> None:
+        """Notice that a worker's task waits; `decide` answers."""
+        self.asking[worker_id] = None
+
+    def decide(self, workers: int, running: int, now: float) -> list[tuple[int, bool]]:
+        """Return who is answered, and whether its slot is lent.
+
+        Args:
+            workers: How many tasks run at once.
+            running: How many run and do not wait.
+            now: Monotonic time [s].
+        """
+        answered: list[tuple[int, bool]] = []
+        while self.asking and len(self.waiting) < LENT_PER_WORKER * workers:
+            worker_id = next(iter(self.asking))
+            del self.asking[worker_id]
+            self.waiting.add(worker_id)
+            self.used = True
+            answered.append((worker_id, True))
+        if answered or running or not self.asking or len(self.asking) < workers:
+            self.stuck_since = None
+        elif self.stuck_since is None:
+            self.stuck_since = now
+        elif self.stuck_since + REFUSE_AFTER <= now:
+            self.stuck_since = None
+            last, _ = self.asking.popitem()
+            answered.append((last, False))
+        return answered
 
     def end(self, worker_id: int) -> bool:
         """Take a slot back; return whether it was lent."""
@@ -46,6 +77,15 @@ class Lending:
             return False
         self.waiting.discard(worker_id)
         return True
+
+    def withdraw(self, worker_id: int) -> bool:
+        """Drop what a worker asked for; return whether it had no answer yet."""
+        return self.asking.pop(worker_id, self) is None
+
+    def times(self) -> list[float]:
+        """Return when something may be due [s]."""
+        due = (self.stuck_since, REFUSE_AFTER), (self.surplus_since, REST_LIMIT)
+        return [since + limit for since, limit in due if since is not None]
 
     def rests_since(self, surplus: int, now: float) -> float | None:
         """Return since when there are extra workers [s]; None: there are none."""

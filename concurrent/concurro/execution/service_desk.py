@@ -60,15 +60,17 @@ class Tunnel:
         session: What the worker calls it.
         lease: The attempt.
         worker: Its worker.
+        waits: For what it waits, in words.
     """
 
-    __slots__ = ("lease", "number", "session", "worker")
+    __slots__ = ("lease", "number", "session", "waits", "worker")
 
     def __init__(self, number: int, session: int, lease: int, worker: WorkerLink) -> None:
         self.number = number
         self.session = session
         self.lease = lease
         self.worker = worker
+        self.waits = ""
 
 
 class ServiceDesk:
@@ -161,6 +163,16 @@ class ServiceDesk:
         if tunnel is not None:
             self._end(tunnel, "its worker ended")
 
+    def wait_answered(self, worker_id: int, *, granted: bool) -> None:
+        """Pass on what the core decided about a task that waits."""
+        tunnel = self._of_worker.get(worker_id)
+        if tunnel is None:
+            return
+        lent, workers = self._core.lent, self._core.workers
+        self._tell(tunnel.worker, ServiceNote.ANSWER, tunnel.session, granted, lent, workers)
+        if granted:
+            self._send(Kind.WAITS, [tunnel.lease, tunnel.waits], ())
+
     def leases(self) -> set[int]:
         """Return the attempts that speak to the master."""
         return {tunnel.lease for tunnel in self._tunnels.values()}
@@ -195,12 +207,9 @@ class ServiceDesk:
         del self._of_worker[tunnel.worker.id]
 
     def _lend(self, tunnel: Tunnel, what: str) -> None:
+        tunnel.waits = what
         self._touch()
-        granted = self._core.lend(tunnel.worker.id, tunnel.lease)
-        lent, workers = self._core.lent, self._core.workers
-        self._tell(tunnel.worker, ServiceNote.ANSWER, tunnel.session, granted, lent, workers)
-        if granted:
-            self._send(Kind.WAITS, [tunnel.lease, what], ())
+        self._core.lend(tunnel.worker.id, tunnel.lease)
 
     def _go_on(self, tunnel: Tunnel) -> None:
         if self._core.end_loan(tunnel.worker.id):

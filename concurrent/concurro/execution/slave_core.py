@@ -43,6 +43,7 @@ from concurro.execution.slave_records import (
     StateChanged,
     TakeTokens,
     TaskCode,
+    WaitAnswered,
     WorkerRecord,
     WorkerState,
 )
@@ -287,24 +288,23 @@ class SlaveCore:
         if worker is not None:
             self._kill(worker)
 
-    def lend(self, worker_id: int, lease: int) -> bool:
-        """Lend the slot of a worker whose task waits; return whether that may be."""
+    def lend(self, worker_id: int, lease: int) -> None:
+        """Notice that a task waits: its slot may be lent, `WaitAnswered` tells."""
         worker = self._crew.get(worker_id)
-        if worker is None or not worker.chunks or not self._crew.lending.grant(worker_id, self._crew.wanted):
-            return False
+        if worker is None or not worker.chunks:
+            self._commands.append(WaitAnswered(worker_id, granted=False))
+            return
         # What was posted behind it, and what waits here, goes back: the master knows what it waits for.
         worker.recalled |= {entry[0] for entry in worker.outstanding()} - {lease}
         self._take_tokens(worker)
         self._outbox.returned += self._remove_queued({entry[0] for entry in self._ready})
-        self._commands.append(StateChanged())
-        return True
+        self._crew.lending.ask(worker_id)
 
     def end_loan(self, worker_id: int) -> bool:
         """Notice that a task waits no more; return whether its slot was lent."""
-        if not self._crew.lending.end(worker_id):
-            return False
-        self._commands.append(StateChanged())
-        return True
+        lent, commands = self._crew.end_loan(worker_id)
+        self._commands += commands
+        return lent
 
     def tokens_taken(self, worker_id: int, count: int, now: float) -> None:
         """Take the answer to `TakeTokens`: the last `count` tasks will not start."""
@@ -394,6 +394,7 @@ class SlaveCore:
     def take_commands(self, now: float) -> list[Command]:
         """Decide, and return what is to be done, in this order."""
         if self._crew.running:
+            self._commands += self._crew.answer_waits(now)
             if not self.draining:
                 self._commands += self._crew.fill(now, self._ready.total)
             if self._ready.total:

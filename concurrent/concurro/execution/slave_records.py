@@ -120,6 +120,16 @@ class StateChanged(NamedTuple):
     """Report slots, workers and sickness to the master."""
 
 
+class WaitAnswered(NamedTuple):
+    """Tell a task that waits whether its slot is lent.
+
+    Each that asked is told once.
+    """
+
+    worker: int
+    granted: bool
+
+
 class Drained(NamedTuple):
     """Nothing is left to do or to acknowledge."""
 
@@ -136,6 +146,7 @@ Command = (
     | Release
     | Tell
     | StateChanged
+    | WaitAnswered
     | Drained
 )
 

@@ -9,14 +9,15 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
-    Lend = Callable[[str], AbstractContextManager[None]]
+    Lend = Callable[[str, Callable[[], bool]], AbstractContextManager[None]]
 
 
 class Control:
     """What futures and handles need of their application.
 
     Attributes:
-        lend: Entered for each longer wait with what is waited for; None where waiting lends nothing.
+        lend: Entered for each longer wait, with what is waited for, and whether that wait is over; it may take long
+            to enter, but not longer than the wait. None where waiting lends nothing.
     """
 
     lend: Lend | None = None

@@ -205,12 +205,40 @@ class LoopFuture(Future[Any]):
         try:
             if lend is None:
                 sleeper.wait(timeout)
-            elif not sleeper.wait(SHORT_WAIT if timeout is None else min(timeout, SHORT_WAIT)):
-                with lend(self.describe()):
-                    sleeper.wait(None if timeout is None else max(0.0, timeout - SHORT_WAIT))
+                return
+            rest = Patience(timeout)
+            if not sleeper.wait(rest.at_most(SHORT_WAIT)):
+                with lend(self.describe(), lambda: self._state in _OVER or rest.is_over()):
+                    sleeper.wait(rest.left())
         finally:
             with self._condition:
                 self._waiters.remove(sleeper)
+
+
+class Patience:
+    """How long a wait may still take.
+
+    Args:
+        timeout: In all [s]; None for ever.
+    """
+
+    __slots__ = ("_until",)
+
+    def __init__(self, timeout: float | None) -> None:
+        self._until = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        """Return what is left [s]; None for ever."""
+        return None if self._until is None else max(0.0, self._until - time.monotonic())
+
+    def at_most(self, limit: float) -> float:
+        """Return what is left, but no more than `limit` [s]."""
+        left = self.left()
+        return limit if left is None else min(left, limit)
+
+    def is_over(self) -> bool:
+        """Say whether nothing is left."""
+        return self.left() == 0.0
 
 
 class _Sleeper:
@@ -256,11 +284,11 @@ class _LendingEvent(threading.Event):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set; return whether it is."""
-        began = time.monotonic()
-        if super().wait(SHORT_WAIT if timeout is None else min(timeout, SHORT_WAIT)):
+        rest = Patience(timeout)
+        if super().wait(rest.at_most(SHORT_WAIT)):
             return True
-        with self._lend("several futures"):
-            return super().wait(None if timeout is None else max(0.0, timeout - (time.monotonic() - began)))
+        with self._lend("several futures", lambda: self.is_set() or rest.is_over()):
+            return super().wait(rest.left())
 
 
 class TaskFuture(LoopFuture):

@@ -104,7 +104,7 @@ class SystemHandle(LoopFuture):
         with self._news:
             if self._news.wait_for(self._has_news, None if lend is None else SHORT_WAIT) or lend is None:
                 return
-        with lend(self.describe()), self._news:
+        with lend(self.describe(), self._has_news), self._news:
             self._news.wait_for(self._has_news)
 
     def cancel(self) -> bool:

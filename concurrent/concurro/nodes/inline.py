@@ -175,7 +175,7 @@ class InlineApplication(Control):
         raise LookupError(message)
 
     @contextmanager
-    def lend(self, what: str) -> Iterator[None]:
+    def lend(self, what: str, over: Callable[[], bool]) -> Iterator[None]:  # noqa: ARG002 - nothing comes meanwhile
         """Refuse to wait inside a task or a callback: nothing else runs meanwhile.
 
         Raises:

@@ -28,7 +28,7 @@ from concurro.wire.messages import PROTOCOL, Kind
 from concurro.wire.schema import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from concurro.execution.inside import Door
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from concurro.wire.messages import Message
 
 log = logging.getLogger("concurro.application")
+
+LOOK_AGAIN = 0.02
+"""How often a wait whose slot could not be lent yet looks whether it is over [s]."""
 
 LEAVE_LIMIT = 5.0
 """How long what is left of an attempt's application may take to end [s]."""
@@ -79,6 +82,7 @@ class NestedApplication(ApplicationNode):
         self._dialled: Peer | None = None
         self._parted = False
         self._loan: Loan | None = None
+        self._wait: str | None = None  # for what the task waits, unsaid
         if door.lends:
             self._loan = Loan(self, self._whose)
             self.lend = self._loan.lend
@@ -123,14 +127,37 @@ class NestedApplication(ApplicationNode):
 
     def say_waits(self, text: str) -> None:
         """Say that the task waits; the loan is told what was decided."""
-        link: ServiceLink = self._link
-        self._loop.post(lambda: link.waits(text))
+        self._loop.post(lambda: self._note_wait(text))
 
     def say_goes_on(self) -> None:
         """Say that the task waits no more."""
-        link: ServiceLink = self._link
         with contextlib.suppress(RuntimeError):
-            self._loop.post(link.goes_on)
+            self._loop.post(self._go_on)
+
+    def _note_wait(self, text: str) -> None:
+        self._wait = text
+
+    def _go_on(self) -> None:
+        if self._wait is None:
+            link: ServiceLink = self._link
+            link.goes_on()
+        elif self._loan is not None:
+            self._wait = None
+            self._loan.answered(granted=False, lent=0, workers=0)
+
+    def _flush(self) -> None:
+        super()._flush()
+        if self._wait is not None and self._has_begun():
+            text, self._wait = self._wait, None
+            self._link.waits(text)
+
+    def _has_begun(self) -> bool:
+        """Say whether the master knows of the tasks that this one may wait for.
+
+        A slot that were lent before would be taken by any other task, which may wait as well.
+        """
+        plain = self._core.plain
+        return self._core.connected and (not plain.waiting or plain.sent > 0)
 
     # As an application, but for the way to the master
 
@@ -191,7 +218,7 @@ class NestedApplication(ApplicationNode):
         self._loop.stop()
 
     @contextlib.contextmanager
-    def _wait_for_others(self, what: str) -> Iterator[None]:
+    def _wait_for_others(self, what: str, over: Callable[[], bool]) -> Iterator[None]:  # noqa: ARG002 - a host has no slot
         own = self._door.own_system
         if own and what.startswith(f"system {own}"):
             message = f"a callback of {self._whose} would wait for the end of its own system: for ever"
@@ -202,7 +229,7 @@ class NestedApplication(ApplicationNode):
         if self._loan is None:
             super()._wait_for_room()
         else:
-            with self._loan.lend("room for more tasks"):
+            with self._loan.lend("room for more tasks", self._has_room):
                 super()._wait_for_room()
 
 
@@ -228,13 +255,19 @@ class Loan:
         self._over = False
 
     @contextlib.contextmanager
-    def lend(self, what: str) -> Iterator[None]:
+    def lend(self, what: str, over: Callable[[], bool]) -> Iterator[None]:
         """Lend the slot while the block waits.
 
+        Args:
+            what: For what, in words.
+            over: Says whether the wait is over: the slave may have nothing left to lend for long.
+
         Raises:
-            SlotsLentError: The slave has lent all that it may.
+            SlotsLentError: The slave has lent all that it may, and nothing runs there any more.
         """
-        self._begin(what)
+        if not self._begin(what, over):
+            yield
+            return
         try:
             yield
         finally:
@@ -250,19 +283,38 @@ class Loan:
         self._over = self._granted = True
         self._answer.set()
 
-    def _begin(self, what: str) -> None:
-        with self._asking:
+    def _begin(self, what: str, over: Callable[[], bool]) -> bool:
+        """Lend the slot; return False when the wait was over first."""
+        while not self._asking.acquire(timeout=LOOK_AGAIN):
+            if over():
+                return False
+        try:
             with self._count:
                 if self._waiting or self._over:
                     self._waiting += 1
-                    return
+                    return True
             self._answer.clear()
             self._application.say_waits(what)
-            self._answer.wait()
+            if not self._is_answered(over):
+                self._application.say_goes_on()
+                self._is_answered(_never)  # each question is answered, also one that was withdrawn
+                return False
             if not self._granted:
                 raise SlotsLentError(self._refusal(what), what)
             with self._count:
                 self._waiting += 1
+            return True
+        finally:
+            self._asking.release()
+
+    def _is_answered(self, over: Callable[[], bool]) -> bool:
+        """Wait for the answer; return False when the wait was over first."""
+        while not self._answer.wait(LOOK_AGAIN):
+            if self._over:
+                return True
+            if over():
+                return False
+        return True
 
     def _end(self) -> None:
         with self._count:
@@ -273,6 +325,11 @@ class Loan:
     def _refusal(self, what: str) -> str:
         return (
             f"{self._whose} waits for {what}, but {self._lent} slots of its slave are lent by tasks that wait already, "
-            f"the most for its {self._workers} workers: waiting for one more could be for ever; wait for fewer at "
-            f"once, split into larger parts, take more workers, or let a task system make the tasks of its results"
+            f"the most for its {self._workers} workers, and nothing else runs there: waiting for one more could be for "
+            f"ever; wait for fewer at once, split into larger parts, take more workers, or let a task system make "
+            f"the tasks of its results"
         )
+
+
+def _never() -> bool:
+    return False

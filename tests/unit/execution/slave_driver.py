@@ -16,6 +16,7 @@ from concurro.execution.slave_records import (
     StopWorker,
     TakeTokens,
     Tell,
+    WaitAnswered,
 )
 from concurro.ids import Outcome
 from concurro.wire.messages import Kind
@@ -74,6 +75,7 @@ class SlaveDriver:
         self.released = []
         self.drained = False
         self.states = 0
+        self.answers = {}
         self.auto_tokens = True
         self.core.start()
         self.step()
@@ -199,6 +201,8 @@ class SlaveDriver:
             self.fetches.append(command)
         elif isinstance(command, Release):
             self.released.append(command.owner)
+        elif isinstance(command, WaitAnswered):
+            self.answers[command.worker] = command.granted
         elif isinstance(command, Drained):
             self.drained = True
         elif isinstance(command, Tell):

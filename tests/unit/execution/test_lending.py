@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurro.execution.lending import LENT_PER_WORKER, REST_LIMIT
+from concurro.execution.lending import LENT_PER_WORKER, REFUSE_AFTER, REST_LIMIT
 from tests.unit.execution.slave_driver import MILLISECOND, SlaveDriver, lease
 
 
@@ -17,10 +17,21 @@ def busy_driver(workers=1):
 
 
 def wait(driver, worker):
-    """Let the task of a worker wait; return whether its slot is lent."""
-    granted = driver.core.lend(worker, driver.core.current_lease(worker))
+    """Let the task of a worker wait; return whether its slot is lent, None when that is not decided yet."""
+    driver.core.lend(worker, driver.core.current_lease(worker))
     driver.step()
-    return granted
+    return driver.answers.pop(worker, None)
+
+
+def waiting_driver(workers=1):
+    """Return a driver whose slots are lent as far as may be, all by tasks that began one after the other."""
+    driver = busy_driver(workers)
+    for worker in range(1, LENT_PER_WORKER * workers + 1):
+        assert wait(driver, worker)
+        driver.give(lease(workers + worker))
+        driver.ready(workers + worker)
+        driver.workers[workers + worker].claim()
+    return driver
 
 
 def test_another_worker_runs_what_is_queued_while_a_task_waits():
@@ -145,16 +156,86 @@ def test_an_extra_worker_stays_while_slots_are_lent():
 
 
 def test_beyond_the_limit_nothing_is_lent():
-    driver = busy_driver()
-    granted = [wait(driver, 1)]
-    for number in range(2, LENT_PER_WORKER + 2):
-        driver.give(lease(number))
-        driver.ready(number)
-        driver.workers[number].claim()
-        granted.append(wait(driver, number))
+    driver = waiting_driver()
 
-    assert granted == [True] * LENT_PER_WORKER + [False]
+    assert wait(driver, LENT_PER_WORKER + 1) is None
     assert driver.core.slots == 1 + LENT_PER_WORKER
+
+
+def test_what_is_queued_behind_a_task_that_may_not_lend_yet_goes_back_too():
+    driver = waiting_driver()
+    driver.give(lease(100))
+
+    wait(driver, LENT_PER_WORKER + 1)
+
+    assert driver.returned == [100]
+
+
+def test_whoever_asked_first_gets_the_slot_that_comes_back():
+    driver = waiting_driver(2)
+    asking = [2 * LENT_PER_WORKER + 1, 2 * LENT_PER_WORKER + 2]
+    assert [wait(driver, worker) for worker in asking] == [None, None]
+
+    driver.core.end_loan(1)
+    driver.step()
+
+    assert driver.answers == {asking[0]: True}
+    assert driver.core.lent == 2 * LENT_PER_WORKER
+
+
+def test_the_last_who_asked_is_refused_when_nothing_runs_any_more():
+    driver = waiting_driver(2)
+    first, last = 2 * LENT_PER_WORKER + 1, 2 * LENT_PER_WORKER + 2
+    wait(driver, first)
+    driver.tick(REFUSE_AFTER + 1)
+    while_one_runs = dict(driver.answers)
+    wait(driver, last)
+
+    driver.tick(REFUSE_AFTER - 0.1)
+    early = dict(driver.answers)
+    driver.tick(0.2)
+    driver.tick(REFUSE_AFTER + 1)  # the refused one runs again
+
+    assert while_one_runs == early == {}
+    assert driver.answers == {last: False}
+
+
+def test_nobody_is_refused_when_something_runs_again():
+    driver = waiting_driver()
+    wait(driver, LENT_PER_WORKER + 1)
+    driver.tick(REFUSE_AFTER - 0.1)
+
+    driver.core.end_loan(LENT_PER_WORKER)
+    driver.step()
+    driver.tick(REFUSE_AFTER)
+
+    assert driver.answers == {LENT_PER_WORKER + 1: True}
+
+
+def test_who_waits_no_more_withdraws_what_it_asked_for():
+    driver = waiting_driver()
+    wait(driver, LENT_PER_WORKER + 1)
+
+    lent = driver.core.end_loan(LENT_PER_WORKER + 1)
+    driver.step()
+    driver.core.end_loan(1)
+    driver.step()
+
+    assert not lent
+    assert driver.answers == {LENT_PER_WORKER + 1: False}
+    assert driver.core.lent == LENT_PER_WORKER - 1
+
+
+def test_a_worker_that_dies_asks_no_more():
+    driver = waiting_driver()
+    wait(driver, LENT_PER_WORKER + 1)
+
+    driver.die(LENT_PER_WORKER + 1)
+    driver.core.end_loan(1)
+    driver.step()
+
+    assert driver.answers == {}
+    assert driver.core.lent == LENT_PER_WORKER - 1
 
 
 def test_a_worker_that_has_nothing_lends_nothing():

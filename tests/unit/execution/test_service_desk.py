@@ -76,6 +76,12 @@ class Desk:
     def say(self, note, *body, frames=()):
         self.desk.take(self.worker, [msgpack.packb((note, *body)), *frames])
 
+    def decide(self):
+        """Let the core answer who waits."""
+        self.driver.step()
+        for worker, granted in self.driver.answers.items():
+            self.desk.wait_answered(worker, granted=granted)
+
     def told(self):
         told, self.worker.service.told = self.worker.service.told, []
         return told
@@ -149,6 +155,7 @@ def test_when_the_master_is_gone_whoever_speaks_to_it_is_told(desk):
 
 def test_a_wait_lends_the_slot_and_the_master_hears_for_what(desk):
     desk.say(ServiceNote.WAITS, 7, "task x:1")
+    desk.decide()
     desk.say(ServiceNote.GOES_ON, 7)
 
     assert desk.told() == [([ServiceNote.ANSWER, 7, True, 1, 1],)]
@@ -156,8 +163,17 @@ def test_a_wait_lends_the_slot_and_the_master_hears_for_what(desk):
     assert desk.driver.core.lent == 0
 
 
+def test_nobody_is_told_of_a_wait_that_lends_nothing_but_who_waits(desk):
+    desk.say(ServiceNote.WAITS, 7, "task x:1")
+    desk.desk.wait_answered(1, granted=False)
+
+    assert desk.told() == [([ServiceNote.ANSWER, 7, False, 0, 1],)]
+    assert desk.sent == [(Kind.TUNNEL_OPEN, [1, 1])]
+
+
 def test_a_tunnel_that_ends_gives_the_slot_back(desk):
     desk.say(ServiceNote.WAITS, 7, "task x:1")
+    desk.decide()
 
     desk.desk.gone(desk.worker)
 

@@ -26,7 +26,7 @@ class Lending(Control):
         self.lent = []
 
     @contextlib.contextmanager
-    def lend(self, what):
+    def lend(self, what, over):
         self.lent.append(what)
         yield
 
