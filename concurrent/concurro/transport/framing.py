@@ -54,7 +54,10 @@ def size_of(frames: Sequence[Any]) -> int:
     Raises:
         ProtocolError: The receiver would refuse it.
     """
-    size = sum(memoryview(frame).nbytes for frame in frames)
+    if len(frames) == 1 and frames[0].__class__ is bytes:
+        size = len(frames[0])
+    else:
+        size = sum(memoryview(frame).nbytes for frame in frames)
     if len(frames) > FRAME_COUNT_LIMIT or size > MESSAGE_LIMIT:
         message = f"a message of {len(frames)} frames, {size} bytes together, is over the limits"
         raise ProtocolError(message)

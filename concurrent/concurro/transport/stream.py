@@ -39,7 +39,8 @@ _BUFFER_SIZE = 1024 * 1024
 _REST = 0.25
 _DESCRIPTORS = socket.CMSG_SPACE(4 * struct.calcsize("i"))  # we send one at a time
 _MOST_UNCLAIMED = 16
-_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_CLOSE_ON_EXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # plain numbers: operators of enum members are calls
+_CUT_OFF = int(socket.MSG_CTRUNC)
 
 
 class StreamLink:
@@ -221,7 +222,7 @@ class StreamLink:
             except OSError as error:
                 self._lost(f"reading failed: {error.strerror}")
                 return
-            if beside or flags & socket.MSG_CTRUNC:
+            if beside or flags & _CUT_OFF:
                 self._decoder.descriptors += _received(beside, flags)
             if not chunk:
                 self._lost("the other end closed the connection")
@@ -284,7 +285,7 @@ def _received(beside: list[tuple[int, int, bytes]], flags: int) -> list[Descript
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             size = struct.calcsize("i")
             numbers += struct.unpack(f"{len(content) // size}i", content[: len(content) // size * size])
-    if flags & socket.MSG_CTRUNC:
+    if flags & _CUT_OFF:
         numbers.append(-1)
     return [Descriptor(number) for number in numbers]
 
@@ -453,7 +454,7 @@ class Channel:
             chunk, beside, flags, _ = self._stream.recvmsg(_READ_SIZE, _DESCRIPTORS, _CLOSE_ON_EXEC)
             if not chunk:
                 return None
-            if beside or flags & socket.MSG_CTRUNC:
+            if beside or flags & _CUT_OFF:
                 self._decoder.descriptors += _received(beside, flags)
             self._ready.extend(self._decoder.feed(chunk))
         return self._ready.popleft()

@@ -60,6 +60,11 @@ _FAREWELL = 0.5
 
 _KEY_REFUSED = 400
 
+# Plain numbers: operators of enum members are calls.
+_AT_ONCE = int(zmq.NOBLOCK)
+_EVENTS = int(zmq.EVENTS)
+_READABLE = int(zmq.POLLIN)
+
 
 class _Socket:
     """A zmq socket in a Loop: reads until empty, whatever its descriptor says.
@@ -91,13 +96,16 @@ class _Socket:
         self._monitor_fd = int(self._monitor.FD)
         self._when_drained: list[Callable[[], None]] = []
         self._retry: Timer | None = None
+        self._stopped_early = False
         self.closed = False
 
     def attach(self) -> None:
         """Start to read; after bind or connect."""
         self._loop.watch(self._fd, self._drain)
         self._loop.watch(self._monitor_fd, self.drain_events)
-        self._loop.on_flush(self.look_again)
+        self._loop.on_flush(self._go_on)
+        self._loop.soon(self._drain)  # the descriptors tell nothing before somebody has looked
+        self._loop.soon(self.drain_events)
 
     def close(self) -> None:
         """Close socket and context; what was sent has a moment to leave.
@@ -109,7 +117,7 @@ class _Socket:
         self.closed = True
         if self._retry is not None:
             self._retry.cancel()
-        self._loop.off_flush(self.look_again)
+        self._loop.off_flush(self._go_on)
         self._loop.unwatch(self._fd)
         self._loop.unwatch(self._monitor_fd)
         self.zmq.disable_monitor()
@@ -133,13 +141,27 @@ class _Socket:
             if self.closed:
                 return
             try:
-                frames = self.zmq.recv_multipart(zmq.NOBLOCK, copy=False)
+                frame = self.zmq.recv(_AT_ONCE, copy=False)
             except zmq.Again:
-                callbacks, self._when_drained = self._when_drained, []
-                for callback in callbacks:
-                    callback()
+                self._drained()
                 return
+            frames = [frame]
+            while frame.more:
+                frame = self.zmq.recv(_AT_ONCE, copy=False)
+                frames.append(frame)
             self._on_frames(frames)
+            if not self.closed and not self._is_readable():  # cheaper to ask than to be told by an exception
+                self._drained()
+                return
+        self._stopped_early = True
+
+    def _is_readable(self) -> bool:
+        return bool(self.zmq.get(_EVENTS) & _READABLE)  # type: ignore[operator]  # an int, of this option
+
+    def _drained(self) -> None:
+        callbacks, self._when_drained = self._when_drained, []
+        for callback in callbacks:
+            callback()
 
     def drain_events(self) -> None:
         """Report every monitor event that is there."""
@@ -155,12 +177,14 @@ class _Socket:
 
         The descriptor only tells of changes, and sending may take the news of one.
         """
-        if self.closed:
-            return
-        if int(self.zmq.EVENTS) & zmq.POLLIN or self._when_drained:
+        if not self.closed and self._is_readable():
             self._loop.soon(self._drain)
-        if int(self._monitor.EVENTS) & zmq.POLLIN:
-            self._loop.soon(self.drain_events)
+
+    def _go_on(self) -> None:
+        """Read on in the next turn, where this one stopped."""
+        if self._stopped_early:
+            self._stopped_early = False
+            self._loop.soon(self._drain)
 
 
 class TcpPeerLink:
@@ -502,7 +526,7 @@ class TcpLink:
                 send_frames(self._socket.zmq, frames, size)
             except zmq.Again:
                 self._socket.try_again_soon(self._flush)
-                return
+                break
             self._queue.popleft()
             self._backlog -= size
         self._socket.look_again()

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 NO_COPY_FROM = 64 * 1024
 """Frames of this size and more are not copied on; for smaller ones it would cost more [B]."""
 
+_LAST = int(zmq.NOBLOCK)
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+
 
 def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any], size: int) -> None:
     """Give a message of `size` bytes to zmq, which takes all of it or nothing.
@@ -23,12 +26,13 @@ def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any], size: int) -> 
         zmq.Again: It takes nothing now.
         zmq.ZMQError: Of a ROUTER: the peer is gone.
     """
-    if size < NO_COPY_FROM:
-        socket.send_multipart(frames, zmq.NOBLOCK, copy=True)
-        return
     last = len(frames) - 1
+    if size < NO_COPY_FROM:
+        for number, frame in enumerate(frames):
+            socket.send(frame, _LAST if number == last else _MORE)
+        return
     for number, frame in enumerate(frames):
-        flags = zmq.NOBLOCK if number == last else zmq.NOBLOCK | zmq.SNDMORE
+        flags = _LAST if number == last else _MORE
         whole = _as_it_came(frame) if len(frame) >= NO_COPY_FROM else None
         if whole is None:
             socket.send(frame, flags, copy=True)
