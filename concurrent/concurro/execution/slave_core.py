@@ -99,8 +99,8 @@ class SlaveCore:
             if run is not None and entry[2] == known[1] and entry[1] == known[0] and not entry[6]:
                 self._ready.extend(run, entry)
                 continue
-            key = known = (entry[1], entry[2])
-            code = self._supplies.codes.get(key)
+            run, key = None, (entry[1], entry[2])  # what waits apart is followed by others of its class
+            known, code = key, self._supplies.codes.get(key)
             if self.draining or self.sick:
                 self._outbox.returned.append(entry[0])
             elif code is None or code.fault:

@@ -40,6 +40,7 @@ class FakeWorker:
 
     def __init__(self):
         self.tokens = 0
+        self.told = set()  # classes
         self.devices = ()
         self.chunks = deque()
         self.running = None
@@ -189,6 +190,10 @@ class SlaveDriver:
             self.nudged.append(command.worker)
         elif isinstance(command, PostChunk):
             fake = self.workers[command.worker]
+            fake.told |= {code.key for code in command.task_classes}
+            classes = {(entry[1], entry[2]) for entry in command.entries}
+            assert len(classes) == 1, f"a chunk has tasks of several classes: {classes}"
+            assert classes <= fake.told, f"worker {command.worker} was told {fake.told}, and gets a task of {classes}"
             fake.tokens += len(command.entries)
             fake.devices = command.devices
             fake.chunks.append(deque(entry[0] for entry in command.entries))

@@ -326,6 +326,21 @@ def test_tasks_wait_for_the_code_of_their_class(one):
     assert one.core.inventory() == [1, 2]
 
 
+@pytest.mark.parametrize(("code", "arguments"), [([[1, b"code", 10]], None), (None, [[0, b"digest", 10]])])
+def test_what_follows_a_task_that_waits_for_bytes_runs_as_its_own_class(two, code, arguments):
+    two.core.classes([task_class(0), task_class(1, blobs=code)])
+
+    two.core.leases([lease(1), lease(2, 1, blobs=arguments), lease(3, 1)])
+    two.step()
+    for fetch in two.fetches:
+        two.core.fetched(fetch.owner, None)
+    two.step()
+    two.run_one(1)
+
+    assert two.workers[1].told | two.workers[2].told == {(1, 0), (1, 1)}
+    assert sorted(two.core.inventory()) == [2, 3]
+
+
 def test_draining_returns_what_waits_and_lets_the_rest_end(one):
     one.give(lease(1), lease(2), lease(3))
     one.workers[1].claim()
