@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 
 import pytest
@@ -197,3 +198,14 @@ def test_a_forked_process_says_nothing_in_the_session_of_its_parent(application,
 
     assert os.waitstatus_to_exitcode(status) == 10
     assert application.push_task(Square(1)).result(10) == 1
+
+
+def test_a_callback_that_exits_ends_no_other_task(application, master, caplog):
+    master.answers = False
+    exiting, other = application.push_task(Square(1)), application.push_task(Square(2))
+    exiting.add_done_callback(lambda done: sys.exit("enough"))
+
+    master.finish([1, 2])
+
+    assert (exiting.result(10), other.result(10)) == (1, 2)
+    wait_until(lambda: "SystemExit: enough" in caplog.text, 10, "the exit to be logged")

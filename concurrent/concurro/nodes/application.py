@@ -26,8 +26,9 @@ from concurro.nodes.control import Control
 from concurro.nodes.departures import Departures
 from concurro.nodes.dialer import Dialer
 from concurro.nodes.failed_attempts import FailedAttempts, save_failures_of
-from concurro.nodes.futures import LoopFuture, LoopThread
+from concurro.nodes.futures import LoopFuture
 from concurro.nodes.handle import SystemHandle
+from concurro.nodes.loop_thread import LoopThread
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.printer import Printer
 from concurro.nodes.pushed import new_task
@@ -108,7 +109,7 @@ class ApplicationNode(Control):
         self._start_lock = threading.Lock()
         self._embedded: EmbeddedCluster | None = None
         self._thread: threading.Thread | None = None
-        self._loop_thread = LoopThread()
+        self._loop_thread: LoopThread = LoopThread()
         self._joined = threading.Event()
         self._was_welcome = False
         self._fault: Exception | None = None
@@ -172,6 +173,8 @@ class ApplicationNode(Control):
 
     def close(self) -> None:
         """Leave the master; what is unfinished and not detached ends. Idempotent."""
+        if self._loop_thread.is_elsewhere():
+            return  # it is the parent's
         with self._start_lock:
             if self._state in ("closed", "new"):
                 self._state = "closed"
@@ -285,6 +288,7 @@ class ApplicationNode(Control):
 
     def cancel_task(self, system_id: str, number: int) -> None:
         """Ask the master to cancel a pushed task."""
+        self.refuse_elsewhere()
         with self._lock:
             plain = self._core.plain
             if system_id == plain.system_id and number in plain.open:
@@ -334,6 +338,7 @@ class ApplicationNode(Control):
         """
         if not self._joined.is_set():
             self.connect()
+        self.refuse_elsewhere()  # before any lock, which a thread may have held at the fork
         pickled = self._packer.dump_fields(fields)
         if pickled is None:
             return self._push(new_task(task_class, fields), pusher)
@@ -358,14 +363,6 @@ class ApplicationNode(Control):
         return ClusterExecutor.sharing(self)
 
     # Questions
-
-    def refuse_to_wait(self, call: str) -> None:
-        """Refuse a call that waits when a callback makes it.
-
-        Raises:
-            WaitInCallbackError: It is.
-        """
-        self._loop_thread.refuse_to_wait(call)
 
     def request(self, name: str, arguments: list[Any]) -> LoopFuture:
         """Ask the master a question; the future has its answer as plain values."""
@@ -544,6 +541,7 @@ class ApplicationNode(Control):
                 self._room.notify_all()
 
     def _post(self, wish: Callable[[], None]) -> None:
+        self.refuse_elsewhere()
         if self._state == "closed":
             message = "the application was closed"
             raise ClosedError(message)
@@ -567,6 +565,7 @@ class ApplicationNode(Control):
             self._room.wait_for(self._has_room)
 
     def _push(self, task: Task, pusher: object = None) -> TaskFuture:
+        self.refuse_elsewhere()
         if self._core.plain.waiting_bytes > UNSENT_BYTES:
             self._wait_for_room()
         with self._lock:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
+    from concurro.nodes.loop_thread import LoopThread
+
     Lend = Callable[[str, Callable[[], bool]], AbstractContextManager[None]]
 
 
@@ -21,13 +23,30 @@ class Control:
     """
 
     lend: Lend | None = None
+    _loop_thread: LoopThread | None = None
 
     def refuse_to_wait(self, call: str) -> None:
         """Refuse a call that waits in the thread that brings the news.
 
         Raises:
             WaitInCallbackError: This is that thread.
+            ClosedError: See `refuse_elsewhere`.
         """
+        if self._loop_thread is not None:
+            self._loop_thread.refuse_to_wait(call)
+
+    def refuse_elsewhere(self) -> None:
+        """Refuse what needs the application in a process that it does not live in.
+
+        Raises:
+            ClosedError: This one was forked from the application's.
+        """
+        if self._loop_thread is not None:
+            self._loop_thread.refuse_elsewhere()
+
+    def brings_news(self) -> bool:
+        """Say whether this is the thread that calls callbacks of what has ended."""
+        return self._loop_thread is not None and self._loop_thread.is_here()
 
     def cancel_system(self, system_id: str) -> None:
         """Ask the master to cancel a system."""

@@ -7,10 +7,7 @@ everything else -----------------> with the loop's flush
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
-
-from concurro.errors import ClosedError
 
 if TYPE_CHECKING:
     from concurro.nodes.application_core import ApplicationCore
@@ -37,7 +34,6 @@ class Departures:
         self._loop = loop
         self._core = core
         self._timer: Timer | None = None
-        self._pid = os.getpid()
 
     def due(self) -> bool:
         """Say whether the loop's flush has something to send. Loop thread only."""
@@ -69,13 +65,7 @@ class Departures:
         """Send a task that was pushed, or note it.
 
         Return whether the loop must be woken for it. The owner of the lock calls it.
-
-        Raises:
-            ClosedError: This process was forked from the application's, whose session it would spoil.
         """
-        if os.getpid() != self._pid:
-            message = f"the application is that of process {self._pid}, which forked this one: open one here"
-            raise ClosedError(message)
         if self.dirty:
             return False
         if self._may_go_at_once(peer) and self._go(peer):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import pickle
 import shutil
 import signal
@@ -154,6 +155,7 @@ class EmbeddedCluster:
         self._master: NodeProcess | None = NodeProcess(executed.master)
         self._slaves = [NodeProcess(slave) for slave in executed.slaves]
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self.url = f"ipc://{self._folder}/master"
 
     @classmethod
@@ -247,7 +249,12 @@ class EmbeddedCluster:
         return None if master is None else master.fault(patience)
 
     def stop(self) -> None:
-        """End every node; nothing is left when it returns. Idempotent."""
+        """End every node; nothing is left when it returns. Idempotent.
+
+        In a process that was forked from the cluster's it does nothing.
+        """
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             slaves, self._slaves = self._slaves, []
             master, self._master = self._master, None

@@ -1,7 +1,8 @@
 """Futures that a loop's thread resolves, and that it must not wait for.
 
 Callbacks run in the thread that brings everybody's news. One that waits there for news would
-wait for ever, and with it everybody else: it is told so instead.
+wait for ever, and with it everybody else: it is told so instead. So is a process that was forked
+from the application's: the thread is not there.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import threading
 import time
 from _thread import RLock, allocate_lock
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import NothingToSaveError, RemoteTraceback, TaskError, WaitInCallbackError
+from concurro.errors import NothingToSaveError, RemoteTraceback, TaskError
 from concurro.ids import format_task_id
 from concurro.nodes.arguments import check_timeout
 
@@ -28,35 +29,6 @@ SHORT_WAIT = 0.001
 
 _CANCELLED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED})
 _OVER = _CANCELLED | {FINISHED}
-
-
-class LoopThread:
-    """Knows the thread of a loop. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._ident: int | None = None
-
-    def enter(self) -> None:
-        """Learn that this thread is the one, from now on."""
-        self._ident = threading.get_ident()
-
-    def leave(self) -> None:
-        """Learn that the loop has ended: another thread may get the same number."""
-        self._ident = None
-
-    def refuse_to_wait(self, call: str) -> None:
-        """Refuse a call that waits when it is made in the loop's thread.
-
-        Raises:
-            WaitInCallbackError: It is; the message says what to do instead.
-        """
-        if threading.get_ident() == self._ident:
-            message = (
-                f"{call} would wait in a callback, in the very thread that brings what it waits for; make it "
-                f"in another thread (concurrent.futures.ThreadPoolExecutor, or one that reads a queue.Queue), "
-                f"or go on in a callback of the future itself (add_done_callback)"
-            )
-            raise WaitInCallbackError(message)
 
 
 class LoopFuture(Future[Any]):
@@ -85,6 +57,8 @@ class LoopFuture(Future[Any]):
     @property
     def _waiters(self) -> list[Any]:  # type: ignore[override]  # made at its first use
         """What `concurrent.futures.wait` and `as_completed` append themselves to."""
+        if self._state not in _OVER:
+            self._control.refuse_elsewhere()
         if self._made_waiters is None:
             lend = self._control.lend
             self._made_waiters = [] if lend is None else _Waiters(lend)
@@ -111,6 +85,7 @@ class LoopFuture(Future[Any]):
         Raises:
             TimeoutError: It did not come within `timeout` [s].
             WaitInCallbackError: Called in a callback, before it is there.
+            ClosedError: Called in a process that was forked before it was there.
         """
         if timeout is not None or self._state != FINISHED:
             self._wait("result()", timeout)
@@ -177,8 +152,16 @@ class LoopFuture(Future[Any]):
         self._call_back()
 
     def _call_back(self) -> None:
-        if self._made_callbacks is not None:
+        if self._made_callbacks is None:
+            return
+        if not self._control.brings_news():
             self._invoke_callbacks()  # type: ignore[attr-defined]  # of the standard library
+            return
+        for callback in self._made_callbacks:
+            try:
+                callback(self)
+            except BaseException:  # noqa: BLE001 - sys.exit() too would end the thread that brings everybody's news
+                LOGGER.exception("exception calling callback for %r", self)
 
     def _wait(self, call: str, timeout: float | None) -> None:
         """Wait until there is a result or an error.

@@ -180,7 +180,7 @@ class SystemHandle(LoopFuture):
         for watcher in list(self._watchers):
             try:
                 watcher(progress)
-            except Exception:  # a user's code, and everybody else's news come through this thread
+            except BaseException:  # a user's code, and everybody else's news come through this thread
                 log.exception("a watcher of system %s failed", self.system_id)
 
     def take_published(self, value: Any) -> None:

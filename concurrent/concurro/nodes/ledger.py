@@ -72,6 +72,9 @@ class TaskClasses:
 
     def _announce(self, key: Any, task: Task) -> int:
         payload, blobs = self._packer.dump_task_class(type(task), (self._system_id, "classes"))
+        known = self._numbers.get(key)
+        if known is not None:
+            return known  # what pickles itself runs code of users, which may have pushed such a task
         number = len(self._numbers)
         cls = type(task)
         requires = {name: float(amount) for name, amount in (task.requires or {}).items()}

@@ -73,7 +73,7 @@ class PushedTasks:
         self._next = 0
         self._classes = TaskClasses(packer, system_id)
         self._waiting: deque[tuple[Any, ...]] = deque()
-        self._with_blobs: dict[int, list[Any]] = {}
+        self._with_blobs: dict[int, tuple[object, list[Any]]] = {}
         self._blob_use = BlobUse()
         self._counting = threading.Lock()  # for that alone: tasks with blobs are few
 
@@ -87,14 +87,15 @@ class PushedTasks:
             NotPicklableError: It cannot travel.
         """
         task = check_task(value)
-        number = self._next
         class_number = self._classes.number_of(task_class_key(task), task)
-        payload, blobs = self._packer.dump_task(task, (self.system_id, number))
+        owner = object()
+        payload, blobs = self._packer.dump_task(task, owner)
+        number = self._next  # not before: what pickles itself runs code of users, which may push tasks
         task.task_id = format_task_id(self.system_id, number)
         task.system_id = self.system_id
         task.client_id = self._client_id
         entry = (class_number, payload, blobs) if blobs else (class_number, payload)
-        size = self._size_of(number, entry)
+        size = self._size_of(number, entry, owner)
         future = TaskFuture(control, self.system_id, number)
         self._enter(entry, (future, size, pusher, task, None))
         return future
@@ -115,17 +116,21 @@ class PushedTasks:
         number, size = self._next, len(pickled)
         entry: tuple[Any, ...] = (class_number, pickled)
         if size > INLINE_LIMIT:
-            entry = (class_number, *self._packer.part(pickled, (self.system_id, number)))
-            size = self._size_of(number, entry)
+            owner = object()
+            entry = (class_number, *self._packer.part(pickled, owner))
+            size = self._size_of(number, entry, owner)
         future = TaskFuture(control, self.system_id, number)
         self._enter(entry, (future, size, pusher, task_class, fields))
         return future
 
-    def _size_of(self, number: int, entry: tuple[Any, ...]) -> int:
-        """Return the bytes of a task, with those of blobs that no other has [B]."""
+    def _size_of(self, number: int, entry: tuple[Any, ...], owner: object) -> int:
+        """Return the bytes of a task, with those of blobs that no other has [B].
+
+        Its blobs are `owner`'s.
+        """
         size = len(entry[1])
         if len(entry) > 2 and entry[2]:  # noqa: PLR2004 - [class, payload, blobs]
-            self._with_blobs[number] = entry[2]
+            self._with_blobs[number] = owner, entry[2]
             with self._counting:
                 size += self._blob_use.add(entry[2])
         return size
@@ -191,9 +196,10 @@ class PushedTasks:
         self.sent -= 1
         self.sent_bytes -= size
         if number in self._with_blobs:
+            owner, parts = self._with_blobs.pop(number)
             with self._counting:
-                self._blob_use.remove(self._with_blobs.pop(number))
-            self._packer.blobs.release((self.system_id, number))
+                self._blob_use.remove(parts)
+            self._packer.blobs.release(owner)
         result, fault = None, None
         if outcome == 0:
             try:

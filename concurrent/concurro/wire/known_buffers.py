@@ -30,7 +30,7 @@ class KnownBuffers:
 
     def __init__(self) -> None:
         self._at: dict[tuple[int, int], _Known] = {}
-        self._places: dict[bytes, tuple[int, int]] = {}
+        self._places: dict[bytes, set[tuple[int, int]]] = {}
 
     def note(self, view: memoryview, digest: bytes, *, ours: bool = False, private: bool = False) -> None:
         """Note that the blob `digest` has the bytes of a buffer.
@@ -44,12 +44,12 @@ class KnownBuffers:
         place = _place_of(view)
         before = self._at.get(place)
         if before is not None and before.digest != digest:
-            self._places.pop(before.digest, None)
+            self._leave(place, before.digest)
         if len(self._at) >= _MOST:
             self.forget(next(iter(self._at.values())).digest)
         exporter = None if ours else _reference_to(view.obj)
         self._at[place] = _Known(digest, exporter, fixed=exporter is not None and is_fixed(view), private=private)
-        self._places[digest] = place
+        self._places.setdefault(digest, set()).add(place)
 
     def candidate(self, view: memoryview) -> bytes | None:
         """Return the blob of a buffer at the same place; None for none."""
@@ -68,8 +68,9 @@ class KnownBuffers:
         """
         from concurro.wire.mapping import address_of, is_as_mapped, same_bytes  # noqa: PLC0415 - see there
 
-        place = self._places.get(digest)
-        known = self._at.get(place) if place is not None else None
+        known = self._at.get(_place_of(view))
+        if known is not None and known.digest != digest:
+            known = None  # another thread noted something else there
         if known is not None and known.fixed and known.exporter is not None and known.exporter() is view.obj:
             return True
         if known is not None and known.private and known.exporter is not None and known.exporter() is not None:
@@ -77,18 +78,27 @@ class KnownBuffers:
         return address_of(view) == address_of(before) or same_bytes(view, before)
 
     def lives(self, digest: bytes) -> bool:
-        """Say whether the buffer of a blob still exists."""
-        place = self._places.get(digest)
-        known = self._at.get(place) if place is not None else None
-        return known is not None and known.exporter is not None and known.exporter() is not None
+        """Say whether a buffer of a blob still exists."""
+        places = self._places.get(digest)
+        if places is None:
+            return False
+        known = [self._at.get(place) for place in tuple(places)]
+        return any(one is not None and one.exporter is not None and one.exporter() is not None for one in known)
 
     def forget(self, digest: bytes) -> None:
-        """Forget the buffer of a blob."""
-        place = self._places.pop(digest, None)
-        if place is not None:
+        """Forget the buffers of a blob."""
+        for place in self._places.pop(digest, ()):
             known = self._at.get(place)
             if known is not None and known.digest == digest:
                 del self._at[place]
+
+    def _leave(self, place: tuple[int, int], digest: bytes) -> None:
+        """Note that a place has no bytes of a blob any more."""
+        places = self._places.get(digest)
+        if places is not None:
+            places.discard(place)
+            if not places:
+                del self._places[digest]
 
 
 def _place_of(view: memoryview) -> tuple[int, int]:

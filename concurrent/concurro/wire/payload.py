@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -86,6 +87,7 @@ class Packer:
 
         Raises:
             NotPicklableError: It cannot travel; names the culprit and its path.
+            RecursionError: The calls from which it is sent are nested so deep that none is left for pickling.
         """
         if value.__class__ in _SCALARS and (value.__class__ is not int or value.bit_length() <= 64):  # noqa: PLR2004 - no long one
             return _plain_dumps(value, 5), None
@@ -258,6 +260,8 @@ class Packer:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
+            if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+                _refuse_deep_calls(name, error)
             culprit = find_culprit(value, name, self._pickles)
             raise _not_picklable(value, culprit.path, culprit.type_name, error) from error
         code = [[int(BlobPurpose.CODE), ref.digest, ref.size] for ref in pickler.needs.values()]
@@ -341,6 +345,23 @@ def _keeps_state_plainly(cls: type) -> bool:
         and cls.__basicsize__ == Task.__basicsize__  # no slots, no builtin base
         and cls.__itemsize__ == 0
     )
+
+
+def _refuse_deep_calls(name: str, error: BaseException) -> None:
+    """Refuse to pickle where no calls are left for that.
+
+    It is not the fault of the value.
+
+    Raises:
+        RecursionError: So it is.
+    """
+    depth, frame = 0, sys._getframe()  # noqa: SLF001 - the way to count the calls
+    while frame.f_back is not None:
+        depth, frame = depth + 1, frame.f_back
+    limit = sys.getrecursionlimit()
+    if depth > limit // 2:
+        message = f"{name} cannot be pickled within calls that are nested {depth} deep: the limit is {limit}"
+        raise RecursionError(message) from error
 
 
 def _not_picklable(value: object, path: str, culprit: str, error: BaseException) -> NotPicklableError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import sys
 import threading
 import weakref
 from concurrent.futures import ALL_COMPLETED, CancelledError, Future, InvalidStateError, as_completed, wait
@@ -176,7 +177,7 @@ def test_a_longer_wait_lends_the_slot_and_a_short_one_does_not():
     with pytest.raises(FutureTimeoutError):
         slow.result(0.01)
     with pytest.raises(FutureTimeoutError):
-        next(as_completed([slow], 0.01))
+        next(as_completed([slow], 0.1))
 
     assert control.lent == ["task job:2", "several futures"]
 
@@ -211,3 +212,26 @@ def test_an_error_that_was_raised_keeps_its_future_in_no_circle():
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_callback_that_exits_ends_neither_the_thread_that_brings_news_nor_the_callbacks_after_it(caplog):
+    class Here(Control):
+        def brings_news(self):
+            return True
+
+    seen = []
+    future = TaskFuture(Here(), "job", 3)
+    future.add_done_callback(lambda done: sys.exit("enough"))
+    future.add_done_callback(lambda done: seen.append(done.result()))
+
+    future.set_result(7)
+
+    assert seen == [7]
+    assert "SystemExit: enough" in caplog.text
+
+
+def test_a_callback_may_exit_in_a_thread_of_its_user(future):
+    future.add_done_callback(lambda done: sys.exit("enough"))
+
+    with pytest.raises(SystemExit, match="enough"):
+        future.cancel()

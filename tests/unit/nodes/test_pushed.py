@@ -19,6 +19,20 @@ ROOM = 1 << 30
 SEVEN = b"\x80\x05K\x07."
 
 
+class Quick(Task):
+    """A task without anything."""
+
+
+class Pushing(Task):
+    """Does something while it is pickled."""
+
+    on_pickled = None
+
+    def __reduce__(self):
+        type(self).on_pickled()
+        return Number, (7,)
+
+
 class Called(Task):
     """A call of an executor."""
 
@@ -214,3 +228,44 @@ def test_of_tasks_that_are_much_larger_one_goes_at_a_time(pushed, packer):
     counts = [len(pushed.take(10, 2500)[2]) for _ in range(2)]
 
     assert counts == [1, 0]
+
+
+def test_a_task_that_pushes_others_while_it_is_pickled_mixes_up_neither_numbers_nor_classes(pushed, monkeypatch):
+    def push_more():
+        monkeypatch.setattr(Pushing, "on_pickled", lambda: None)
+        futures.append(pushed.push(Control(), Number(1)))
+        futures.append(pushed.push(Control(), Pushing("inner")))
+
+    futures = []
+    monkeypatch.setattr(Pushing, "on_pickled", push_more)
+    task = Pushing("outer")
+    futures.append(pushed.push(Control(), task))
+    futures.append(pushed.push(Control(), Quick("quick")))
+
+    _, classes, entries = pushed.take(10, ROOM)
+    numbers = [entry[0] for entry in classes]
+    names = {entry[0]: entry[1].rpartition(".")[2] for entry in classes}
+    assert [future.task_id for future in futures] == ["job:0", "job:1", "job:2", "job:3"]
+    assert task.task_id == "job:2"
+    assert numbers == sorted(set(numbers))
+    assert [names[entry[0]] for entry in entries] == ["Number", "Pushing", "Pushing", "Quick"]
+
+
+def test_a_class_that_pushes_its_tasks_while_it_is_pickled_is_announced_once(pushed):
+    class Attribute:
+        def __reduce__(self):
+            if not futures:
+                futures.append(None)
+                futures[0] = pushed.push(Control(), Odd("first"))
+            return str, ()
+
+    class Odd(Task):
+        attribute = Attribute()
+
+    futures = []
+    futures.append(pushed.push(Control(), Odd("second")))
+    futures.append(pushed.push(Control(), Quick("quick")))
+
+    _, classes, entries = pushed.take(10, ROOM)
+    assert [entry[0] for entry in classes] == [0, 1]
+    assert [entry[0] for entry in entries] == [0, 0, 1]

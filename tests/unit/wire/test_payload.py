@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
+import sys
 import threading
 from collections import namedtuple
 
@@ -232,3 +234,18 @@ def test_an_error_survives_its_own_journey(packer):
     arrived = packer.loads(*packer.dumps(error))
 
     assert (str(arrived), arrived.path, arrived.culprit) == ("no", "task.x", "_thread.lock")
+
+
+def test_within_calls_nested_too_deep_it_is_the_calls_that_are_blamed(packer):
+    def within(calls, value):
+        return within(calls - 1, value) if calls else packer.dumps(value)
+
+    used = len(inspect.stack())
+    nested = []
+    for _ in range(sys.getrecursionlimit()):
+        nested = [nested]
+
+    with pytest.raises(RecursionError, match="value cannot be pickled within calls that are nested"):
+        within(sys.getrecursionlimit() - used - 20, lambda: 1)
+    with pytest.raises(NotPicklableError, match="recursion"):
+        packer.dumps(nested)
