@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from concurro import (
@@ -20,6 +21,7 @@ from concurro import (
     WorkerLost,
     current_application,
 )
+from concurro.wire.segments import MAP_THRESHOLD
 from tests.support.jobs import SHIPPED, Mixture, Square, Traced, Waiting, leave_trace, open_gate, read_trace
 from tests.support.nodes import master_process, slave_process
 from tests.support.waiting import wait_until
@@ -137,6 +139,15 @@ def lent(cluster):
 
 def test_a_task_pushes_tasks_and_waits_for_them(shared_cluster):
     assert shared_cluster.push_task(Squares(10)).result(LIMIT) == 285
+
+
+def test_what_a_task_returns_stays_until_it_is_sent_although_its_application_ends_before(shared_cluster, tmp_path):
+    def return_large(app, _):
+        return app.push_task(Square(3)).result() * np.ones(MAP_THRESHOLD // 8)
+
+    result = shared_cluster.push_task(Leaving(return_large, tmp_path)).result(LIMIT)
+
+    assert (result.nbytes, result[0], result[-1]) == (MAP_THRESHOLD, 9.0, 9.0)
 
 
 @pytest.mark.slow

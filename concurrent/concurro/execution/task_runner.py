@@ -16,6 +16,9 @@ from concurro.wire.travelling import Travelling
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+RESULT = "result"
+"""The owner of the blobs of a result: who runs the attempt releases them once they are sent."""
+
 _no_clean_up = Task.clean_up
 _DONE = int(Outcome.DONE)
 
@@ -75,7 +78,7 @@ class TaskRunner:
             entry: `[lease, system, class, number, attempt, payload, blobs]`, the blobs are here.
 
         Returns:
-            outcome, value, blobs: as in a result.
+            outcome, value, blobs: as in a result; the blobs are those of `RESULT` until they are released.
         """
         task = self.load(entry)
         if not isinstance(task, Task):
@@ -94,7 +97,7 @@ class TaskRunner:
             if answer_of_cleaning is not None:
                 return answer_of_cleaning
         try:
-            payload, blobs = self.packer.dumps(result, None, "result")
+            payload, blobs = self.packer.dumps(result, RESULT, "result")
         except BaseException as error:  # noqa: BLE001 - pickling runs code of users, which may do anything
             return self._not_picklable(error)
         return _DONE, payload, blobs

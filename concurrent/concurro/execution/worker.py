@@ -36,7 +36,7 @@ from concurro.execution.process_state import ProcessState, taker_of_signal
 from concurro.execution.root_logging import RootLogging
 from concurro.execution.service import WorkerDoor
 from concurro.execution.standard_streams import StandardStreams, flush_prints
-from concurro.execution.task_runner import TaskRunner
+from concurro.execution.task_runner import RESULT, TaskRunner
 from concurro.execution.voice import Voice, text_stream
 from concurro.ids import BlobRef, format_task_id
 from concurro.transport.stream import Channel
@@ -348,6 +348,7 @@ class Worker:
             view = self._runner.blobs.get(digest)
             for offset in range(0, max(size, 1), BLOB_PIECE):
                 self._send([Note.BLOB, digest, size, offset], view[offset : offset + BLOB_PIECE])
+        self._runner.blobs.release(RESULT)
 
     def _let_go(self, digest: bytes) -> None:
         """Leave the pages of a result to those who get it."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from concurro.execution.task_runner import TaskRunner
+from concurro.execution.task_runner import RESULT, TaskRunner
 from concurro.execution.worker import Note
 from concurro.testing.simulated_work import SimulatedTask
 
@@ -275,6 +275,8 @@ class SimulatedWorker:
         now = self._loop.now()
         for _, digest, size in blobs or ():
             self._send([Note.BLOB, digest, size, 0], self._runner.blobs.get(digest))
+        if blobs:
+            self._runner.blobs.release(RESULT)
         self._results.append((entry[0], outcome, value, blobs, round((now - started) * 1e9)))
         assert self._open is not None  # noqa: S101 - its chunk
         if self._open[0] and now - self._first > FLUSH_AFTER:
