@@ -128,6 +128,7 @@ class SlaveAgent:
         self._state: list[Any] = []
         self._running = False
         self._touched = True
+        self._looked_ahead = False
         self._due: float | None = None
 
     # For the node
@@ -448,16 +449,11 @@ class SlaveAgent:
     # Once per turn
 
     def flush(self) -> None:
-        """Do what is due; the loop calls it once per turn."""
-        if not self._running:
+        """Do what is due, and see to what will be; once per turn."""
+        self.act()
+        if self._looked_ahead or not self._running:
             return
-        now, due = self._loop.now(), self._due
-        is_due = due is not None and due <= now
-        if not self._touched and not is_due:
-            return
-        if is_due:
-            self.core.tick(now)
-        self._carry_out(now)
+        now = self._loop.now()
         due = self.core.next_time()
         if due is not None and due <= now:  # by what it has learned
             self.core.tick(now)
@@ -465,14 +461,32 @@ class SlaveAgent:
             due = self.core.next_time()
         if self._unmapped:
             self._unmap()
-        self._touched = False
+        self._looked_ahead = True
         self._due = due
         self._set_timer(due)
 
+    def act(self) -> None:
+        """Do what follows from what was learned, and write it.
+
+        `flush` must come behind it in the same turn.
+        """
+        if not self._running:
+            return
+        now, due = self._loop.now(), self._due
+        is_due = due is not None and due <= now
+        if is_due:
+            self._due = None
+            self.core.tick(now)
+        if self._touched or is_due:
+            self._carry_out(now)
+            self._loop.flush_now()  # a worker that waits need not wait for what is due later
+
     def _carry_out(self, now: float) -> None:
         """Do what the core commands, and what that leads to."""
-        while commands := self.core.take_commands(now):
-            for command in commands:
+        self._touched, self._looked_ahead = True, False
+        while self._touched:
+            self._touched = False
+            for command in self.core.take_commands(now):
                 self._do(command)
 
     def _set_timer(self, due: float | None) -> None:
@@ -497,7 +511,7 @@ class SlaveAgent:
         elif isinstance(command, TakeTokens):
             link = self._links.get(command.worker)
             if link is not None:
-                self.core.tokens_taken(command.worker, link.take_tokens(), self._loop.now())
+                self._learning().tokens_taken(command.worker, link.take_tokens(), self._loop.now())
         elif isinstance(command, Fetch):
             owner = command.owner
             self._transfer.fetch(command.blobs, owner, lambda fault: self._learning().fetched(owner, fault))

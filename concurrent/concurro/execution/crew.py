@@ -118,8 +118,11 @@ class Crew:
 
     def missing(self) -> int:
         """Return how many workers are too few; a sick slave tries with one."""
-        kept = min(1, self.wanted) if self.restarts.sick else self.wanted
-        return kept - sum(worker.state in _LIVING for worker in self)
+        missing = min(1, self.wanted) if self.restarts.sick else self.wanted
+        for worker in self._workers.values():  # a loop of its own: it runs several times per task
+            if worker.state in _LIVING:
+                missing -= 1
+        return missing
 
     def _free_slots(self) -> int:
         """Return how many more workers could run a task, lent slots counted."""
@@ -143,7 +146,7 @@ class Crew:
     def end_idle(self) -> list[Command]:
         """End those that retire and have nothing left to do."""
         ended: list[Command] = []
-        for worker in self:
+        for worker in self._workers.values():
             if worker.state is WorkerState.RETIRING and not worker.chunks:
                 worker.state = WorkerState.ENDING
                 ended.append(StopWorker(worker.id))

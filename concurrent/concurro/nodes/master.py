@@ -361,6 +361,7 @@ class MasterNode(Node):
         agent = self._agent = make_standalone_agent(self.env, self.loop, send, name, self._launcher)
         self._ends.callback(agent.stop)
         agent.start()
+        self.loop.off_flush(agent.flush)  # `_settle` calls it, and hears at once what it says
         resources = self.env.config["slave.resources"]
         facts = {"workers": agent.slots, "resources": resources, "pid": os.getpid()}
         self._slave_joined(self._agent_id, os.uname().nodename, facts)
@@ -483,18 +484,20 @@ class MasterNode(Node):
         self._returning.look()
         for _ in range(SETTLE_ROUNDS):
             if self._agent is not None:
-                self._agent.flush()
+                self._agent.act()
                 self._take_agent_inbox()
             if self._core.pending:
                 self._put_out_core()
                 self._advance(now, wall)  # who waits for a result need not wait for other decisions
             self._core.tick(now)
-            self._put_out_core()
-            self._carrier.carry_out()
+            if self._core.pending:
+                self._put_out_core()
+                if self._agent is not None:
+                    self._agent.act()
+                self.loop.flush_now()  # nor a slave for what is told to others
+            self._advance(now, wall)
             if self._agent is not None:
                 self._agent.flush()
-            self.loop.flush_now()
-            self._advance(now, wall)
             if not self._agent_inbox and not self._core.pending:
                 break
         self._schedule_wake(now)

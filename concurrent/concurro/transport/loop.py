@@ -75,10 +75,8 @@ class Loop:
         self.wakeups = 0
         self.lent = False
 
-    @staticmethod
-    def now() -> float:
-        """Return the monotonic time [s]."""
-        return time.monotonic()
+    now = staticmethod(time.monotonic)
+    """Return the monotonic time [s]."""
 
     def watch(self, fd: int, on_readable: Callable[[], None], on_writable: Callable[[], None] | None = None) -> None:
         """Call `on_readable` whenever `fd` can be read.

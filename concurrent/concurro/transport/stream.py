@@ -164,7 +164,8 @@ class StreamLink:
                 self._lost(f"writing failed: {error.strerror}")
                 return
             self._backlog -= sent
-            self._put_back(batch, sent)
+            if len(batch) > 1 or sent < len(batch[0]):
+                self._put_back(batch, sent)
         wanted = bool(self._queue)
         if self._stream is not None and wanted != self._writing:
             self._writing = wanted

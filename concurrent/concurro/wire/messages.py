@@ -217,14 +217,14 @@ def unpack_message(frames: list[Any]) -> Message:
     except Exception as error:
         message = f"frame 0 is not msgpack: {error}"
         raise ProtocolError(message) from error
-    if not isinstance(header, list) or len(header) < 5:  # noqa: PLR2004 - the five fields above
+    if header.__class__ is not list or len(header) < 5:  # noqa: PLR2004 - the five fields above
         message = "frame 0 is not [version, kind, seq, ack, body]"
         raise ProtocolError(message)
     version, kind, seq, ack, body = header[:5]
     if version != PROTOCOL and kind not in (Kind.HELLO, Kind.REFUSED):
         message = f"protocol version {version!r}, expected {PROTOCOL}"
         raise ProtocolError(message)
-    if not (isinstance(kind, int) and isinstance(seq, int) and isinstance(ack, int) and isinstance(body, list)):
+    if not (kind.__class__ is seq.__class__ is ack.__class__ is int and body.__class__ is list):
         message = "frame 0 has fields of wrong types"
         raise ProtocolError(message)
     return Message(kind, seq, ack, body, tuple(frames[1:]))
