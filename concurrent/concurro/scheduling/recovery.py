@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from concurro.ids import LEASE_COUNTER_BITS, Outcome, SystemState
-from concurro.scheduling.commands import Send, StartHost, StopHost, acknowledgements
+from concurro.scheduling.commands import HostBack, Send, StartHost, StopHost, acknowledgements
 from concurro.scheduling.replay import (
     DIFFERS,
     begin_again,
@@ -124,6 +124,8 @@ class Recovery:
         elif replay.done and not body[9].get("more"):
             self._coming.pop(number, None)
             finish_replay(self._core, life, replay)
+            if life.restarted:
+                self._command(HostBack(number))  # the host before may have died on the way
             if life.orphans is not None:
                 self._orphaned[number] = life
                 if self.settled:

@@ -20,7 +20,7 @@ from concurro.ids import SystemRecord, SystemState
 from concurro.scheduling.acceptance import Acceptance
 from concurro.scheduling.agenda import Agenda
 from concurro.scheduling.attendance import Attendance
-from concurro.scheduling.commands import DropBlobs, Send, Spool, StopHost, acknowledgements, offers_of
+from concurro.scheduling.commands import DropBlobs, HostBack, Send, Spool, StopHost, acknowledgements, offers_of
 from concurro.scheduling.feeding import Feeder
 from concurro.scheduling.life import (
     SystemLife,
@@ -312,6 +312,8 @@ class SystemTable:
         self._core.start_system(life.record)
         if life.replay is not None:
             life.replay.restore(self._core, life)
+        elif life.restarted:  # nothing was asked of the one before, and nothing is given again
+            self._commands.append(HostBack(number))
 
     def host_lost(self, number: int, reason: str, now: float) -> bool:
         """Start a host again that died by itself, or fail its system.
