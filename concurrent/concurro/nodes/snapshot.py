@@ -225,6 +225,8 @@ def read_state(memory: int, packer: Packer, n: int) -> tuple[str, bytes, Blobs |
         return "nothing, or not all of it, was written", b"", None
     view = memoryview(mmap.mmap(memory, size, access=mmap.ACCESS_READ))
     fault, payload, blobs, parts = msgpack.unpackb(view[_HEAD_BYTES:start])
+    if size < start + sum(length for _, length in parts):
+        return "not all of its large parts were written", b"", None
     for digest, length in parts:
         packer.blobs.put(view[start : start + length], owner_of(n), digest)
         start += length

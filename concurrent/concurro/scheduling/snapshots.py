@@ -161,7 +161,9 @@ class SnapshotDesk:
                 course.pending = pending = Pending(now, len(life.flow.finished), life.flow.number)
                 self._ask_once_told(life, pending)
             return course.rests_until(now)
-        if pending.n is None:
+        if not life.is_recorded:  # its inputs became too many to keep
+            self.give_up(life)
+        elif pending.n is None:
             self._ask_once_told(life, pending)
         elif pending.ready and not pending.recording:
             self._record_once_taken(life, pending, now)

@@ -90,7 +90,8 @@ class Assembly:
         """Take one chunk; return whether the blob is complete.
 
         Raises:
-            ProtocolError: Nobody asked for this chunk, or its length is wrong.
+            ProtocolError: Nobody asked for this chunk, its length is wrong, or there is no memory for it. It is still
+                among those asked for then.
         """
         expected = self._asked.get(offset)
         if expected is None:
@@ -99,8 +100,8 @@ class Assembly:
         if len(chunk) != expected:
             message = f"chunk at {offset} has {len(chunk)} B, expected {expected}"
             raise ProtocolError(message)
-        del self._asked[offset]
         self._place.write(offset, chunk)
+        del self._asked[offset]
         self._arrived += expected
         if self._named_by_digest:
             self._undigested[offset] = chunk

@@ -75,7 +75,15 @@ class Descriptor:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return some of its bytes."""
-        return os.pread(self._fd, length, offset)
+        piece = os.pread(self._fd, length, offset)
+        if len(piece) == length:
+            return piece
+        pieces = []  # Linux reads less than 2 GiB per call
+        while piece:
+            pieces.append(piece)
+            offset, length = offset + len(piece), length - len(piece)
+            piece = os.pread(self._fd, length, offset)
+        return b"".join(pieces)
 
     def map(self, size: int, *, private: bool = False) -> memoryview:
         """Map its first bytes, read-only; or private: writable, copy on write.

@@ -193,5 +193,18 @@ def test_what_does_not_pickle_is_told(memory):
     assert "lock" in fault
 
 
+def test_a_child_that_ended_before_it_had_written_all_has_no_state(memory):
+    driver = Driver(Job(numbers(1)))
+    driver.system.large = b"x" * 200_000
+    write_state(driver.core, driver.packer, N, memory)
+    os.ftruncate(memory, os.fstat(memory).st_size - 1)
+    packer = Packer(BlobStore(), Travelling())
+
+    fault, _, blobs = read_state(memory, packer, N)
+
+    assert (fault, blobs) == ("not all of its large parts were written", None)
+    assert packer.blobs.digests() == []
+
+
 def test_a_child_that_wrote_nothing_has_no_state(memory):
     assert read_state(memory, Packer(BlobStore(), Travelling()), N)[0] != ""

@@ -455,6 +455,28 @@ def test_without_a_journal_one_that_is_larger_than_the_inputs_is_not_kept(often)
     assert master.take(DropBlobs) == [DropBlobs(("snapshot", 1, 2))]
 
 
+def test_none_is_prepared_any_more_once_the_inputs_are_too_many_to_keep(often, monkeypatch):
+    master = started(restarts=1, tasks=8)
+    life = master.table.find("job")
+    finish(master, 0)
+    master.out(2, exhausted=True)
+    life.flow.units = 1
+    for number in (1, 2, 3, 4):
+        lease = next(lease for lease, task in master.core.slaves["north"].leases.items() if task.number == number)
+        master.core.results("north", [[lease, 0, b"result", None, 1000]])
+    master.pass_time()
+    prepared = life.snapshots.pending is not None
+
+    monkeypatch.setattr("concurro.scheduling.history.HISTORY_BYTES", 0)
+    master.out(3, exhausted=True)
+    master.pass_time()
+    for number in (5, 6, 7):
+        finish(master, number)
+
+    assert prepared
+    assert (life.history, life.snapshots.pending, life.record.retained) == (None, None, None)
+
+
 def test_its_large_parts_go_when_the_system_is_forgotten(often):
     master = in_memory(b"", [[2, b"state", 1000]])
     finish(master, 1)

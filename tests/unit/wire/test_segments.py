@@ -171,6 +171,14 @@ def test_what_could_shrink_below_its_readers_is_not_mapped(tmp_path):
     assert descriptors[1].size() == SIZE
 
 
+def test_what_the_system_reads_in_parts_is_read_whole(pool, monkeypatch):
+    descriptor = pool.fill(CONTENT)
+    read = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, offset: read(fd, min(length, 300_000), offset))
+
+    assert descriptor.read(1, SIZE) == CONTENT[1:]
+
+
 def test_nothing_stays_open():
     before = open_descriptors()
     pool = SegmentPool()

@@ -27,6 +27,17 @@ class End:
         return taken
 
 
+class FullPlace:
+    """Has no memory for any chunk."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def write(self, offset, chunk):
+        message = "no memory"
+        raise ProtocolError(message)
+
+
 def blobs_of(*contents):
     return [[0, digest_of(content), len(content)] for content in contents]
 
@@ -134,6 +145,22 @@ def test_what_was_given_up_makes_room_for_others(here, there):
     exchange(here, there)
 
     assert None in here.outcomes
+
+
+def test_what_there_is_no_memory_for_makes_room_for_others(here, there, monkeypatch):
+    monkeypatch.setattr(here.store, "place", FullPlace)
+    contents = [bytes([number]) * CHUNK_SIZE for number in range(WINDOW // CHUNK_SIZE)]
+    for content in contents:
+        there.store.put(content, "owner")
+        here.fetch(content)
+        carry(here.take(), there)
+        with pytest.raises(ProtocolError, match="no memory"):
+            carry(there.take(), here)
+
+    here.fetch(b"another")
+
+    assert all(outcome.endswith(": no memory") for outcome in here.outcomes)
+    assert [kind for kind, _, _ in here.take()] == [Kind.BLOB_GET]
 
 
 def test_a_small_blob_passes_a_large_one(here, there):
