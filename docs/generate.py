@@ -24,7 +24,7 @@ from concurro import Environment
 from concurro.config.core_options import CORE_TABLE_CLASSES, CORE_TABLES
 from concurro.config.listing import to_toml
 from concurro.config.options import Option
-from concurro.ids import ProgressRecord, SlaveRecord, SlaveView, SystemRecord, TaskClass, TaskRecord
+from concurro.ids import ProgressRecord, ServiceWorker, SlaveRecord, SlaveView, SystemRecord, TaskClass, TaskRecord
 from concurro.nodes.cluster import LocalSlave
 from concurro.nodes.futures import TaskFuture
 from tests.support.failure_lines import failure_lines, numbered_tests
@@ -39,6 +39,7 @@ PROGRAMS = ("concurrent", "concurrent-master", "concurrent-slave")
 NAMES = {
     "Write jobs": ("Task", "TaskSystem", "ITaskSystem", "IMaster"),
     "Run jobs": ("LocalCluster", "ApplicationNode", "ClusterExecutor", "SystemHandle", "current_application"),
+    "Call services": ("ServiceProxy", "Parcel"),
     "Run nodes": ("MasterNode", "SlaveNode"),
     "Write components": (
         "Component",
@@ -66,13 +67,26 @@ NAMES = {
         "ITaskManager",
         "ILifecycle",
         "IMasterService",
+        "IMasterServiceHost",
         "IWorkerService",
+        "IWorkerServiceHost",
+        "IServicePeer",
         "ICommandGroup",
     ),
 }
 """Every public name that is no error, under what it is for."""
 
-GIVEN = (TaskFuture, ProgressRecord, SlaveView, LocalSlave, SlaveRecord, TaskRecord, TaskClass, SystemRecord)
+GIVEN = (
+    TaskFuture,
+    ServiceWorker,
+    ProgressRecord,
+    SlaveView,
+    LocalSlave,
+    SlaveRecord,
+    TaskRecord,
+    TaskClass,
+    SystemRecord,
+)
 
 INTERNAL = {
     "ApplicationNode": (

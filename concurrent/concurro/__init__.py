@@ -28,13 +28,16 @@ from concurro.interfaces import (
     ILifecycle,
     IMaster,
     IMasterService,
+    IMasterServiceHost,
     Interface,
     ISchedulerHost,
+    IServicePeer,
     ITaskManager,
     ITaskScheduler,
     ITaskScheduleStrategy,
     ITaskSystem,
     IWorkerService,
+    IWorkerServiceHost,
     implementer,
 )
 from concurro.system import TaskSystem
@@ -60,7 +63,9 @@ if TYPE_CHECKING:
     from concurro.nodes.handle import SystemHandle
     from concurro.nodes.master import MasterNode
     from concurro.nodes.nested import current_application
+    from concurro.nodes.service_proxy import ServiceProxy
     from concurro.nodes.slave import SlaveNode
+    from concurro.wire.parcels import Parcel
 
 __version__ = "0.1.0"
 
@@ -79,8 +84,10 @@ _LATER = {
     "ListOption": "config",
     "LocalCluster": "nodes.cluster",
     "MasterNode": "nodes.master",
+    "Parcel": "wire.parcels",
     "PathOption": "config",
     "Selected": "kernel",
+    "ServiceProxy": "nodes.service_proxy",
     "SizeOption": "config",
     "SlaveNode": "nodes.slave",
     "StrOption": "config",
@@ -110,19 +117,24 @@ __all__ = [  # noqa: PLE0604 - the error names are strings too, taken from their
     "ILifecycle",
     "IMaster",
     "IMasterService",
+    "IMasterServiceHost",
     "ISchedulerHost",
+    "IServicePeer",
     "ITaskManager",
     "ITaskScheduleStrategy",
     "ITaskScheduler",
     "ITaskSystem",
     "IWorkerService",
+    "IWorkerServiceHost",
     "IntOption",
     "Interface",
     "ListOption",
     "LocalCluster",
     "MasterNode",
+    "Parcel",
     "PathOption",
     "Selected",
+    "ServiceProxy",
     "SizeOption",
     "SlaveNode",
     "StrOption",

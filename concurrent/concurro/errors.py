@@ -321,6 +321,55 @@ class UnknownSystemError(ConcurroError, LookupError):
     """The master knows no system of that id, or not any more."""
 
 
+class ServiceError(ConcurroError, RuntimeError):
+    """A call of a service has no answer.
+
+    Attributes:
+        service: Name of the service.
+        worker: Address of its worker; empty for a service of the master.
+    """
+
+    def __init__(self, message: str, service: str = "", worker: str = "") -> None:
+        super().__init__(message)
+        self.service = service
+        self.worker = worker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with every constructor argument."""
+        return type(self), (str(self), self.service, self.worker)
+
+
+class UnknownServiceError(ServiceError, LookupError):
+    """No such service or method, or it cannot be used."""
+
+
+class ServiceLostError(ServiceError, ConnectionError):
+    """The service, or the way to it, is gone.
+
+    What was called may have run or not.
+    """
+
+
+class ServiceFailedError(ServiceError):
+    """A service raised what cannot be rebuilt here.
+
+    Attributes:
+        type_name: Class name of what was raised.
+        text: Text of what was raised.
+        traceback: The remote traceback as text.
+    """
+
+    def __init__(self, type_name: str, text: str, traceback: str = "", service: str = "", worker: str = "") -> None:
+        super().__init__(f"{type_name}: {text}" + (f"\n{traceback}" if traceback else ""), service, worker)
+        self.type_name = type_name
+        self.text = text
+        self.traceback = traceback
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with every constructor argument."""
+        return type(self), (self.type_name, self.text, self.traceback, self.service, self.worker)
+
+
 class NodeStartError(ConcurroError, RuntimeError):
     """A process of a node did not start, or ended at once."""
 

@@ -110,6 +110,20 @@ class Failure(NamedTuple):
         return f"{self.type_name}: {line}{' ...' if more else ''}" if line else self.type_name
 
 
+class ServiceWorker(NamedTuple):
+    """A worker for services.
+
+    Attributes:
+        address: Names this very process, for good: what `service(name, worker)` takes.
+        slave_id: Its slave.
+        pid: Its process id.
+    """
+
+    address: str
+    slave_id: str
+    pid: int
+
+
 class Ending(NamedTuple):
     """How a task ended that was not done.
 

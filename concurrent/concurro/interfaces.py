@@ -15,10 +15,10 @@ from zope.interface.interface import InterfaceClass
 
 if TYPE_CHECKING:
     import queue
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from concurro.errors import TaskError
-    from concurro.ids import Failure, SlaveRecord, SystemRecord, TaskRecord
+    from concurro.ids import Failure, ServiceWorker, SlaveRecord, SystemRecord, TaskRecord
     from concurro.task import Task
 
 __all__ = [
@@ -27,12 +27,15 @@ __all__ = [
     "ILifecycle",
     "IMaster",
     "IMasterService",
+    "IMasterServiceHost",
     "ISchedulerHost",
+    "IServicePeer",
     "ITaskManager",
     "ITaskScheduleStrategy",
     "ITaskScheduler",
     "ITaskSystem",
     "IWorkerService",
+    "IWorkerServiceHost",
     "Interface",
     "implementer",
 ]
@@ -343,23 +346,128 @@ class ILifecycle(Interface):
 
 
 class IMasterService(Interface):
-    """A named service of the master, for plugins."""
+    """A named service of the master, for plugins.
 
-    def call(peer_id: str, method: str, arguments: list[Any]) -> Any:
-        """Answer one call of a peer.
+    Every application reaches it by `service(name)`, also from inside tasks, callbacks and services in
+    workers. It lives in the master's loop, which it must not block, and unpickles nothing: what its
+    methods take and give are plain values (None, numbers, texts, bytes, lists and dicts of them). It is
+    built when somebody first asks for it, or with the master: `[master] services`.
+    """
 
-        `arguments` and the answer are plain msgpack values.
-        """
+    methods = Attribute("Names of the methods that peers may call (collection of str).")
 
-    def peer_left(peer_id: str) -> None:
-        """Notice that a peer is gone."""
+    def setup(host: IMasterServiceHost) -> None:
+        """Learn the `IMasterServiceHost`. Called once, before everything else."""
+
+    def peer_left(peer: IServicePeer, reason: str) -> None:
+        """Notice that a peer that called is gone, or closed its line."""
 
 
 class IWorkerService(Interface):
-    """A named service inside every worker process."""
+    """A named service in every worker for services.
 
-    def call(method: str, arguments: list[Any]) -> Any:
-        """Answer one call; `arguments` and the answer are plain msgpack values."""
+    Those are processes of their own, as many as a slave runs tasks at once, started when somebody
+    first asks for one. The service is built in such a process when somebody first reaches for it
+    there by `service(name, worker)`, and lives as long as the process. Its methods are called in the
+    process's loop, in the order in which each peer called; whatever takes long belongs into threads of
+    the service: a method may return a `concurrent.futures.Future`, and the peer is answered when that
+    is resolved. What they take and give is anything that travels.
+    """
+
+    methods = Attribute("Names of the methods that peers may call (collection of str).")
+
+    def setup(host: IWorkerServiceHost) -> None:
+        """Learn the `IWorkerServiceHost`. Called once, before everything else."""
+
+    def peer_left(peer: IServicePeer, reason: str) -> None:
+        """Notice that a peer that called is gone, or closed its line."""
+
+
+class IServicePeer(Interface):
+    """Somebody who calls a service: one line, from its opening to its end.
+
+    The first argument of every method that peers call. Hashable.
+    """
+
+    name = Attribute("Who it is, for people (str).")
+    gone = Attribute("Why it is gone (str); empty while it is there.")
+
+    def tell(method: str, *arguments: Any) -> None:
+        """Call what the peer gave to `ServiceProxy.on_told`. Thread-safe.
+
+        A peer that is gone is told nothing.
+
+        Raises:
+            NotPicklableError: An argument cannot travel.
+        """
+
+    def close(reason: str) -> None:
+        """End the line; calls that have no answer yet fail there. Thread-safe."""
+
+
+class IMasterServiceHost(Interface):
+    """What a service of the master sees of it.
+
+    Loop thread only, but for `post`.
+    """
+
+    log = Attribute("A `logging.Logger`.")
+    workers = Attribute("Dict of address to `ServiceWorker`: workers for services that live; see `hire`.")
+
+    def now() -> float:
+        """Return the monotonic time [s]."""
+
+    def post(callback: Callable[[], object]) -> None:
+        """Call once in the master's loop. Thread-safe."""
+
+    def after(delay: float, callback: Callable[[], object]) -> Any:
+        """Call once after `delay` seconds [s]; the answer has `cancel()`."""
+
+    def hire() -> None:
+        """Let every slave, now and later, keep workers for services."""
+
+    def status() -> dict[str, Any]:
+        """Return the state of the master, as `ApplicationNode.status` does."""
+
+    def on_worker_joined(callback: Callable[[ServiceWorker], object]) -> None:
+        """Call with each worker for services, those that live first."""
+
+    def on_worker_left(callback: Callable[[ServiceWorker, str], object]) -> None:
+        """Call with each worker for services that is gone from now on, and why."""
+
+    def on_slave_joined(callback: Callable[[str], object]) -> None:
+        """Call with the id of each slave from now on, and of those that are here."""
+
+    def on_slave_left(callback: Callable[[str, str], object]) -> None:
+        """Call with the id of each slave that leaves from now on, and why."""
+
+
+class IWorkerServiceHost(Interface):
+    """What a service in a worker sees of its process.
+
+    Loop thread only but where it is said.
+
+    Code of a service in any of its threads may use `current_application()`.
+    """
+
+    log = Attribute("A `logging.Logger`.")
+    address = Attribute("The address of this worker (str): what `service(name, worker)` takes.")
+
+    def now() -> float:
+        """Return the monotonic time [s]."""
+
+    def post(callback: Callable[[], object]) -> None:
+        """Call once in this process's loop. Thread-safe."""
+
+    def after(delay: float, callback: Callable[[], object]) -> Any:
+        """Call once after `delay` seconds [s]; the answer has `cancel()`."""
+
+    def pack(value: Any) -> Any:
+        """Return a `Parcel`: a value, packed once. Thread-safe.
+
+        Raises:
+            NotPicklableError: It cannot travel; names the culprit.
+        """
 
 
 class ICommandGroup(Interface):

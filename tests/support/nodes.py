@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _NODE = """
 import json, sys
 from concurro import MasterNode, SlaveNode
-node = {kind}(json.loads(sys.argv[1]))
+node = {kind}(json.loads(sys.argv[1]), plugins=sys.argv[2:])
 {prelude}
 node.on_ready = lambda: print("ready", getattr(node, "url", ""), flush=True)
 node.run()
@@ -26,10 +26,11 @@ node.run()
 def node_process(kind: str, config: dict[str, Any], **options: Any) -> Iterator[subprocess.Popen[str]]:
     """Run `MasterNode` or `SlaveNode` in a process; kill it at the end if it is still there."""
     prelude = options.pop("prelude", "")
+    plugins = options.pop("plugins", ())
     code = _NODE.format(kind=kind, prelude=prelude)
     python = options.pop("python", [sys.executable, "-P"])
     with subprocess.Popen(
-        [*python, "-c", code, json.dumps(config)],
+        [*python, "-c", code, json.dumps(config), *plugins],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,

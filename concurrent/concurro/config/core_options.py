@@ -39,6 +39,7 @@ class MasterTable:
     strategy = StrOption("least-loaded", "The ITaskScheduleStrategy that rates slaves.")
     standalone = BoolOption(default=False, documentation="Whether the master runs tasks itself as well.")
     journal = PathOption("", "A folder; with it, systems survive a restart of the master.")
+    services = ListOption([], "The IMasterService components that are built at the start, not at their first use.")
     grace = DurationOption(60.0, "How long a system outlives its application, unless it is detached [s].")
 
 

@@ -39,6 +39,7 @@ from concurro.execution.slave_records import (
     Tell,
     WaitAnswered,
 )
+from concurro.execution.staff import FIRST_CHILD, LINE_KINDS, Staff, settings_of
 from concurro.execution.worker import NUDGE_SIGNAL, Note
 from concurro.execution.worker_link import WorkerLink
 from concurro.execution.worker_notes import check_note
@@ -84,6 +85,7 @@ class SlaveAgent:
         backlog: Says how many bytes wait on the way to the master [B].
         memory_limit: What a worker and the processes below it may hold [B]; None for no limit.
         devices: Names of what the resource `gpu` stands for.
+        settings: Returns what a worker for services is told: config, pickled, and paths of plugins.
     """
 
     def __init__(  # noqa: PLR0913 - what a slave is made of
@@ -100,8 +102,8 @@ class SlaveAgent:
         backlog: Callable[[], int] = lambda: 0,
         memory_limit: int | None = None,
         devices: Sequence[str] = (),
+        settings: Callable[[], tuple[bytes, list[str]]] | None = None,
     ) -> None:
-        self.slave_id = name
         self._unmapped: list[bytes] = []
         self.blobs = blobs if blobs is not None else store_with_segments()
         self.blobs.on_dropped = self._unmapped.append
@@ -116,6 +118,11 @@ class SlaveAgent:
         self._launcher = nursery or Launcher(loop, process=process)
         prepare = self._launcher.prepare
         self._services = ServiceDesk(loop, send, self.core, backlog=backlog, touch=self._learning, prepare=prepare)
+        launcher = self._launcher
+        self._staff = Staff(
+            loop, send, launcher, self._services, lambda: self.core.workers, settings or settings_of(), memory_limit
+        )
+        self.slave_id = self._staff.slave_id = name
         self._memory_limit = memory_limit
         self._watch = WorkerWatch(loop, self._links, self.core.is_busy, memory_limit)
         self._watch.on_exceeded = self._exceeded
@@ -162,6 +169,7 @@ class SlaveAgent:
             self._timer.cancel()
         self._launcher.stop()
         self._desk.close()
+        self._staff.close()
         for link in self._links.values():
             link.close()
         self._links.clear()
@@ -179,7 +187,7 @@ class SlaveAgent:
 
     def set_slave_id(self, slave_id: str) -> None:
         """Learn the id that the master gave; tasks see it."""
-        self.slave_id = slave_id
+        self.slave_id = self._staff.slave_id = slave_id
         for link in self._links.values():
             link.send(Note.IDENTITY, slave_id, self._memory_limit)
 
@@ -209,7 +217,7 @@ class SlaveAgent:
 
     def use_descriptors(self, passes: Callable[[], bool]) -> None:
         """Learn who says whether descriptors reach the master and back."""
-        self._transfer.maps = passes
+        self._transfer.maps = self._services.passes = passes
 
     def resume_transfers(self) -> None:
         """Ask again for the blobs under way: what was sent may have been lost."""
@@ -226,6 +234,7 @@ class SlaveAgent:
         """
         leases = self._services.leases()
         self._services.abandon()
+        self._staff.dismiss()
         core = self._learning()
         core.kill(leases, self._loop.now())
         core.hold()
@@ -239,11 +248,12 @@ class SlaveAgent:
     def abandon(self) -> None:
         """Drop every lease and result: the master that gave them is gone."""
         self._services.abandon()
+        self._staff.dismiss()
         self._learning().abandon()
         self._transfer.fail_all("the master is gone")
         self._loop.wake()
 
-    def handle(self, message: Message) -> None:
+    def handle(self, message: Message) -> None:  # noqa: C901 - one branch per kind
         """Take a message of the master.
 
         Raises:
@@ -268,6 +278,8 @@ class SlaveAgent:
             self._transfer.handle(message)
         elif kind in _TUNNEL_KINDS:
             self._services.handle(message)
+        elif kind in LINE_KINDS:
+            self._staff.handle(message)
         else:
             text = f"a slave does not get messages of kind {kind}"
             raise ProtocolError(text)
@@ -276,6 +288,9 @@ class SlaveAgent:
 
     def worker_started(self, child_id: int, pid: int) -> None:
         """Notice that a worker's process runs."""
+        if child_id > FIRST_CHILD:
+            self._staff.started(child_id, pid)
+            return
         link = self._links.get(child_id)
         if link is not None:
             link.pid = pid
@@ -284,6 +299,9 @@ class SlaveAgent:
     def worker_ended(self, child_id: int, pid: int, status: int, peak: int) -> None:
         """Notice that a worker's process ended; what it sent is read first."""
         del pid
+        if child_id > FIRST_CHILD:
+            self._staff.ended(child_id, status)
+            return
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         link = self._links.get(child_id)
         if link is None:
@@ -294,6 +312,9 @@ class SlaveAgent:
 
     def worker_failed(self, child_id: int, text: str) -> None:
         """Notice that a worker could not be forked."""
+        if child_id > FIRST_CHILD:
+            self._staff.failed(child_id, text)
+            return
         self._ended(child_id, text)
 
     def launcher_lost(self, reason: str) -> None:
@@ -302,6 +323,7 @@ class SlaveAgent:
         self._learning().workers_vanish()
         for child_id in list(self._links):
             self._ended(child_id, reason)
+        self._staff.launcher_lost(reason)
 
     # Workers
 

@@ -28,7 +28,7 @@ from concurro.ids import Failure, Outcome
 from concurro.task import Task
 from concurro.wire.blobs import BlobStore, store_with_segments
 from concurro.wire.failures import describe
-from concurro.wire.messages import Kind, Message
+from concurro.wire.messages import Kind, LineCode, Message
 from concurro.wire.transfer import BlobTransfer
 
 if TYPE_CHECKING:
@@ -201,6 +201,11 @@ class ManagedAgent:
                 self.blobs.release(("class", body[0], number))
         elif kind == Kind.DRAIN:
             self._drain()
+        elif kind == Kind.LINE_OPEN:
+            text = f"slave {self.slave_id} keeps no workers for services: its task manager runs tasks elsewhere"
+            self._send(Kind.LINE_END, [message.body[0], LineCode.UNKNOWN.value, text], ())
+        elif kind == Kind.HIRE:
+            self._send(Kind.STAFF, [[], [[0, "its task manager keeps no workers for services"]]], ())
         elif kind in _BLOB_KINDS:
             self._transfer.handle(message)
         else:

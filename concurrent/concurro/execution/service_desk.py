@@ -11,21 +11,22 @@ channels are read no further: tasks that submit wait, and results do not.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgpack
 
 from concurro.errors import ProtocolError
 from concurro.execution.service import ServiceNote
 from concurro.wire.messages import Kind, unpack_values
+from concurro.wire.segments import Descriptor
 from concurro.wire.shapes import count, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from concurro.execution.slave_core import SlaveCore
-    from concurro.execution.worker_link import WorkerLink
     from concurro.transport.loop import Loop
+    from concurro.transport.stream import StreamLink
     from concurro.wire.messages import Message
     from concurro.wire.shapes import Shape
 
@@ -52,6 +53,14 @@ _FIELDS: dict[int, tuple[Shape, ...]] = {
 }
 
 
+class Speaker(Protocol):
+    """A worker, for tasks or for services, as far as it speaks to the master."""
+
+    id: int
+    service: StreamLink
+    hosts_services: bool
+
+
 class Tunnel:
     """An attempt's way to the master.
 
@@ -65,7 +74,7 @@ class Tunnel:
 
     __slots__ = ("lease", "number", "session", "waits", "worker")
 
-    def __init__(self, number: int, session: int, lease: int, worker: WorkerLink) -> None:
+    def __init__(self, number: int, session: int, lease: int, worker: Speaker) -> None:
         self.number = number
         self.session = session
         self.lease = lease
@@ -85,6 +94,9 @@ class ServiceDesk:
         backlog: Says how many bytes wait on the way to the master [B].
         touch: Called before the core learns something.
         prepare: Called once with a module that workers want: the first tunnel is seldom the last.
+
+    Attributes:
+        passes: Says whether the way to the master takes descriptors now.
     """
 
     def __init__(  # noqa: PLR0913 - what it stands between
@@ -103,12 +115,13 @@ class ServiceDesk:
         self._backlog = backlog
         self._touch = touch
         self._prepare: Callable[[str], None] | None = prepare
+        self.passes: Callable[[], bool] = _never
         self._numbers = itertools.count(1)
         self._tunnels: dict[int, Tunnel] = {}
         self._of_worker: dict[int, Tunnel] = {}
-        self._paused: dict[int, WorkerLink] = {}
+        self._paused: dict[int, Speaker] = {}
 
-    def take(self, worker: WorkerLink, frames: list[Any]) -> None:
+    def take(self, worker: Speaker, frames: list[Any]) -> None:
         """Take a message of a worker.
 
         Raises:
@@ -128,6 +141,8 @@ class ServiceDesk:
         elif tunnel is None:
             return
         elif note == ServiceNote.FRAMES:
+            if frames[-1].__class__ is Descriptor and not self.passes():
+                frames.pop()  # a socket that the master cannot get: it is done without
             self._send(Kind.TUNNEL, [tunnel.number], tuple(frames[1:]))
             self._pause_if_behind(worker)
         elif note == ServiceNote.WAITS:
@@ -147,7 +162,7 @@ class ServiceDesk:
             self._close(tunnel)
             self._tell(tunnel.worker, ServiceNote.ENDED, tunnel.session, message.body[1])
 
-    def reported(self, worker: WorkerLink) -> None:
+    def reported(self, worker: Speaker) -> None:
         """Notice results of a worker: a tunnel ends with its attempt.
 
         Whatever the worker says.
@@ -156,7 +171,7 @@ class ServiceDesk:
         if tunnel is not None and not self._core.holds(worker.id, tunnel.lease):
             self._end(tunnel, "the attempt ended")
 
-    def gone(self, worker: WorkerLink) -> None:
+    def gone(self, worker: Speaker) -> None:
         """Notice that a worker has ended."""
         self._paused.pop(worker.id, None)
         tunnel = self._of_worker.get(worker.id)
@@ -183,11 +198,13 @@ class ServiceDesk:
             self._close(tunnel)
             self._tell(tunnel.worker, ServiceNote.ENDED, tunnel.session, "the slave lost its master")
 
-    def _open(self, worker: WorkerLink, session: int, lease: int) -> None:
+    def _open(self, worker: Speaker, session: int, lease: int) -> None:
         known = self._of_worker.get(worker.id)
         if known is not None:
             self._end(known, "the attempt opened another one")
-        if not self._core.holds(worker.id, lease):
+        if worker.hosts_services:
+            lease = 0
+        elif not self._core.holds(worker.id, lease):
             message = f"lease {lease}, which it does not run, wants to speak to the master"
             raise ProtocolError(message)
         if self._prepare is not None:
@@ -217,10 +234,10 @@ class ServiceDesk:
             self._send(Kind.WAITS, [tunnel.lease, ""], ())
 
     @staticmethod
-    def _tell(worker: WorkerLink, note: ServiceNote, *body: Any) -> None:
+    def _tell(worker: Speaker, note: ServiceNote, *body: Any) -> None:
         worker.service.send([msgpack.packb((note, *body))])
 
-    def _pause_if_behind(self, worker: WorkerLink) -> None:
+    def _pause_if_behind(self, worker: Speaker) -> None:
         if self._backlog() > BACKLOG_LIMIT and worker.id not in self._paused:
             worker.service.pause(True)  # noqa: FBT003 - its only argument
             if not self._paused:
@@ -235,6 +252,11 @@ class ServiceDesk:
         paused, self._paused = self._paused, {}
         for worker in paused.values():
             worker.service.pause(False)  # noqa: FBT003 - its only argument
+
+
+def _never() -> bool:
+    """Say no."""
+    return False
 
 
 def _check(note: Any, body: list[Any]) -> None:

@@ -42,7 +42,10 @@ class WorkerLink:
         output: What it prints.
         service: What its tasks submit.
         speaker: Lease and name of the task that said that it prints; None for none.
+        hosts_services: Whether it is for services, not for tasks.
     """
+
+    hosts_services = False
 
     def __init__(self, loop: Loop, worker_id: int, on_output: Callable[[WorkerLink], None]) -> None:
         self.id = worker_id

@@ -30,6 +30,10 @@ class IHostEnvironment(IEnvironment):
     """The environment of a system host."""
 
 
+class IWorkerEnvironment(IEnvironment):
+    """The environment of a worker for services."""
+
+
 class IInlineEnvironment(IMasterEnvironment, ISlaveEnvironment, IApplicationEnvironment, IHostEnvironment):
     """The environment of a local cluster that does everything in one thread."""
 
@@ -39,5 +43,6 @@ KINDS: Final[Mapping[str, type[Any]]] = {
     "slave": ISlaveEnvironment,
     "application": IApplicationEnvironment,
     "host": IHostEnvironment,
+    "worker": IWorkerEnvironment,
     "inline": IInlineEnvironment,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ConfigError
 from concurro.execution.devices import RESOURCE, device_names
+from concurro.execution.staff import settings_of
 from concurro.interfaces import ITaskManager
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def make_agent(
             memory_limit=limit,
             devices=_devices(config),
             process=process,
+            settings=settings_of(config, env.plugins),
         )
     if config["slave.memory_limit"]:
         message = (
@@ -105,6 +107,7 @@ def make_standalone_agent(
         launcher=launcher,
         memory_limit=config["slave.memory_limit"],
         devices=_devices(config),
+        settings=settings_of(config, env.plugins),
     )
     agent.use_descriptors(lambda: True)
     return agent

@@ -22,7 +22,6 @@ from concurro.ids import ProgressRecord, Role
 from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
 from concurro.nodes.arguments import check_flag, check_system, check_system_id, check_timeout
-from concurro.nodes.control import Control
 from concurro.nodes.departures import Departures
 from concurro.nodes.dialer import Dialer
 from concurro.nodes.failed_attempts import FailedAttempts, save_failures_of
@@ -32,6 +31,7 @@ from concurro.nodes.loop_thread import LoopThread
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.printer import Printer
 from concurro.nodes.pushed import new_task
+from concurro.nodes.service_lines import ServiceCaller, ServiceLines
 from concurro.nodes.waiting import wait_with_progress
 from concurro.scheduling.options import fault_of_options
 from concurro.task import each_task
@@ -68,7 +68,7 @@ UNSENT_BYTES = 64 * 1024 * 1024
 """Pushed bytes that may wait to be sent; beyond it `push_task` waits [B]."""
 
 
-class ApplicationNode(Control):
+class ApplicationNode(ServiceCaller):
     """Runs task systems and tasks on a master.
 
     Use it directly, or subclass it and call `main()`. Thread-safe.
@@ -99,6 +99,7 @@ class ApplicationNode(Control):
         self._transfer = BlobTransfer(self._packer.blobs, self._send, self._loop.request_flush)
         self._transfer.maps = lambda: self._peer is not None and self._peer.passes_descriptors
         self._core.use_transfer(self._transfer)
+        self._core.lines = self.lines = ServiceLines(self, self._loop, packer, self._send, self._transfer.maps)
         self._save_failed = ""
         self._printer = Printer(self._core.task_name)
         self._core.on_output = self._printer.show

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from concurro.nodes.futures import TaskFuture
     from concurro.nodes.handle import SystemHandle
+    from concurro.nodes.service_lines import ServiceLines
     from concurro.task import Task
     from concurro.wire.payload import Packer
     from concurro.wire.transfer import BlobTransfer
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("concurro.application")
 
 EMISSION_LIMIT = 4096
+
+LINE_KINDS = frozenset({Kind.LINE, Kind.LINE_OPENED, Kind.LINE_END})
 
 
 class _Submission:
@@ -78,6 +81,7 @@ class ApplicationCore:
         on_output: Called with the entries of each PRINTED.
         failed: Saves failures of plain tasks.
         before_news: Called before results are told: output that came before them is shown first.
+        lines: Those to services; told of what concerns them.
     """
 
     def __init__(self, packer: Packer, send: Sender, client_id: str, make_id: Callable[[], str]) -> None:
@@ -86,6 +90,7 @@ class ApplicationCore:
         self.on_output: Callable[[list[list[Any]]], None] = _drop_output
         self.before_news: Callable[[], None] = _nothing_before
         self.plain = PushedTasks(packer, make_id(), client_id)
+        self.lines: ServiceLines | None = None
         self.connected = False
         self.credit = 1
         self.byte_credit = 1
@@ -185,6 +190,8 @@ class ApplicationCore:
         for token, (_, name, arguments) in self._requests.items():
             self._send(Kind.REQUEST, [token, name, arguments])
         self.plain.answer_due = True
+        if self.lines is not None:
+            self.lines.joined()
 
     def lost(self, reason: str) -> None:
         """Note a lost connection.
@@ -197,6 +204,8 @@ class ApplicationCore:
         self._news.clear()
         if self.plain.number is not None or self.plain.opening:
             self._fail_plain(_tasks_lost(len(self.plain.open), reason))
+        if self.lines is not None:
+            self.lines.lost(reason)
 
     def close(self, error: Exception) -> None:
         """End everything with an error."""
@@ -208,8 +217,10 @@ class ApplicationCore:
             _fail(future, error)
         self._requests.clear()
         self._fail_plain(error)
+        if self.lines is not None:
+            self.lines.close(error)
 
-    def handle(self, message: Message) -> None:
+    def handle(self, message: Message) -> None:  # noqa: C901 - one branch per kind
         """Take a message of the master."""
         kind, body = message.kind, message.body
         if kind == Kind.PRINTED:
@@ -227,6 +238,9 @@ class ApplicationCore:
                 self._next_news(body[0], news)
         elif kind == Kind.REPLY:
             self._replied(*body[:3])
+        elif kind in LINE_KINDS:
+            if self.lines is not None:
+                self.lines.handle(message)
         elif self._transfer is not None:
             self._transfer.handle(message)
 

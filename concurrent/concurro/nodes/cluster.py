@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from concurro.nodes.futures import TaskFuture
     from concurro.nodes.handle import SystemHandle
     from concurro.nodes.inline import InlineApplication
+    from concurro.nodes.service_proxy import ServiceProxy
     from concurro.system import TaskSystem
     from concurro.task import Task
 
@@ -191,6 +192,10 @@ class LocalCluster:
     def executor(self) -> Any:
         """Return a `ClusterExecutor` that shares this cluster."""
         return self._application.executor()
+
+    def service(self, name: str, worker: str = "") -> ServiceProxy:
+        """Return a proxy of a service; see `ApplicationNode.service`."""
+        return self._application.service(name, worker)
 
     def status(self) -> dict[str, Any]:
         """Return the state of the master; see `ApplicationNode.status`."""

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from concurro.errors import ClosedError, ConfigError, WaitInCallbackError
 from concurro.execution.inside import Door, behind
@@ -70,6 +70,15 @@ class InlineApplication(Control):
     def code(self) -> CodeTable:
         """What travels by value from here."""
         return self._packer.code
+
+    def service(self, name: str, worker: str = "") -> NoReturn:  # noqa: ARG002 - as that of an `ApplicationNode`
+        """Refuse.
+
+        Raises:
+            ConfigError: Always: services live in other processes.
+        """
+        message = f"service {name!r}: an inline cluster has no services, they live in other processes; leave out inline"
+        raise ConfigError(message)
 
     def close(self) -> None:
         """Refuse further work. Idempotent."""

@@ -34,6 +34,7 @@ from concurro.nodes.peer import keep_beating
 from concurro.nodes.printed import Printed
 from concurro.nodes.relay import BlobRelay
 from concurro.nodes.returning import Returning
+from concurro.nodes.switchboard import APPLICATION_KINDS, SLAVE_KINDS, Switchboard
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
 from concurro.scheduling.core import SchedulerCore
 from concurro.scheduling.recovery import ADOPT_PATIENCE, REPLAY_PATIENCE
@@ -101,7 +102,7 @@ class MasterNode(Node):
 
     # Life
 
-    def _open(self) -> None:
+    def _open(self) -> None:  # noqa: PLR0915 - every part of a master, once
         config = self.env.config
         scheduler = self.env.selected(ITaskScheduler, "master.scheduler")
         self._ends.callback(self.env.stop)
@@ -126,6 +127,7 @@ class MasterNode(Node):
         self._aside: dict[str, str] = {}
         self._printed = Printed(self._core, self._table, self._peers)
         self._tunnels = Tunnels(self._core, self._send_to, self._backlog, door.knock)
+        self._switchboard = Switchboard(self.env, self.loop, self._send_to, self._passes_descriptors, self._status)
         self._pids: dict[str, tuple[int, list[int]]] = {}
         self._started_at = self.loop.now()
         self._agent: SlaveAgent | None = None
@@ -153,6 +155,7 @@ class MasterNode(Node):
         if config["master.standalone"]:
             self._start_agent()
         self._launcher.prepare(HOST_MODULE)
+        self._switchboard.prepare(config["master.services"])
         self._ends.callback(keep_beating(self.loop, lambda: list(self._peers.values())))
 
     def _recover(self) -> None:
@@ -182,6 +185,7 @@ class MasterNode(Node):
                 self._wake.cancel()
             if self._url:  # whoever waits is told before anything else ends
                 self._door.close(reason, Farewell.STOPPED if fault is None else Farewell.FAILED)
+                self._switchboard.close(reason)
 
     # Peers
 
@@ -215,6 +219,7 @@ class MasterNode(Node):
         else:
             self._table.peer_left(peer.id, since)
             self._printed.left(peer.id)
+            self._switchboard.peer_left(peer.id, reason)
         self._relay.peer_left(peer.id)
 
     def _peer_away(self, peer: Peer, reason: str) -> None:
@@ -286,6 +291,7 @@ class MasterNode(Node):
         slave = SlaveRecord(slave_id, host, int(facts["workers"]), facts.get("resources"))
         self._core.slave_joined(slave)
         self._table.cluster_changed(self.loop.now())
+        self._switchboard.slave_joined(slave_id, slave.workers)
         log.info("slave %s joined: workers=%d", slave_id, slave.workers)
 
     def _kill_leases(self, slave_id: str, leases: list[int]) -> None:
@@ -300,6 +306,7 @@ class MasterNode(Node):
         self._pids.pop(slave_id, None)
         self._core.begin(self.loop.now())
         self._tunnels.slave_left(slave_id, reason)
+        self._switchboard.slave_left(slave_id, reason)
         self._core.slave_left(slave_id, reason)
         self._table.cluster_changed(self.loop.now())
 
@@ -322,6 +329,8 @@ class MasterNode(Node):
             self._core.waits(slave_id, body[0], body[1])
         elif kind in _BLOB_KINDS:
             self._relay.handle(("slave", slave_id), message)
+        elif kind in SLAVE_KINDS:
+            self._switchboard.from_slave(slave_id, message)
 
     def _results_arrived(self, slave_id: str, results: list[list[Any]]) -> None:
         self._core.begin(self.loop.now())
@@ -383,13 +392,15 @@ class MasterNode(Node):
 
     # Applications
 
-    def _application_message(self, peer: Peer, message: Message) -> None:
+    def _application_message(self, peer: Peer, message: Message) -> None:  # noqa: C901 - one branch per kind
         kind, body, now = message.kind, message.body, self.loop.now()
         self._core.begin(now)
         if kind == Kind.OUT:
             self._table.output(peer.id, body, now)
         elif kind in _BLOB_KINDS:
             self._relay.handle(peer.id, message)
+        elif kind in APPLICATION_KINDS:
+            self._switchboard.from_application(peer, message)
         elif kind == Kind.REQUEST:
             self._answer(peer, *body[:3])
         elif kind == Kind.SUBMIT:
@@ -415,9 +426,10 @@ class MasterNode(Node):
                 message = f"{name!r} is for admins; the key {peer.identity.name} is none of an admin"
                 raise LookupError(message)  # noqa: TRY301 - one way out for every refusal
             if name == "status":
-                facts = {"url": self._url, "pid": os.getpid(), "uptime": now - self._started_at}
-                facts["journal"] = None if self._keeper is None else self._keeper.describe(self._table.recovery.counts)
-                answer: Any = describe_status(self._core, self._table, self._pids, now, facts)
+                answer: Any = self._status()
+            elif name == "workers":
+                self._switchboard.list_workers(lambda listed: peer.send(Kind.REPLY, [token, True, listed]))
+                return
             elif name == "explain":
                 answer = explain(self._core, self._table, str(arguments[0]), now, self._hosts.callback)
             elif name == "output":
@@ -433,6 +445,11 @@ class MasterNode(Node):
             peer.send(Kind.REPLY, [token, False, str(error)])
             return
         peer.send(Kind.REPLY, [token, True, answer])
+
+    def _status(self) -> dict[str, Any]:
+        facts = {"url": self._url, "pid": os.getpid(), "uptime": self.loop.now() - self._started_at}
+        facts["journal"] = None if self._keeper is None else self._keeper.describe(self._table.recovery.counts)
+        return describe_status(self._core, self._table, self._pids, self.loop.now(), facts)
 
     # Hosts
 
@@ -578,7 +595,4 @@ class MasterNode(Node):
 
 
 def _look_again() -> None:
-    """Do nothing.
-
-    A requested flush makes the loop turn at once, and `_settle` looks.
-    """
+    """Do nothing: a requested flush makes the loop turn, and `_settle` look."""

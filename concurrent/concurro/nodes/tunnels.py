@@ -35,11 +35,11 @@ class Outer(NamedTuple):
     """Who an application inside a job belongs to.
 
     Attributes:
-        system: The system of the task, or of the callback.
+        system: The system of the task, or of the callback; None for services in a worker.
         task_id: The task; empty for a callback.
     """
 
-    system: SystemRecord
+    system: SystemRecord | None
     task_id: str = ""
 
 
@@ -134,6 +134,10 @@ class Tunnels:
             self._send(("slave", slave_id), Kind.TUNNEL_END, [number, "the master closed it"], ())
 
     def _open(self, slave_id: str, number: int, lease: int, links: dict[int, TunnelLink]) -> None:
+        if not lease and number not in links:
+            link = links[number] = TunnelLink(self, slave_id, number, f"services on slave {slave_id}")
+            self._welcome(link, Outer(None))
+            return
         slave = self._core.slaves.get(slave_id)
         task = slave.leases.get(lease) if slave is not None else None
         if task is None or number in links:

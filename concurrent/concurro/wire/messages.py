@@ -28,6 +28,9 @@ Two layouts appear in many messages:
     inside a task  |                         | <----------- TUNNEL_OPEN |
                    |                         | <-- TUNNEL (HELLO, ...) |
                    |                         | TUNNEL (WELCOME, ...) > |
+    services       | LINE_OPEN ------------> | LINE_OPEN ------------> | == worker for services
+                   | <---------- LINE_OPENED | <---------- LINE_OPENED |
+                   | LINE <---------------> LINE <------------------> LINE |
     plain tasks    | OPEN -----------------> |                         |
                    | OUT ------------------> | (the application is the host
                    | <------------------- IN |  of an implicit system)
@@ -130,9 +133,20 @@ class Kind(IntEnum):
     TAKEN = 67  # [system, number]: every EVENT up to that one was taken; its blobs may go
 
     # Slave and master: the application of a task goes through the slave, its frames untouched.
-    TUNNEL_OPEN = 70  # [tunnel, lease]: of the slave; the task of that lease wants to speak to the master
+    TUNNEL_OPEN = 70  # [tunnel, lease]: of the slave; the task of that lease, or with 0 services, speak to the master
     TUNNEL = 71  # [tunnel], and the frames of one message, from frame 1 on
     TUNNEL_END = 72  # [tunnel, reason]
+
+    # Services: an application speaks to one of the master, or of a worker, on a line (wire/lines.py).
+    LINE_OPEN = 90  # [line, service, address of a worker or "", who]: application to master, master to slave; with a
+    #                 socket as frame 1 where descriptors can be passed
+    LINE_OPENED = 91  # [line, straight]: the service is there; straight: it took the socket, and speaks through it
+    LINE = 92  # [line], and the frames of one message
+    LINE_END = 93  # [line, code, text]; code is a `LineCode`
+    HIRE = 94  # []: master to slave: keep workers for services
+    STAFF = (
+        95  # [[[number, pid], ...] of workers for services that live, [[number, how it ended], ...]]: slave to master
+    )
 
     # Blobs, either way.
     BLOB_GET = 80  # [digest, size, offset, length]
@@ -152,12 +166,22 @@ class Farewell(StrEnum):
     PROTOCOL = "protocol"  # the other end sends nonsense
 
 
+class LineCode(StrEnum):
+    """Why a line ends."""
+
+    CLOSED = "closed"  # the caller, or the service, closed it
+    UNKNOWN = "unknown"  # there is no such service, or it cannot be used
+    LOST = "lost"  # who was at the other end is gone
+    BUSY = "busy"  # there are too many
+
+
 class BlobPurpose(IntEnum):
     """What a blob of a payload is for."""
 
     BUFFER = 0  # an out-of-band buffer, in order
     CODE = 1  # a class or function that travels by value
     PICKLE = 2  # the pickle itself, too large to ride inline
+    PARCEL = 3  # of a parcel among the values, which stays unopened
 
 
 class Message(NamedTuple):

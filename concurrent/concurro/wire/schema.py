@@ -237,9 +237,11 @@ _SLAVE = _from(Sender.SLAVE)
 _EMITTER = _from(Sender.HOST, Sender.APPLICATION)
 _ASKER = _from(Sender.APPLICATION, Sender.ADMIN)
 _KNOWN = frozenset(Sender) - _STRANGER
+_ON_LINES = _from(Sender.APPLICATION, Sender.SLAVE, Sender.MASTER)
 
 _TOKEN = ("token", count)
 _TUNNEL = ("tunnel", count)
+_LINE = ("line", count)
 _SYSTEM = ("system", whole)
 _SYSTEM_ID = ("system_id", text)
 _LEASE_LIST = ("leases", NUMBERS)
@@ -403,6 +405,20 @@ SCHEMA: dict[int, Rule] = {
     Kind.REQUEST: Rule(_ASKER, record(_TOKEN, ("name", text), ("arguments", sequence(plain, MOST_ARGUMENTS)))),
     Kind.REPLY: Rule(_MASTER, record(_TOKEN, ("ok", flag), ("value", anything))),
     Kind.PRINTED: Rule(_MASTER, sequence(_PRINTED)),
+    Kind.LINE_OPEN: Rule(
+        _from(Sender.APPLICATION, Sender.MASTER), record(_LINE, ("service", text), ("worker", text), ("who", text))
+    ),
+    Kind.LINE_OPENED: Rule(_SLAVE | _MASTER, record(_LINE, ("straight", flag))),
+    Kind.LINE: Rule(_ON_LINES, record(_LINE)),
+    Kind.LINE_END: Rule(_ON_LINES, record(_LINE, ("code", text), ("text", text))),
+    Kind.HIRE: Rule(_MASTER, record()),
+    Kind.STAFF: Rule(
+        _SLAVE,
+        record(
+            ("alive", sequence(record(("number", count), ("pid", count)), MOST_WORKERS)),
+            ("ended", sequence(record(("number", count), ("how", text)), MOST_WORKERS)),
+        ),
+    ),
     Kind.BLOB_GET: Rule(_KNOWN, record(*_PLACE, ("offset", count), ("length", count))),
     Kind.BLOB_CHUNK: Rule(_KNOWN, record(*_PLACE, ("offset", count))),
     Kind.BLOB_MISSING: Rule(_KNOWN, record(*_PLACE)),

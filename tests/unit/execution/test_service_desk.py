@@ -29,6 +29,8 @@ class Service:
 class Worker:
     """A worker's end at the agent."""
 
+    hosts_services = False
+
     def __init__(self, number):
         self.id = number
         self.service = Service()

@@ -1,0 +1,179 @@
+"""Values on lines: plain ones, packed ones, parcels.
+
+    value --PackedValues--> payload, blobs     to services in workers, and back
+    value --PlainValues---> msgpack            to services of the master, which unpickles nothing
+
+A `Parcel` is a value that was packed once. It travels among other values as it is, whoever passes it
+on, and is opened where it is wanted.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from concurro.errors import NotPicklableError
+from concurro.wire.messages import BlobPurpose, unpack_values
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from concurro.wire.payload import Blobs, Packer
+
+PLAIN_LIMIT = 4 * 1024 * 1024
+"""Largest plain value [B]; what is larger is no matter for the master."""
+
+
+class Parcel:
+    """A value, packed once, opened where it is wanted.
+
+    Made by `ApplicationNode.pack` and by the `pack` of a service's host. It may stand anywhere among
+    the arguments and answers of services in workers. Large buffers in it are kept as long as it
+    lives. Thread-safe.
+
+    Attributes:
+        size: Bytes of the packed value, about [B].
+    """
+
+    __slots__ = ("_blobs", "_owner", "_packer", "_payload", "size")
+
+    def __init__(self, packer: Packer, payload: bytes, blobs: Blobs | None, owner: Hashable) -> None:
+        self._packer = packer
+        self._payload = payload
+        self._blobs = blobs
+        self._owner = owner
+        self.size = len(payload) + sum(blob[2] for blob in blobs or ())
+
+    @classmethod
+    def of(cls, value: Any, packer: Packer) -> Parcel:
+        """Return a value, packed.
+
+        Raises:
+            NotPicklableError: It cannot travel; names the culprit.
+        """
+        owner = object()
+        payload, blobs = PackedValues(packer).pack(value, owner)
+        return cls(packer, payload, blobs, owner)
+
+    def open(self) -> Any:
+        """Return the value, another copy each time.
+
+        Loading runs code of users: it may raise anything.
+        """
+        return PackedValues(self._packer).load(self._payload, self._blobs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as it is.
+
+        Raises:
+            NotPicklableError: Not among the arguments or the answer of a service.
+        """
+        found = _packing.get()
+        if found is None:
+            message = "a Parcel travels only among the arguments and answers of services in workers"
+            raise NotPicklableError(message, "parcel", "Parcel")
+        blobs = self._blobs or []
+        found.update({bytes(digest): size for _, digest, size in blobs})
+        return _rebuilt, (self._payload, self._blobs)
+
+    def __del__(self) -> None:
+        if self._blobs:
+            self._packer.blobs.release(self._owner)
+
+
+class PackedValues:
+    """Anything that a `Packer` packs, parcels included. Thread-safe."""
+
+    def __init__(self, packer: Packer) -> None:
+        self._packer = packer
+
+    def pack(self, value: Any, owner: Hashable) -> tuple[bytes, Blobs | None]:
+        """Return the payload of a value and its blobs, which `owner` has.
+
+        Raises:
+            NotPicklableError: It cannot travel; names the culprit.
+        """
+        found: dict[bytes, int] = {}
+        token = _packing.set(found)
+        try:
+            payload, blobs = self._packer.dumps(value, owner)
+        finally:
+            _packing.reset(token)
+        if found:
+            for digest in found:
+                self._packer.blobs.own(digest, owner)
+            parts = [[int(BlobPurpose.PARCEL), digest, size] for digest, size in found.items()]
+            blobs = [*(blobs or ()), *parts]
+        return payload, blobs
+
+    def load(self, payload: bytes, blobs: Blobs | None) -> Any:
+        """Return the value; its blobs are here.
+
+        Runs code of users, which may raise anything.
+        """
+        token = _loading.set(self._packer)
+        try:
+            return self._packer.loads(payload, blobs)
+        finally:
+            _loading.reset(token)
+
+    def dump_error(self, error: BaseException) -> bytes:
+        """Return an exception as bytes; it may raise anything."""
+        return self._packer.dumps_whole(error)
+
+    def load_error(self, pickled: bytes) -> Any:
+        """Return what `dump_error` dumped; it may raise anything."""
+        return self._packer.loads_whole(pickled)
+
+
+class PlainValues:
+    """Values of msgpack: what a master takes and gives."""
+
+    @staticmethod
+    def pack(value: Any, owner: Hashable) -> tuple[bytes, None]:  # noqa: ARG004 - as that of `PackedValues`
+        """Return the payload of a value.
+
+        Raises:
+            NotPicklableError: It is not plain, or too large.
+        """
+        try:
+            payload: bytes = msgpack.packb(value, use_bin_type=True)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            message = (
+                f"a service of the master takes and gives plain values alone (None, numbers, texts, bytes, lists and "
+                f"dicts of them): {error}"
+            )
+            raise NotPicklableError(message, "arguments") from error
+        if len(payload) > PLAIN_LIMIT:
+            message = f"{len(payload)} B are too much for a service of the master, the limit is {PLAIN_LIMIT} B"
+            raise NotPicklableError(message, "arguments")
+        return payload, None
+
+    @staticmethod
+    def load(payload: bytes, blobs: Blobs | None) -> Any:  # noqa: ARG004 - as that of `PackedValues`
+        """Return the value.
+
+        Raises:
+            Exception: It is not msgpack.
+        """
+        return unpack_values(payload)
+
+    dump_error = load_error = None
+
+
+_packing: ContextVar[dict[bytes, int] | None] = ContextVar("concurro_packing", default=None)
+_loading: ContextVar[Packer | None] = ContextVar("concurro_loading", default=None)
+
+
+def _rebuilt(payload: bytes, blobs: Blobs | None) -> Parcel:
+    """Return a parcel as it was, here."""
+    packer = _loading.get()
+    if packer is None:
+        message = "a Parcel was unpickled outside the arguments and answers of a service"
+        raise TypeError(message)
+    owner = object()
+    for _, digest, _ in blobs or ():
+        packer.blobs.own(digest, owner)
+    return Parcel(packer, payload, blobs, owner)
