@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
-from concurro.wire.transfer import MOST_REQUESTS, BlobTransfer
+from concurro.wire.transfer import MOST_REQUESTS, WINDOW, BlobTransfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     SendTo = Callable[[Hashable, Kind, list[Any], tuple[Any, ...]], bool]
 
+
+_SPOOL_WINDOW = 4 * WINDOW
+"""Bytes that the spool asks for at once, of all peers together [B]."""
 
 _SPOOL = "the master's spool"
 """The spool, among those who wait for a chunk."""
@@ -78,7 +81,7 @@ class BlobRelay:
         self._awaited: dict[tuple[bytes, int], _Awaited] = {}
         self._asked_by: dict[Hashable, set[tuple[bytes, int]]] = {}
         self._away: set[Hashable] = set()
-        self._into_spool = BlobTransfer(spool, self._ask_for_spool, later)
+        self._into_spool = BlobTransfer(spool, self._ask_for_spool, later, _SPOOL_WINDOW)
         self._into_spool.maps = lambda: True
         self.fallback: Callable[[bytes], bytes | None] = lambda digest: None  # noqa: ARG005
         self._passes = passes
@@ -104,7 +107,7 @@ class BlobRelay:
     def spool(self, peer: Hashable, blobs: list[Any], owner: Hashable, done: Callable[[str | None], None]) -> None:
         """Fetch blobs that a peer has into the spool."""
         self.offer(peer, blobs, owner)
-        self._into_spool.fetch(blobs, owner, done)
+        self._into_spool.fetch(blobs, owner, done, peer)
 
     def handle(self, peer: Hashable, message: Message) -> None:
         """Take a message about blobs of a peer.

@@ -24,7 +24,7 @@ from concurro.transport.connections import MOST_CONNECTIONS, Connections, hang_u
 from concurro.transport.framing import size_of
 from concurro.transport.greeting import speaks_curve
 from concurro.transport.link import SAME_USER, Frames, ignore_closed, ignore_message
-from concurro.transport.zmq_frames import send_frames
+from concurro.transport.zmq_frames import NO_COPY_FROM, send_frames
 from concurro.wire.messages import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
@@ -224,6 +224,8 @@ class TcpPeerLink:
             self._queue.append((list(frames), size))
             self._backlog += size
             self._listener.make_dirty(self)
+            if size >= NO_COPY_FROM:
+                self.flush()  # encrypted while the next one is read
 
     def backlog(self) -> int:
         """Return the bytes that zmq did not take yet [B]."""
@@ -500,6 +502,8 @@ class TcpLink:
                 self._loop.request_flush(self._flush)
             self._queue.append((list(frames), size))
             self._backlog += size
+            if size >= NO_COPY_FROM:
+                self._send_queued()  # encrypted while the next one is read
 
     def backlog(self) -> int:
         """Return the bytes that zmq did not take yet [B]."""
@@ -520,16 +524,21 @@ class TcpLink:
         return on_closed
 
     def _flush(self) -> None:
+        if not self._send_queued():
+            self._socket.try_again_soon(self._flush)
+        self._socket.look_again()
+
+    def _send_queued(self) -> bool:
+        """Give queued messages to zmq; return whether all were taken."""
         while self._queue and not self._socket.closed:
             frames, size = self._queue[0]
             try:
                 send_frames(self._socket.zmq, frames, size)
             except zmq.Again:
-                self._socket.try_again_soon(self._flush)
-                break
+                return False
             self._queue.popleft()
             self._backlog -= size
-        self._socket.look_again()
+        return True
 
     def _frames(self, parts: list[Any]) -> None:
         self.on_message([parts[0].bytes, *(part.buffer for part in parts[1:])])

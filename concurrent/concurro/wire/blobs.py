@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 DIGEST_SIZE = 32
 """BLAKE2b-256 [B]."""
 
-CACHE_LIMIT = 256 * 1024 * 1024
+CACHE_LIMIT = 64 * 1024 * 1024
 """Bytes of blobs without an owner that a store keeps [B]."""
 
 LASTING = "system"

@@ -5,7 +5,9 @@ Fetch what is missing from a peer, serve what is here. Pure.
 fetch(blobs) --> BLOB_GET, BLOB_GET ...   BLOB_CHUNK --> Assembly --> store --> done
 BLOB_GET     --> BLOB_CHUNK or BLOB_MISSING
 
-Blobs that are under way take turns, a chunk each: a small one passes a large one.
+The large blobs of a source come one after the other, the oldest first: all of them at once would
+all end late. Small ones pass them, every other chunk. What has come is written and digested
+behind what was asked for next, while others work on that.
 
 On one machine a large blob comes at once, as a descriptor of its pages:
 
@@ -37,9 +39,11 @@ IN_FLIGHT = 8
 WINDOW = 2 * IN_FLIGHT * CHUNK_SIZE
 """Bytes that are asked for at once, of all blobs together [B]."""
 
-
 MOST_REQUESTS = 256
 """Chunks that are asked for at once: of small blobs a window would hold too many."""
+
+PASSING = IN_FLIGHT * CHUNK_SIZE
+"""Up to this size a blob passes larger ones [B]."""
 
 
 class _Wait:
@@ -58,6 +62,7 @@ class BlobTransfer:
         store: Where blobs are kept.
         send: Sends a message to the peer.
         later: Calls once what can be done after what was sent has left; None: at once.
+        window: Bytes that are asked for at once [B].
 
     Attributes:
         fetched: Bytes that arrived, of blobs that were asked for [B].
@@ -65,29 +70,43 @@ class BlobTransfer:
     """
 
     def __init__(
-        self, store: BlobStore, send: Sender, later: Callable[[Callable[[], None]], None] | None = None
+        self,
+        store: BlobStore,
+        send: Sender,
+        later: Callable[[Callable[[], None]], None] | None = None,
+        window: int = WINDOW,
     ) -> None:
         self.fetched = 0
         self.maps: Callable[[], bool] = _never
-        self._mapping: dict[bytes, BlobRef] = {}
+        self._mapping: dict[bytes, tuple[BlobRef, Hashable]] = {}
         self._store = store
         self._send = send
         self._later = later
-        self._assemblies: dict[bytes, Assembly] = {}
+        self._window = window
+        self._assemblies: dict[bytes, tuple[Assembly, Hashable]] = {}
         self._waits: list[_Wait] = []
-        self._turns: deque[Assembly] = deque()
+        self._small: deque[Assembly] = deque()
+        self._large: dict[Hashable, deque[Assembly]] = {}
+        self._small_was_last = False
         self._under_way = 0
         self._requests = 0
         self._pulling = False
-        self._undigested: dict[bytes, Assembly] = {}
+        self._unsettled: dict[bytes, Assembly] = {}
 
-    def fetch(self, blobs: list[Any] | None, owner: Hashable | None, done: Callable[[str | None], None]) -> None:
+    def fetch(
+        self,
+        blobs: list[Any] | None,
+        owner: Hashable | None,
+        done: Callable[[str | None], None],
+        source: Hashable = None,
+    ) -> None:
         """Get blobs that are not here, then call `done(None or a reason)`.
 
         Args:
             blobs: As they travel in messages.
             owner: Who keeps them; None for cache.
             done: Called at once when nothing is missing.
+            source: Where they come from, if not all from one place: a slow one holds up no other.
         """
         for _, digest, _ in blobs or ():
             self._store.claim(digest, owner)
@@ -98,7 +117,7 @@ class BlobTransfer:
         self._waits.append(_Wait({ref.digest for ref in missing}, owner, done))
         for ref in missing:
             if ref.digest not in self._assemblies and ref.digest not in self._mapping:
-                self._begin(ref)
+                self._begin(ref, source)
         self._pull()
 
     def handle(self, message: Message) -> None:
@@ -130,57 +149,98 @@ class BlobTransfer:
 
         The connection is a new one.
         """
-        for assembly in self._assemblies.values():
+        self._small.clear()
+        self._large.clear()
+        for assembly, source in self._assemblies.values():
             assembly.restart()
-        self._turns = deque(self._assemblies.values())
+            self._queue(assembly, source)
         self._under_way = self._requests = 0
         again, self._mapping = self._mapping, {}
-        for ref in again.values():
-            self._begin(ref)
+        for ref, source in again.values():
+            self._begin(ref, source)
         self._pull()
 
-    def _begin(self, ref: BlobRef) -> None:
+    def _begin(self, ref: BlobRef, source: Hashable) -> None:
         if ref.size >= MAP_THRESHOLD and self.maps():
-            self._mapping[ref.digest] = ref
+            self._mapping[ref.digest] = ref, source
             self._send(Kind.BLOB_MAP, [ref.digest, ref.size], ())
         else:
-            self._assemble(ref)
+            self._assemble(ref, source)
 
-    def _assemble(self, ref: BlobRef) -> None:
+    def _assemble(self, ref: BlobRef, source: Hashable) -> None:
         try:
-            assembly = self._assemblies[ref.digest] = Assembly(ref, place=self._store.place(ref.size))
+            assembly = Assembly(ref, place=self._store.place)
         except ProtocolError as error:
             self._fail(ref.digest, str(error))
             return
+        self._assemblies[ref.digest] = assembly, source
         if ref.size == 0:
             self._finish(assembly)
         else:
-            self._turns.appendleft(assembly)
+            self._queue(assembly, source)
+
+    def _queue(self, assembly: Assembly, source: Hashable) -> None:
+        if assembly.ref.size <= PASSING:
+            self._small.append(assembly)
+        else:
+            self._large.setdefault(source, deque()).append(assembly)
 
     def _pull(self) -> None:
-        """Ask for chunks, of each blob in turn, as far as the windows go."""
+        """Ask for chunks, as far as the windows go."""
         if self._pulling:
             return  # the answer came at once; whoever asks goes on
         self._pulling = True
         try:
-            while self._turns and self._under_way < WINDOW and self._requests < MOST_REQUESTS:
-                self._ask(self._turns.popleft())
+            while self._under_way < self._window and self._requests < MOST_REQUESTS:
+                assembly = self._next()
+                if assembly is None:
+                    break
+                self._ask(assembly)
         finally:
             self._pulling = False
 
+    def _next(self) -> Assembly | None:
+        """Return the blob whose turn it is.
+
+        A small one, but not twice while a large one waits.
+        """
+        while self._small and not self._wants(self._small[0]):
+            self._small.popleft()
+        small = self._small[0] if self._small else None
+        large = self._next_large() if small is None or self._small_was_last else None
+        self._small_was_last = large is None
+        return large or small
+
+    def _next_large(self) -> Assembly | None:
+        """Return the oldest large blob of a source, if it may be asked for.
+
+        Sources take turns.
+        """
+        for source, queue in list(self._large.items()):
+            while queue and not self._wants(queue[0]):
+                queue.popleft()
+            if not queue:
+                del self._large[source]
+            elif queue[0].in_flight < IN_FLIGHT:
+                self._large[source] = self._large.pop(source)
+                return queue[0]
+        return None
+
+    def _wants(self, assembly: Assembly) -> bool:
+        """Say whether there is more to be asked for of a blob."""
+        return assembly.wants_more and self._assembly_of(assembly.ref.digest) is assembly
+
+    def _assembly_of(self, digest: bytes) -> Assembly | None:
+        found = self._assemblies.get(digest)
+        return found[0] if found is not None else None
+
     def _ask(self, assembly: Assembly) -> None:
-        """Ask for one chunk of a blob, if more is wanted of it."""
-        ref = assembly.ref
-        if self._assemblies.get(ref.digest) is not assembly or assembly.in_flight >= IN_FLIGHT:
-            return
+        """Ask for one chunk of a blob."""
         request = assembly.next_request()
-        if request is None:
-            return
-        self._under_way += request[1]
-        self._requests += 1
-        self._send(Kind.BLOB_GET, [ref.digest, ref.size, *request], ())
-        if assembly.in_flight < IN_FLIGHT:
-            self._turns.append(assembly)
+        if request is not None:
+            self._under_way += request[1]
+            self._requests += 1
+            self._send(Kind.BLOB_GET, [assembly.ref.digest, assembly.ref.size, *request], ())
 
     def _serve(self, digest: bytes, size: int, offset: int, length: int) -> None:
         if digest not in self._store:
@@ -198,11 +258,11 @@ class BlobTransfer:
 
     def _mapped(self, digest: bytes, descriptor: Descriptor | None = None) -> None:
         """Take the pages of a blob; get its bytes where they cannot be had."""
-        ref = self._mapping.pop(digest, None)
+        ref, source = self._mapping.pop(digest, (None, None))
         if ref is None:
             return
         if descriptor is None or descriptor.fileno() < 0:
-            self._assemble(ref)
+            self._assemble(ref, source)
             self._pull()
         elif descriptor.size() < ref.size:
             self._fail(digest, f"what was passed for it is no segment of {ref.size} B")
@@ -210,10 +270,9 @@ class BlobTransfer:
             self._arrived(ref, descriptor, ours=False)
 
     def _chunk(self, digest: bytes, offset: int, chunk: Any) -> None:
-        assembly = self._assemblies.get(digest)
+        assembly = self._assembly_of(digest)
         if assembly is None or not assembly.awaits(offset):
             return  # what was asked for twice comes twice
-        was_full = assembly.in_flight >= IN_FLIGHT
         try:
             complete = assembly.add(offset, chunk)
         except ProtocolError as error:
@@ -223,33 +282,36 @@ class BlobTransfer:
         self._under_way -= len(chunk)
         self._requests -= 1
         self.fetched += len(chunk)
+        self._pull()
         if complete:
             self._finish(assembly)
-        elif was_full:
-            self._turns.append(assembly)
-        self._pull()
-        if not complete:
-            self._digest_later(assembly)
+        elif self._later is None:
+            self._settle_one(assembly)
+        else:
+            if not self._unsettled:
+                self._later(self._settle)
+            self._unsettled[digest] = assembly
 
-    def _digest_later(self, assembly: Assembly) -> None:
-        """Digest what has arrived, behind what was just asked for."""
-        if self._later is None:
-            assembly.digest()
-            return
-        if not self._undigested:
-            self._later(self._digest)
-        self._undigested[assembly.ref.digest] = assembly
+    def _settle(self) -> None:
+        """Write and digest what has arrived, behind what was just asked for."""
+        unsettled, self._unsettled = self._unsettled, {}
+        for digest, assembly in unsettled.items():
+            if self._assembly_of(digest) is assembly:
+                self._settle_one(assembly)
 
-    def _digest(self) -> None:
-        undigested, self._undigested = self._undigested, {}
-        for assembly in undigested.values():
-            assembly.digest()
+    def _settle_one(self, assembly: Assembly) -> None:
+        try:
+            assembly.settle()
+        except ProtocolError as error:
+            self._fail(assembly.ref.digest, str(error))
+            self._pull()
 
     def _finish(self, assembly: Assembly) -> None:
         try:
             content = assembly.finish()
         except ProtocolError as error:
             self._fail(assembly.ref.digest, str(error))
+            self._pull()
             return
         self._arrived(assembly.ref, content, ours=True)
 
@@ -279,7 +341,7 @@ class BlobTransfer:
         """Wait no longer for blobs that nobody wants."""
         for digest in digests:
             self._mapping.pop(digest, None)
-            assembly = self._assemblies.pop(digest, None)
+            assembly, _ = self._assemblies.pop(digest, (None, None))
             if assembly is not None:
                 self._under_way -= assembly.bytes_in_flight
                 self._requests -= assembly.in_flight
