@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
@@ -16,6 +15,7 @@ import psutil
 import pytest
 
 from concurro import LocalCluster, Task, TaskSystem
+from tests.support.doubling import segments
 from tests.support.jobs import SHIPPED
 from tests.support.nodes import master_process, slave_process
 from tests.support.programs import ROOT
@@ -61,18 +61,6 @@ def held_and_stuck(array, folder):
     Path(folder, "began").touch()
     time.sleep(60)
     return array
-
-
-def segments(pid):
-    """Return how many segments a process has open or mapped."""
-    with Path(f"/proc/{pid}/maps").open() as maps:
-        mapped = {line.split()[4] for line in maps if "memfd:concurro" in line}
-    open_ones = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if "memfd:concurro" in str(descriptor.readlink()):
-                open_ones.add(str(descriptor.stat().st_ino))
-    return len(mapped | open_ones)
 
 
 def processes(cluster):
@@ -257,6 +245,7 @@ import os, signal, sys
 import numpy as np
 from concurro import ApplicationNode
 sys.path.insert(0, {root!r})
+from tests.support.doubling import segments
 from tests.support.jobs import SHIPPED
 from tests.system.test_shared_arrays import held_and_stuck
 application = ApplicationNode({url!r}, config=SHIPPED).__enter__()
@@ -313,6 +302,7 @@ import sys
 import numpy as np
 from concurro import ApplicationNode
 sys.path.insert(0, {root!r})
+from tests.support.doubling import segments
 from tests.support.jobs import SHIPPED
 from tests.system.test_shared_arrays import doubled, mapped_at
 with ApplicationNode({url!r}, config=SHIPPED) as application:

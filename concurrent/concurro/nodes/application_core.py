@@ -443,6 +443,8 @@ class ApplicationCore:
     def _fail_plain(self, error: Exception) -> None:
         lost = self.plain
         self.plain = PushedTasks(self._packer, self._make_id(), self._client_id)
+        for body in self._inputs:
+            self._packer.blobs.release(("input", body[1]))
         self._inputs.clear()
         cancelled = isinstance(error, CancelledError)
         kind, name = (TaskCancelled, "TaskCancelled") if cancelled else (TaskError, type(error).__name__)
@@ -454,7 +456,7 @@ class ApplicationCore:
             _call_finished(task, None, faults[number])
             if self.on_task is not None:
                 self.on_task(task, None, faults[number])
-        lost.open.clear()
+        lost.drop()
 
     # Small steps
 

@@ -65,6 +65,10 @@ class TaskClasses:
         """Become what another one was."""
         self._numbers.update(numbers)
 
+    def drop(self) -> None:
+        """Keep the code of the classes no longer: nobody asks for it any more."""
+        self._packer.blobs.release((self._system_id, "classes"))
+
     def take_new(self) -> list[list[Any]]:
         """Return the entries of what is new, for an OUT."""
         taken, self._new = self._new, []

@@ -221,6 +221,14 @@ class PushedTasks:
         """Forget a task whose future is resolved."""
         self.open.pop(number, None)
 
+    def drop(self) -> None:
+        """Forget every task, and what is kept for them: their connection is lost."""
+        self.open.clear()
+        for owner, _ in self._with_blobs.values():
+            self._packer.blobs.release(owner)
+        self._with_blobs.clear()
+        self._classes.drop()
+
     def name_of(self, number: int) -> str:
         """Return the name of an open task; empty when it is none."""
         pushed = self.open.get(number)

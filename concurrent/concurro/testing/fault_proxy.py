@@ -55,6 +55,7 @@ class FaultProxy:
         url: Where it listens.
         accepted: When connections were accepted, monotonic [s].
         passed: Bytes that were passed on, to the master and from it [B].
+        garbled: How many bits were flipped.
     """
 
     def __init__(self, url: str) -> None:
@@ -70,6 +71,8 @@ class FaultProxy:
         self._budget = [0.0, 0.0]
         self._filled = time.monotonic()
         self._refusing = False
+        self._garbles: set[int] = set()
+        self.garbled = 0
         self._halves: list[_Half] = []
         self._orders: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
@@ -121,6 +124,10 @@ class FaultProxy:
     def release(self) -> None:
         """Let everything pass again, what was held first."""
         self._order(lambda: self._hold(BOTH, held=False))
+
+    def garble(self, direction: int) -> None:
+        """Flip one bit of one direction, in the next piece that is large."""
+        self._order(lambda: self._garbles.add(direction))
 
     def swallow(self, *directions: int) -> None:
         """Let nothing of the present connections arrive any more; nobody is told."""
@@ -204,6 +211,10 @@ class FaultProxy:
             half.ended = True
             self._selector.unregister(half.source)
             return
+        if half.direction in self._garbles and len(piece) > PIECE // 4:
+            self._garbles.discard(half.direction)
+            self.garbled += 1
+            piece = piece[:-1] + bytes([piece[-1] ^ 1])
         if not half.swallows:
             half.queue.append((time.monotonic() + self._delay, piece))
             half.size += len(piece)

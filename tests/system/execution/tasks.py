@@ -189,11 +189,22 @@ def close_descriptors():
     return "closed"
 
 
+def channels():
+    """Return the sockets of the worker, that for its work first."""
+    entries = list(Path("/proc/self/fd").iterdir())
+    return sorted(int(entry.name) for entry in entries if entry.exists() and stat.S_ISSOCK(entry.stat().st_mode))
+
+
 def write_on_the_channel(written):
     """Speak for the worker, and never return."""
-    for entry in Path("/proc/self/fd").iterdir():
-        if entry.exists() and stat.S_ISSOCK(entry.stat().st_mode):
-            os.write(int(entry.name), written)
+    for channel in channels():
+        os.write(channel, written)
+    time.sleep(60)
+
+
+def write_on_the_work_channel(written):
+    """Speak for the worker where it brings results, and never return."""
+    os.write(channels()[0], written)
     time.sleep(60)
 
 

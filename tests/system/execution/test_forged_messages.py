@@ -10,7 +10,8 @@ import pytest
 from concurro.execution.agent import SlaveAgent
 from concurro.execution.worker import Note
 from concurro.ids import Outcome
-from concurro.transport.framing import pack_single
+from concurro.transport.framing import frame_header, pack_single
+from concurro.wire.payload import PAYLOAD_LIMIT
 from tests.system.execution import tasks
 from tests.system.execution.agent_driver import AgentDriver
 
@@ -43,11 +44,11 @@ def driver(leaves_nothing_behind):
     driver.close()
 
 
-def assert_costs_its_task_only(driver, written, gate):
+def assert_costs_its_task_only(driver, written, gate, write=tasks.write_on_the_channel):
     """Let a task write beside another; prove that the other one, and the agent, go on."""
     neighbour = driver.lease(tasks.wait_for, gate)
     driver.turn_until(lambda: os.path.exists(gate + ".started"), "the neighbour to start")  # noqa: PTH110
-    forging = driver.lease(tasks.write_on_the_channel, written)
+    forging = driver.lease(write, written)
 
     outcome, failure = driver.result(forging)
     with open(gate, "w", encoding="ascii"):  # noqa: PTH123
@@ -65,6 +66,31 @@ def test_a_forged_note_costs_its_task_only_and_says_so(driver, tmp_path, note):
     message = assert_costs_its_task_only(driver, pack_single(msgpack.packb(note)), str(tmp_path / "go"))
 
     assert "since it sent what no worker sends" in message
+
+
+def message_of(*frames):
+    return frame_header(frames) + b"".join(frames)
+
+
+BEGUN = f"begins, over {PAYLOAD_LIMIT} B or before another one was complete"
+UNFINISHED = {
+    "a second blob before the end of the first": ([(bytes(32), 100), (bytes([1]) * 32, 100)], BEGUN),
+    "a blob beyond all limits": ([(bytes(32), PAYLOAD_LIMIT + 1)], BEGUN),
+    "more than was announced": ([(bytes(32), 7), (bytes(32), 7)], "bytes 5 to 10 of a blob of 7, after 5"),
+}
+
+
+@pytest.mark.parametrize(("parts", "why"), UNFINISHED.values(), ids=UNFINISHED.keys())
+def test_what_a_worker_begins_and_does_not_end_is_bounded(driver, tmp_path, parts, why):
+    arrived, written = {}, b""
+    for digest, size in parts:
+        offset = arrived.get(digest, 0)
+        written += message_of(msgpack.packb([Note.BLOB, digest, size, offset]), b"begun")
+        arrived[digest] = offset + len(b"begun")
+
+    message = assert_costs_its_task_only(driver, written, str(tmp_path / "go"), tasks.write_on_the_work_channel)
+
+    assert why in message
 
 
 @pytest.mark.parametrize("written", [b"garbage" * 10, pack_single(b"\xc1\xc1")], ids=["raw", "framed"])
