@@ -137,28 +137,39 @@ class _Socket:
         self._retry = self._loop.after(_RETRY_DELAY, flush)
 
     def _drain(self) -> None:
-        for _ in range(_DRAIN_LIMIT):
-            if self.closed:
-                return
-            try:
-                frame = self.zmq.recv(_AT_ONCE, copy=False)
-            except zmq.Again:
-                self._drained()
-                return
-            frames = [frame]
-            while frame.more:
-                frame = self.zmq.recv(_AT_ONCE, copy=False)
-                frames.append(frame)
+        if self.closed:
+            return
+        left = _DRAIN_LIMIT
+        frames = self._receive()
+        while frames is not None and not self.closed:
+            left -= 1
+            # zmq is asked before anybody is woken by what came: it lets go of the interpreter each time.
+            following = self._receive() if left and self._is_readable() else None
             self._on_frames(frames)
-            if not self.closed and not self._is_readable():  # cheaper to ask than to be told by an exception
-                self._drained()
-                return
-        self._stopped_early = True
+            frames = following
+        if left:
+            self._drained()
+        else:
+            self._stopped_early = True
+
+    def _receive(self) -> list[Any] | None:
+        """Return the next message; None when none is there."""
+        try:
+            frame = self.zmq.recv(_AT_ONCE, copy=False)
+        except zmq.Again:
+            return None
+        frames = [frame]
+        while frame.more:
+            frame = self.zmq.recv(_AT_ONCE, copy=False)
+            frames.append(frame)
+        return frames
 
     def _is_readable(self) -> bool:
         return bool(self.zmq.get(_EVENTS) & _READABLE)  # type: ignore[operator]  # an int, of this option
 
     def _drained(self) -> None:
+        if self.closed:
+            return
         callbacks, self._when_drained = self._when_drained, []
         for callback in callbacks:
             callback()
