@@ -54,10 +54,12 @@ def far_cluster(folder: Path, runtime_folder: Path, **options: Any) -> Iterator[
     """Run a cluster over TCP, each node behind a network of its own."""
     security = make_keys(folder)
     listen = {"listen": "tcp://127.0.0.1:0", **options.pop("master", {})}
+    plugins = options.pop("plugins", ())
     with ExitStack() as stack:
-        master, url = stack.enter_context(master_process(runtime_folder, master=listen, security=security))
+        started = master_process(runtime_folder, master=listen, security=security, plugins=plugins)
+        master, url = stack.enter_context(started)
         slave_net, node_net = (stack.enter_context(FaultProxy(url)) for _ in range(2))
-        slave = stack.enter_context(slave_process(slave_net.url, security=security, **options))
+        slave = stack.enter_context(slave_process(slave_net.url, security=security, plugins=plugins, **options))
         config = {**SHIPPED, "security": security}
         node = stack.enter_context(ApplicationNode(node_net.url, config=config))
         cluster = FarCluster(master, url, slave, slave_net, node, node_net, security)

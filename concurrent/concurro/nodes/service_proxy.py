@@ -239,7 +239,7 @@ class CallingEnd:
 
     def _wake(self) -> None:
         try:
-            if self._open and self._loop.stand_in(self._flush):
+            if self._open and len(self._calls) <= 1 and self._loop.stand_in(self._flush):
                 return
         except BaseException:
             # Ctrl-C in the middle of it: nobody knows how far it came.
