@@ -414,6 +414,18 @@ class IMasterServiceHost(Interface):
     log = Attribute("A `logging.Logger`.")
     workers = Attribute("Dict of address to `ServiceWorker`: workers for services that live; see `hire`.")
 
+    durable = Attribute("Whether the master has a journal (bool): what `keep` writes survives its restart.")
+    kept = Attribute("Dict of key to value: what the service had written with `keep` when it was built.")
+
+    def keep(key: str, value: Any, done: Callable[[], object] | None = None) -> None:
+        """Write a plain value to the journal; None removes it.
+
+        `done` is called in the loop once it is on disk. Without a journal it is forgotten.
+
+        Raises:
+            NotPicklableError: It is not plain, or too large.
+        """
+
     def now() -> float:
         """Return the monotonic time [s]."""
 

@@ -180,3 +180,32 @@ def test_many_threads_call_one_service_at_once():
 
         assert failed == []
         assert not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.slow
+def test_what_a_service_keeps_survives_the_death_of_its_master(tmp_path, runtime_folder):
+    journal = {"journal": str(tmp_path / "journal")}
+
+    def ask(amount, *, save):
+        with (
+            master_process(runtime_folder, master=journal, plugins=PLUGINS) as (master, url),
+            ApplicationNode(url) as node,
+        ):
+            tally = node.service("tally")
+            total = tally.add(amount).result(LIMIT)
+            durable = save and tally.save().result(LIMIT)
+            master.kill()
+            master.wait()
+            (runtime_folder / "master").unlink()  # a killed master cannot
+        return total, durable
+
+    assert ask(5, save=True) == (5, True)
+    assert ask(7, save=False) == (12, False)
+    assert ask(0, save=False) == (5, False)
+
+
+def test_without_a_journal_what_a_service_keeps_is_done_at_once():
+    with LocalCluster(workers=1, plugins=PLUGINS) as cluster:
+        cluster.service("tally").add(2).result(LIMIT)
+
+        assert cluster.service("tally").save().result(LIMIT) is False

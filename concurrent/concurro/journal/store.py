@@ -32,6 +32,7 @@ from concurro.scheduling.rows import (
     KeptSystem,
     Note,
     PublicationsTaken,
+    ServiceKept,
     SlaveSeen,
     SnapshotTaken,
     SystemAccepted,
@@ -66,6 +67,11 @@ CREATE TABLE marks (
 ) WITHOUT ROWID;
 CREATE TABLE slaves (slave TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE blobs (system INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (system, digest)) WITHOUT ROWID;
+"""
+_SERVICES = """
+CREATE TABLE IF NOT EXISTS services (
+    service TEXT NOT NULL, key TEXT NOT NULL, content BLOB NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (service, key)
+) WITHOUT ROWID;
 """
 _SYSTEM_TABLES = ("systems", "inputs", "snapshots", "ends", "generations", "attempts", "marks", "blobs")
 _FORGET = tuple(f"DELETE FROM {table} WHERE system = ?" for table in _SYSTEM_TABLES)  # noqa: S608 - our own names
@@ -119,6 +125,7 @@ class JournalStore:
             self._make()
         else:
             self._check_format()
+        self._database.executescript(_SERVICES)
 
     def close(self) -> None:
         """Close; what was applied is in the database. Idempotent."""
@@ -232,6 +239,16 @@ class JournalStore:
         row = self._database.execute(find, (system,)).fetchone()
         return None if row is None else SnapshotTaken(system, *self._unsealed("snapshots", (system,), *row))
 
+    def kept_by(self, service: str) -> dict[str, Any]:
+        """Return what a service of the master wrote, by key.
+
+        Raises:
+            JournalDamagedError: A row is not what was written; says which.
+        """
+        find = "SELECT content, seal FROM services WHERE service = ?"
+        rows = self._database.execute(find, (service,)).fetchall()
+        return {key: value for _, key, value in (self._unsealed("services", (service,), *row) for row in rows)}
+
     def check(self, progress: Callable[[str], None] = lambda sentence: None) -> None:  # noqa: ARG005
         """Look at every page, row and blob.
 
@@ -251,6 +268,9 @@ class JournalStore:
         for digest in digests:
             self._folder.read_blob(digest)
         progress(f"{len(digests)} blobs")
+        services = [name for (name,) in self._database.execute("SELECT DISTINCT service FROM services")]
+        for name in services:
+            progress(f"service {name}: {len(self.kept_by(name))} values")
 
     # How
 
@@ -343,6 +363,15 @@ class JournalStore:
         verb = "INSERT OR IGNORE INTO slaves VALUES (?)" if row.here else "DELETE FROM slaves WHERE slave = ?"
         self._database.execute(verb, (row.slave_id,))
 
+    def _write_service(self, row: ServiceKept) -> None:
+        if row.value is None:
+            self._database.execute("DELETE FROM services WHERE service = ? AND key = ?", (row.service, row.key))
+            return
+        packed = msgpack.packb([row.service, row.key, row.value])
+        seal = _seal("services", (row.service,), packed)
+        values = (row.service, row.key, packed, seal)
+        self._database.execute("INSERT OR REPLACE INTO services VALUES (?, ?, ?, ?)", values)
+
     def _write_end(self, row: SystemEnded) -> None:
         self._put("ends", (row.system,), [row.state, row.result, row.ended_at, list(row.tasks)])
         self._database.execute("DELETE FROM inputs WHERE system = ?", (row.system,))
@@ -432,7 +461,7 @@ class JournalStore:
             message = f"{self._place}: {who} has input {n} after {before}; those between are missing"
             raise JournalDamagedError(message, f"{self._place}:inputs:{kept.accepted.system}:{n}")
 
-    def _unsealed(self, table: str, keys: tuple[int, ...], packed: bytes, seal: bytes) -> list[Any]:
+    def _unsealed(self, table: str, keys: tuple[int | str, ...], packed: bytes, seal: bytes) -> list[Any]:
         if seal == _seal(table, keys, packed):
             content: list[Any] = msgpack.unpackb(packed, strict_map_key=False)
             return content
@@ -457,6 +486,7 @@ _WRITERS: dict[type, Callable[[JournalStore, Any], None]] = {
     CancelAsked: JournalStore._write_cancel,  # noqa: SLF001
     PublicationsTaken: JournalStore._write_taken,  # noqa: SLF001
     HostRestarted: JournalStore._write_restarted,  # noqa: SLF001
+    ServiceKept: JournalStore._write_service,  # noqa: SLF001
     SlaveSeen: JournalStore._write_slave,  # noqa: SLF001
     SystemEnded: JournalStore._write_end,  # noqa: SLF001
     SystemForgotten: JournalStore._write_nothing,  # noqa: SLF001
@@ -473,5 +503,5 @@ def _mark(kept: KeptSystem, kind: str, value: Any) -> None:
         kept.taken = int(value)
 
 
-def _seal(table: str, keys: tuple[int, ...], packed: bytes) -> bytes:
+def _seal(table: str, keys: tuple[int | str, ...], packed: bytes) -> bytes:
     return hashlib.blake2b(packed, digest_size=8, key=f"{table}:{':'.join(map(str, keys))}".encode()[:64]).digest()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from concurro.scheduling.commands import Record
-    from concurro.scheduling.rows import InputApplied, KeptSystem, Row, SnapshotTaken
+    from concurro.scheduling.rows import InputApplied, KeptSystem, Row, ServiceKept, SnapshotTaken
     from concurro.scheduling.systems import SystemTable
     from concurro.transport.loop import Loop
     from concurro.wire.blobs import BlobStore
@@ -126,6 +126,14 @@ class Keeper:
     def miss_no_longer(self) -> None:
         """Forget the slaves of masters before that have not come."""
         self._writer.write([SlaveSeen(name, here=False) for name in sorted(self.missed)])
+
+    def keep_for_service(self, row: ServiceKept, size: int, done: Callable[[], None] | None) -> None:
+        """Write what a service wants to find again; `done` is called once it is on disk."""
+        self._writer.write([row], done, size)
+
+    def read_for_service(self, service: str, done: Callable[[dict[str, Any]], None]) -> None:
+        """Read what a service wrote, also to masters before."""
+        self._writer.read(lambda store: store.kept_by(service), done)
 
     def describe(self, counts: dict[str, int]) -> dict[str, Any]:
         """Return how the journal is, and what became of attempts, for people."""

@@ -155,7 +155,7 @@ class MasterNode(Node):
         if config["master.standalone"]:
             self._start_agent()
         self._launcher.prepare(HOST_MODULE)
-        self._switchboard.prepare(config["master.services"])
+        self._switchboard.prepare(config["master.services"], self._keeper)
         self._ends.callback(keep_beating(self.loop, lambda: list(self._peers.values())))
 
     def _recover(self) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import ConcurroError
 from concurro.execution.hosted_service import HostedLine, HostedService
 from concurro.interfaces import IMasterService, IMasterServiceHost, implementer
+from concurro.scheduling.rows import ServiceKept
 from concurro.wire.lines import LineEnd
 from concurro.wire.messages import LineCode
 from concurro.wire.parcels import PlainValues
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from concurro.ids import ServiceWorker
     from concurro.kernel import Environment
+    from concurro.nodes.keeper import Keeper
     from concurro.transport.loop import Loop, Timer
 
 log = logging.getLogger("concurro.master")
@@ -107,6 +109,7 @@ class ServiceHall:
         hire: Lets slaves keep workers for services.
         workers: Those that live, by address.
         slaves: Returns the ids of the slaves that are here.
+        keeper: The journal; None without one.
     """
 
     def __init__(self, env: Environment, loop: Loop, status: Callable[[], dict[str, Any]]) -> None:
@@ -116,6 +119,7 @@ class ServiceHall:
         self.hire: Callable[[], None] = lambda: None
         self.workers: dict[str, ServiceWorker] = {}
         self.slaves: Callable[[], list[str]] = list
+        self.keeper: Keeper | None = None
         self.hosts: list[MasterServiceHost] = []
         self._services: dict[str, HostedService] = {}
         self._sought: dict[str, list[HallLine]] = {}
@@ -166,12 +170,19 @@ class ServiceHall:
             fault = error
             self.loop.post(lambda: self._not_found(name, fault))
             return
-        self.loop.post(lambda: self._found(name, component))
+        self.loop.post(lambda: self._remember(name, component))
 
-    def _found(self, name: str, component: Any) -> None:
+    def _remember(self, name: str, component: Any) -> None:
+        """Read what the service wrote to the journal, maybe in masters before."""
+        if self.keeper is None:
+            self._found(name, component, {})
+        elif not self._closed:
+            self.keeper.read_for_service(name, lambda kept: self._found(name, component, kept))
+
+    def _found(self, name: str, component: Any, kept: dict[str, Any]) -> None:
         if self._closed:
             return
-        host = MasterServiceHost(name, self)
+        host = MasterServiceHost(name, self, kept)
         try:
             service = HostedService(name, component, PlainValues(), self.loop)
             component.setup(host)
@@ -196,7 +207,10 @@ class ServiceHall:
 class MasterServiceHost:
     """What a service sees of the master."""
 
-    def __init__(self, name: str, hall: ServiceHall) -> None:
+    def __init__(self, name: str, hall: ServiceHall, kept: dict[str, Any]) -> None:
+        self.kept = kept
+        self.durable = hall.keeper is not None
+        self._name = name
         self.log = logging.getLogger(f"concurro.{name}")
         self.callbacks: dict[str, list[Callable[..., object]]] = {}
         self._hall = hall
@@ -217,6 +231,19 @@ class MasterServiceHost:
     def after(self, delay: float, callback: Callable[[], object]) -> Timer:
         """Call once after `delay` seconds [s]; the answer has `cancel()`."""
         return self._hall.loop.after(delay, lambda: self.guarded(callback))
+
+    def keep(self, key: str, value: Any, done: Callable[[], object] | None = None) -> None:
+        """Write a plain value to the journal; None removes it.
+
+        Raises:
+            NotPicklableError: It is not plain, or too large.
+        """
+        payload, _ = PlainValues.pack([key, value], None)
+        call = None if done is None else lambda: self.guarded(done)
+        if self._hall.keeper is not None:
+            self._hall.keeper.keep_for_service(ServiceKept(self._name, key, value), len(payload), call)
+        elif call is not None:
+            self._hall.loop.soon(call)
 
     def hire(self) -> None:
         """Let every slave, now and later, keep workers for services."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
     from concurro.kernel import Environment
+    from concurro.nodes.keeper import Keeper
     from concurro.nodes.peer import Peer
     from concurro.nodes.service_hall import HallLine
     from concurro.transport.loop import Loop
@@ -90,8 +91,9 @@ class Switchboard:
         self._numbers = itertools.count(1)
         self._curious: list[Callable[[list[Any]], None]] = []
 
-    def prepare(self, services: list[str]) -> None:
-        """Build services of the master now."""
+    def prepare(self, services: list[str], keeper: Keeper | None) -> None:
+        """Build services of the master now; all may use the journal."""
+        self._hall.keeper = keeper
         for service in services:
             self._hall.prepare(service)
 

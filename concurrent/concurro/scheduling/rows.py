@@ -211,6 +211,21 @@ class SlaveSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceKept:
+    """A service of the master wants to find this again after a restart.
+
+    Attributes:
+        service: Its name.
+        key: What it calls it.
+        value: A plain value; None removes it.
+    """
+
+    service: str
+    key: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class SystemEnded:
     """A system is over; committed before anybody is told.
 
@@ -262,6 +277,7 @@ Row = (
     | PublicationsTaken
     | HostRestarted
     | SlaveSeen
+    | ServiceKept
     | SystemEnded
     | SystemForgotten
     | BlobKept

@@ -26,7 +26,21 @@ class Tally(Component):
     """Counts, remembers who joined and left, and tells everybody who listens."""
 
     name = "tally"
-    methods = ("add", "later", "fail", "odd", "who", "peers", "hire", "events", "listen", "shout", "status", "block")
+    methods = (
+        "add",
+        "save",
+        "later",
+        "fail",
+        "odd",
+        "who",
+        "peers",
+        "hire",
+        "events",
+        "listen",
+        "shout",
+        "status",
+        "block",
+    )
 
     def __init__(self) -> None:
         self.total = 0
@@ -36,6 +50,7 @@ class Tally(Component):
     def setup(self, host: IMasterServiceHost) -> None:
         """Note everybody who comes and goes."""
         self.host = host
+        self.total = host.kept.get("total", 0)
         host.on_slave_joined(lambda slave_id: self.happened.append(["slave joined", slave_id]))
         host.on_slave_left(lambda slave_id, reason: self.happened.append(["slave left", slave_id, reason]))
         host.on_worker_joined(lambda worker: self.happened.append(["worker joined", worker.address]))
@@ -49,6 +64,12 @@ class Tally(Component):
         """Add to the total."""
         self.total += amount
         return self.total
+
+    def save(self, peer: IServicePeer) -> Future[bool]:
+        """Keep the total; answer once it is on disk, with whether it survives a restart."""
+        saved: Future[bool] = Future()
+        self.host.keep("total", self.total or None, lambda: saved.set_result(self.host.durable))
+        return saved
 
     def later(self, peer: IServicePeer, delay: float, value: Any) -> Future[Any]:
         """Answer after a while."""
