@@ -128,7 +128,7 @@ class Keeper:
         self._writer.write([SlaveSeen(name, here=False) for name in sorted(self.missed)])
 
     def keep_for_service(self, row: ServiceKept, size: int, done: Callable[[], None] | None) -> None:
-        """Write what a service wants to find again; `done` is called once it is on disk."""
+        """Write what a service wants to find again, then call `done`."""
         self._writer.write([row], done, size)
 
     def read_for_service(self, service: str, done: Callable[[dict[str, Any]], None]) -> None:
