@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -76,7 +77,10 @@ class MemoryWatch:
     def _look(self) -> None:
         self._looks += 1
         children = self._me.children(recursive=True)
-        parents = {child.ppid() for child in children if child.is_running()}
+        parents = set()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                parents.add(child.ppid())
         for process in [self._me, *children]:
             found = _status(process.pid)
             if found is not None:

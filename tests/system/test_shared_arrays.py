@@ -63,9 +63,42 @@ def held_and_stuck(array, folder):
     return array
 
 
+class Importing(Task):
+    def __call__(self):
+        return "numpy" in sys.modules, len(os.listdir("/proc/self/task"))  # noqa: PTH208 - no import more
+
+
+class Importers(TaskSystem):
+    """Says whether its host and a worker have numpy from the start, and how many threads they run."""
+
+    def generate_tasks(self, master):
+        self.host = "numpy" in sys.modules, len(list(Path("/proc/self/task").iterdir()))
+        return [Importing("import")]
+
+    def task_finished(self, master, task, result, error):
+        self.worker = result
+
+    def is_complete(self, master):
+        return True
+
+    def gather_result(self, master):
+        return [self.host, self.worker], None
+
+
 def processes(cluster):
     slave = cluster.slaves[0]
     return [cluster.master_pid, *slave.workers]
+
+
+def test_hosts_and_workers_have_from_the_start_what_the_application_has_imported(monkeypatch):
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        with_it = cluster.run(Importers())
+    monkeypatch.delitem(sys.modules, "numpy")
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        without = cluster.run(Importers())
+
+    assert with_it == [(True, 1), (True, 1)]
+    assert without == [(False, 1), (False, 1)]
 
 
 def test_an_array_comes_back_as_it_went_and_a_changed_one_too(shared_cluster):

@@ -126,8 +126,11 @@ class Launcher:
 
     @staticmethod
     def _prepare(module: str) -> None:
-        """Import what every worker from now on is expected to want."""
-        with contextlib.suppress(ImportError):
+        """Import what every child from now on is expected to want.
+
+        Threads of numerical libraries end before a fork, and start again when they are needed.
+        """
+        with contextlib.suppress(Exception):  # whoever needs it meets what is wrong with it
             importlib.import_module(module)
         gc.freeze()
 

@@ -11,6 +11,8 @@ import socket
 import subprocess
 from typing import NamedTuple
 
+import msgpack
+
 from concurro.execution.children import Child, ForkedChild, wait_for_end
 from concurro.execution.program import execute
 
@@ -53,6 +55,14 @@ class LauncherProcess(NamedTuple):
         """
         command = ("concurro.execution.launcher", str(os.getpid()), folder)
         return cls(*execute("launcher", *command, kind=socket.SOCK_SEQPACKET))
+
+    def prepare(self, modules: list[str]) -> None:
+        """Let it import modules before anything else.
+
+        All that is forked from it has them.
+        """
+        for module in modules:
+            self.control.send(msgpack.packb(("import", module)))
 
     def end(self) -> None:
         """End it and every child of it, and wait for that. Bounded, idempotent."""

@@ -2,7 +2,7 @@
 
     parent                         node                               launcher
       | execute, with a stream ----> | imports what workers and hosts need
-      | (imports meanwhile)          | fork ------------------------------> |
+      | (imports meanwhile)          | fork ------------------------------> | imports what the parent has
       | [config, plugins] ---------> | the node                             | workers, hosts
       | <- ["ready", url or slave id] or ["failed", pickled error, text]
         EOF either way: the other is gone
@@ -37,13 +37,15 @@ if TYPE_CHECKING:
 def main() -> None:
     """Run the node that the parent describes.
 
-    Arguments: our descriptor, the role of the node, a folder that ends with it.
+    Arguments: our descriptor, the role of the node, a folder that ends with it, and modules that
+    hosts and workers have from the start.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stream, role, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    stream, role, folder, modules = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]
     if role == "master":
         import concurro.nodes.host  # noqa: F401, PLC0415 - the launcher forks its hosts
     launcher = LauncherProcess.fork(folder, close=stream)
+    launcher.prepare(modules)  # while we go on
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     channel = Channel(socket.socket(fileno=stream))
     os.set_inheritable(stream, False)  # noqa: FBT003 - the standard library's signature

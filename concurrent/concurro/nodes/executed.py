@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import subprocess
 
 FOLDER_PREFIX = "concurro-"
+
+SHARED_MODULES = ("numpy",)
+"""What takes long to import. If the caller has it, so have hosts and workers from the start: as if forked from it."""
 
 
 class ExecutedNode(NamedTuple):
@@ -44,7 +48,8 @@ class ExecutedNode(NamedTuple):
         Raises:
             NodeStartError: The interpreter cannot be executed.
         """
-        return cls(role, *execute(role, "concurro.nodes.boot", role, folder))
+        modules = [module for module in SHARED_MODULES if module in sys.modules]
+        return cls(role, *execute(role, "concurro.nodes.boot", role, folder, *modules))
 
 
 class ExecutedCluster(NamedTuple):

@@ -162,9 +162,9 @@ class TaskLedger:
         """
         task = check_task(value)
         class_number = self._classes.number_of(task_class_key(task), task)
-        if self._packer.is_plain(task) and _has_arguments_only(task.__dict__):
-            self._usual[task.__class__] = class_number
         payload, blobs = self._packer.dump_task(task, (self.system_id, self._next))
+        if not blobs and self._packer.is_plain(task) and _has_arguments_only(task.__dict__):
+            self._usual[task.__class__] = class_number
         if blobs:
             self._with_blobs.add(self._next)
             self._entries.append([class_number, payload, blobs])

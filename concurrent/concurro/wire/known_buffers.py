@@ -51,31 +51,24 @@ class KnownBuffers:
         self._at[place] = _Known(digest, exporter, fixed=exporter is not None and is_fixed(view), private=private)
         self._places.setdefault(digest, set()).add(place)
 
-    def candidate(self, view: memoryview) -> bytes | None:
-        """Return the blob of a buffer at the same place; None for none."""
+    def find(self, view: memoryview) -> tuple[bytes, bool] | None:
+        """Return the blob of a buffer at the same place; None for none.
+
+        Returns:
+            Its name, and whether the buffer certainly has its bytes still: else they are to be compared.
+        """
         if not self._at:
             return None
-        known = self._at.get(_place_of(view))
-        return known.digest if known is not None else None
-
-    def is_unchanged(self, view: memoryview, digest: bytes, before: memoryview) -> bool:
-        """Say whether a buffer still has the bytes of its blob.
-
-        Args:
-            view: The buffer.
-            digest: Its candidate.
-            before: The bytes of the blob.
-        """
-        from concurro.wire.mapping import address_of, is_as_mapped, same_bytes  # noqa: PLC0415 - see there
-
-        known = self._at.get(_place_of(view))
-        if known is not None and known.digest != digest:
-            known = None  # another thread noted something else there
-        if known is not None and known.fixed and known.exporter is not None and known.exporter() is view.obj:
-            return True
-        if known is not None and known.private and known.exporter is not None and known.exporter() is not None:
-            return is_as_mapped(view) or same_bytes(view, before)
-        return address_of(view) == address_of(before) or same_bytes(view, before)
+        place = _place_of(view)
+        known = self._at.get(place)
+        if known is None:
+            return None
+        exporter = known.exporter() if known.exporter is not None else None
+        if exporter is None:
+            return known.digest, False
+        if known.fixed and exporter is view.obj:
+            return known.digest, True
+        return known.digest, known.private and _is_as_mapped(*place)
 
     def lives(self, digest: bytes) -> bool:
         """Say whether a buffer of a blob still exists."""
@@ -105,6 +98,12 @@ def _place_of(view: memoryview) -> tuple[int, int]:
     from concurro.wire.mapping import address_of  # noqa: PLC0415 - see there
 
     return address_of(view), view.nbytes
+
+
+def _is_as_mapped(address: int, size: int) -> bool:
+    from concurro.wire.mapping import is_as_mapped  # noqa: PLC0415 - see there
+
+    return is_as_mapped(address, size)
 
 
 def _reference_to(exporter: Any) -> weakref.ref[Any] | None:

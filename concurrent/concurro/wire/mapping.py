@@ -10,10 +10,9 @@ import ctypes
 import mmap
 import os
 import weakref
-from pathlib import Path
 
 _PAGE = mmap.PAGESIZE
-_PAGE_MAP = Path("/proc/self/pagemap")
+_PAGE_MAP = "/proc/self/pagemap"  # of the process that opens it: a descriptor of it must not outlive a fork
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, since Linux 5.14
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -107,17 +106,19 @@ def same_bytes(view: memoryview, other: memoryview) -> bool:
     return bool(_memcmp(address_of(view), address_of(other), view.nbytes) == 0)
 
 
-def is_as_mapped(view: memoryview) -> bool:
+def is_as_mapped(address: int, size: int) -> bool:
     """Say whether nobody has written to a private mapping.
 
     The kernel knows it by page: what was written to is a page of its own, and no file's any more.
     """
-    first = address_of(view) // _PAGE
-    count = -(-(address_of(view) + view.nbytes) // _PAGE) - first
+    first = address // _PAGE
+    count = -(-(address + size) // _PAGE) - first
     try:
-        with _PAGE_MAP.open("rb", buffering=0) as pages:
-            pages.seek(8 * first)
-            entries = pages.read(8 * count)
+        pages = os.open(_PAGE_MAP, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            entries = os.pread(pages, 8 * count, 8 * first)
+        finally:
+            os.close(pages)
     except OSError:
         return False
     # Of each entry the last byte: absent, or present and of a file, alone or not (pagemap.rst of Linux).

@@ -75,6 +75,7 @@ class Packer:
         self._mentioned = travelling.mentioned
         self._limit = limit
         self._plain_classes: dict[type, bool] = {}
+        self._with_buffers: set[type] = set()  # classes of tasks that had some lately
 
     def dumps(self, value: Any, owner: Hashable | None = None, name: str = "value") -> tuple[bytes, Blobs | None]:
         """Return the payload of `value` and its blobs.
@@ -196,8 +197,17 @@ class Packer:
         state = task.__dict__
         if not _no_runtime_fields(state):
             state = {name: value for name, value in state.items() if name not in RUNTIME_FIELDS}
-        plain = self.dump_fields(state)
-        return self._dump_state(task, state, owner) if plain is None else self.part(plain, owner)
+        cls = task.__class__
+        if cls not in self._with_buffers:
+            plain = self.dump_fields(state)
+            if plain is not None:
+                return self.part(plain, owner)
+        payload, blobs = self._dump_state(task, state, owner)
+        if blobs:
+            self._with_buffers.add(cls)
+        else:
+            self._with_buffers.discard(cls)
+        return payload, blobs
 
     def is_plain(self, task: Task) -> bool:
         """Say whether the state of a task is its `__dict__`, and no more."""

@@ -105,6 +105,17 @@ def test_an_array_that_changes_after_packing_arrives_as_it_was(packer):
     assert packer.loads(payload, blobs)[0] == 0
 
 
+def test_tasks_of_one_class_with_an_array_and_without_arrive_as_they_were(packer):
+    array = np.arange(INLINE_LIMIT, dtype=float)
+    fields = [1, array, 2, array[:4], array]
+
+    dumped = [packer.dump_task(Square(n)) for n in fields]
+    arrived = [packer.load_task(Square, *parts).n for parts in dumped]
+
+    assert [bool(blobs) for _, blobs in dumped] == [False, True, False, False, True]
+    assert all(np.array_equal(one, other) for one, other in zip(arrived, fields, strict=True))
+
+
 def test_an_arrived_array_is_the_receivers_own(packer):
     payload, blobs = packer.dumps(np.zeros(INLINE_LIMIT, dtype="u1"))
     first = packer.loads(payload, blobs)
