@@ -109,7 +109,7 @@ class MasterNode(Node):
         self.env.start()
         grace = float(config["master.grace"])
         epoch, journal = int(time.time()) & EPOCH_MASK, str(config["master.journal"] or "")
-        self._spool = BlobStore(SPOOL_CACHE, SegmentPool(SPOOL_CACHE))
+        self._spool = BlobStore(SPOOL_CACHE, SegmentPool(resident=False))
         self._keeper = Keeper(journal, epoch, self.loop, self._spool, self.fail) if journal else None
         if self._keeper is not None:
             self._ends.callback(self._keeper.close)

@@ -14,6 +14,7 @@ import weakref
 _PAGE = mmap.PAGESIZE
 _PAGE_MAP = "/proc/self/pagemap"  # of the process that opens it: a descriptor of it must not outlive a fork
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, since Linux 5.14
+_LET_GO = 4  # MADV_DONTNEED: of shared pages, nothing is lost
 _FAILED = ctypes.c_void_p(-1).value
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -85,6 +86,11 @@ def map_writable(fd: int, size: int) -> memoryview:
 def touch(address: int, size: int) -> None:
     """Fault pages in for writing at once, which is several times faster."""
     _madvise(address, size, _POPULATE_WRITE)  # an older kernel refuses, and faults come one by one
+
+
+def leave(address: int, size: int) -> None:
+    """Have shared pages in reach no more, until they are touched again."""
+    _madvise(address, size, _LET_GO)
 
 
 def address_of(view: memoryview) -> int:

@@ -111,13 +111,18 @@ class Segment:
         capacity: Bytes that it can hold [B].
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, *, resident: bool = True) -> None:
         """Make one; pages come when they are written to.
+
+        Args:
+            capacity: Bytes [B].
+            resident: Whether its pages stay in reach once they are published. It is quicker to write to them then.
 
         Raises:
             OSError: There is no memory or no descriptor for it.
         """
         self.capacity = capacity
+        self._resident = resident
         self._pages: memoryview | None = None
         self._address = 0
         self._touched = 0
@@ -158,6 +163,8 @@ class Segment:
         """
         if self._pages is None:
             self._seal()
+        elif not self._resident:
+            self._leave()
         fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
         descriptor = Descriptor(fd)
         fcntl.flock(fd, fcntl.LOCK_SH)
@@ -204,6 +211,12 @@ class Segment:
         self._address = address_of(self._pages)
         fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, _SEAL_FUTURE_WRITE | fcntl.F_SEAL_SEAL)
 
+    def _leave(self) -> None:
+        from concurro.wire.mapping import leave  # noqa: PLC0415 - see there
+
+        leave(self._address, self.capacity)
+        self._touched = 0
+
     def _touch(self, end: int) -> None:
         if end > self._touched:
             from concurro.wire.mapping import touch  # noqa: PLC0415 - see there
@@ -218,11 +231,13 @@ class SegmentPool:
     Args:
         free_limit: Bytes of segments that are kept although nobody has them [B].
         most: Most segments at once; None: as many as the limit of descriptors leaves room for.
+        resident: Whether published pages count in the memory of this process.
     """
 
-    def __init__(self, free_limit: int = FREE_LIMIT, most: int | None = None) -> None:
+    def __init__(self, free_limit: int = FREE_LIMIT, most: int | None = None, *, resident: bool = True) -> None:
         self._free_limit = free_limit
         self._most = most
+        self._resident = resident
         self._lent: deque[Segment] = deque()
         self._free: deque[Segment] = deque()
         self._works: bool | None = None
@@ -252,7 +267,7 @@ class SegmentPool:
             if len(self._lent) + len(self._free) >= self._limit() or not _memory_for(capacity):
                 return None
         try:
-            return Segment(capacity)
+            return Segment(capacity, resident=self._resident)
         except OSError:
             return None
 

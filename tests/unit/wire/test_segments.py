@@ -31,6 +31,12 @@ def open_descriptors():
     return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
+def shared_memory():
+    """Return how much shared memory counts in this process [KiB]."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssShmem"))
+
+
 def inode(descriptor):
     return os.fstat(descriptor.fileno()).st_ino
 
@@ -111,6 +117,23 @@ def test_pages_are_used_again_and_new_ones_are_the_exception(pool):
         del descriptor
 
     assert len(inodes) == 1
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_pages_that_are_used_again_count_in_the_memory_of_their_owner_if_wanted(resident):
+    pool = SegmentPool(resident=resident)
+    size = 8 * SIZE
+    before, inodes = shared_memory(), set()
+
+    for number in range(3):
+        descriptor = pool.fill(bytes([number]) * size)
+        inodes.add(inode(descriptor))
+        last = descriptor.read(size - 5, 5)
+        del descriptor
+
+    assert last == bytes([2]) * 5
+    assert len(inodes) == 1
+    assert (shared_memory() - before >= size // 1024) == resident
 
 
 def test_what_is_free_is_bounded_by_bytes():
