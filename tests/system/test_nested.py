@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import os
 import signal
 import threading
@@ -201,6 +202,25 @@ def test_a_task_that_may_not_wait_can_go_on(shared_cluster, tmp_path):
             return error.waits_for
 
     assert shared_cluster.push_task(Leaving(go_on, tmp_path)).result(LIMIT).startswith("task ")
+
+
+@pytest.mark.slow
+def test_a_thread_that_outlives_its_task_goes_on_although_nothing_could_be_lent(tmp_path):
+    def wait(future, folder):
+        leave_trace(folder, type(future.exception()).__name__)
+
+    def nest(app, folder, depth=4):
+        if depth:
+            inner = Leaving(functools.partial(nest, depth=depth - 1), folder)
+            return app.push_task(inner).result()
+        waiting = app.push_task(Square(1))
+        threading.Thread(target=wait, args=(waiting, folder), daemon=True).start()
+        return wait_until(app._loan._asking.locked, LIMIT, "the thread to ask for what was lent")
+
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        cluster.push_task(Leaving(nest, tmp_path)).result(LIMIT)
+
+        wait_until(lambda: ["ClosedError"] in read_trace(tmp_path), LIMIT, "the end of the thread")
 
 
 @pytest.mark.slow

@@ -213,6 +213,8 @@ class NestedApplication(ApplicationNode):
 
     def _left(self) -> None:
         self._parted = True
+        if self._loan is not None:
+            self._loan.give_up()  # a thread that the task left behind may still ask
         if self._door.lends and self._link is not None:
             self._link.release()
         self._loop.stop()
