@@ -229,8 +229,8 @@ class ServiceDesk:
         self._core.lend(tunnel.worker.id, tunnel.lease)
 
     def _go_on(self, tunnel: Tunnel) -> None:
+        self._touch()  # what it asked for is answered in the next flush
         if self._core.end_loan(tunnel.worker.id):
-            self._touch()
             self._send(Kind.WAITS, [tunnel.lease, ""], ())
 
     @staticmethod

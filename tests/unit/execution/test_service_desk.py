@@ -62,6 +62,7 @@ class Desk:
         driver.workers[1].claim()
         self.driver = driver
         self.sent = []
+        self.touches = 0
         self.prepared = []
         self.backlog = 0
         self.loop = Timers()
@@ -71,9 +72,12 @@ class Desk:
             lambda kind, body, frames: self.sent.append((kind, body, *frames)),
             driver.core,
             backlog=lambda: self.backlog,
-            touch=lambda: None,
+            touch=self.touch,
             prepare=self.prepared.append,
         )
+
+    def touch(self):
+        self.touches += 1
 
     def say(self, note, *body, frames=()):
         self.desk.take(self.worker, [msgpack.packb((note, *body)), *frames])
@@ -171,6 +175,17 @@ def test_nobody_is_told_of_a_wait_that_lends_nothing_but_who_waits(desk):
 
     assert desk.told() == [([ServiceNote.ANSWER, 7, False, 0, 1],)]
     assert desk.sent == [(Kind.TUNNEL_OPEN, [1, 1])]
+
+
+def test_the_core_is_asked_what_follows_when_a_wait_is_over_before_its_answer(desk):
+    desk.say(ServiceNote.WAITS, 7, "task x:1")
+    touches = desk.touches
+
+    desk.say(ServiceNote.GOES_ON, 7)
+    desk.driver.step()
+
+    assert desk.touches > touches
+    assert desk.driver.answers == {1: False}
 
 
 def test_a_tunnel_that_ends_gives_the_slot_back(desk):
