@@ -13,7 +13,7 @@ system or to a result that is kept goes into the spool, since the peer that had 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from concurro.errors import ProtocolError
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 
 
 _SPOOL_WINDOW = 4 * WINDOW
-"""Bytes that the spool asks for at once, of all peers together [B]."""
+"""Bytes that the spool asks one peer for at once: one that does not answer must hold up no other [B]."""
 
-_SPOOL = "the master's spool"
-"""The spool, among those who wait for a chunk."""
+
+class _Spooling(NamedTuple):
+    """The spool, among those who wait for a chunk: for what it fetches from a peer."""
+
+    source: Hashable
+
 
 _WHOLE = -1
 """The offset of a blob that is wanted as a descriptor."""
@@ -81,8 +85,8 @@ class BlobRelay:
         self._awaited: dict[tuple[bytes, int], _Awaited] = {}
         self._asked_by: dict[Hashable, set[tuple[bytes, int]]] = {}
         self._away: set[Hashable] = set()
-        self._into_spool = BlobTransfer(spool, self._ask_for_spool, later, _SPOOL_WINDOW)
-        self._into_spool.maps = lambda: True
+        self._later = later
+        self._into_spool: dict[Hashable, BlobTransfer] = {}
         self.fallback: Callable[[bytes], bytes | None] = lambda digest: None  # noqa: ARG005
         self._passes = passes
 
@@ -107,7 +111,7 @@ class BlobRelay:
     def spool(self, peer: Hashable, blobs: list[Any], owner: Hashable, done: Callable[[str | None], None]) -> None:
         """Fetch blobs that a peer has into the spool."""
         self.offer(peer, blobs, owner)
-        self._into_spool.fetch(blobs, owner, done, peer)
+        self._transfer_from(peer).fetch(blobs, owner, done)
 
     def handle(self, peer: Hashable, message: Message) -> None:
         """Take a message about blobs of a peer.
@@ -216,12 +220,12 @@ class BlobRelay:
         if awaited is None or awaited.holder != peer:
             return
         del self._awaited[digest, _WHOLE]
-        for waiter in sorted(awaited.waiters, key=lambda waiter: waiter == _SPOOL):
+        for waiter in sorted(awaited.waiters, key=_is_spool):
             self._give_mapped(waiter, message.body[:2], message.frames)
 
     def _give_mapped(self, waiter: Hashable, body: list[Any], frames: tuple[Any, ...]) -> None:
-        if waiter == _SPOOL:
-            self._into_spool.handle(Message(Kind.BLOB_MAPPED, 0, 0, body, frames))
+        if isinstance(waiter, _Spooling):
+            self._spooled(waiter, Message(Kind.BLOB_MAPPED, 0, 0, body, frames))
         else:
             self._send(waiter, Kind.BLOB_MAPPED, body, frames if self._passes(waiter) else ())
 
@@ -254,8 +258,8 @@ class BlobRelay:
             elif content is not None:  # a host that begins with a snapshot has not what the one before it had
                 chunk = content[offset : offset + min(awaited.length, CHUNK_SIZE)]
                 self._give(waiter, [digest, awaited.size, offset], chunk)
-            elif waiter == _SPOOL:
-                self._into_spool.handle(Message(Kind.BLOB_MISSING, 0, 0, [digest, awaited.size]))
+            elif isinstance(waiter, _Spooling):
+                self._spooled(waiter, Message(Kind.BLOB_MISSING, 0, 0, [digest, awaited.size]))
             else:
                 self._send(waiter, Kind.BLOB_MISSING, [digest, awaited.size], ())
 
@@ -269,11 +273,29 @@ class BlobRelay:
             if awaited is not None and awaited.waiters:
                 self._ask(*key, awaited)
 
-    def _ask_for_spool(self, kind: Kind, body: list[Any], frames: tuple[Any, ...]) -> None:  # noqa: ARG002 - a Sender's signature; the spool only asks
+    def _transfer_from(self, peer: Hashable) -> BlobTransfer:
+        """Return what fetches from a peer into the spool; others go once they have nothing to do."""
+        for source in [source for source, one in self._into_spool.items() if one.idle and source != peer]:
+            del self._into_spool[source]
+        transfer = self._into_spool.get(peer)
+        if transfer is None:
+            spool = _Spooling(peer)
+            transfer = self._into_spool[peer] = BlobTransfer(
+                self._spool, lambda kind, body, _: self._ask_for_spool(spool, kind, body), self._later, _SPOOL_WINDOW
+            )
+            transfer.maps = _always
+        return transfer
+
+    def _ask_for_spool(self, spool: _Spooling, kind: Kind, body: list[Any]) -> None:
         if kind == Kind.BLOB_MAP:
-            self._map(_SPOOL, *body)
+            self._map(spool, *body)
         else:
-            self._get(_SPOOL, *body)
+            self._get(spool, *body)
+
+    def _spooled(self, spool: _Spooling, message: Message) -> None:
+        transfer = self._into_spool.get(spool.source)
+        if transfer is not None:
+            transfer.handle(message)
 
     def _chunk(self, peer: Hashable, message: Message) -> None:
         digest, size, offset = message.body[:3]
@@ -282,12 +304,12 @@ class BlobRelay:
             return
         del self._awaited[digest, offset]
         # The spool last: it may find that the bytes are not those of the blob.
-        for waiter in sorted(awaited.waiters, key=lambda waiter: waiter == _SPOOL):
+        for waiter in sorted(awaited.waiters, key=_is_spool):
             self._give(waiter, [digest, size, offset], message.frames[0])
 
     def _give(self, waiter: Hashable, body: list[Any], chunk: Any) -> None:
-        if waiter == _SPOOL:
-            self._into_spool.handle(Message(Kind.BLOB_CHUNK, 0, 0, body, (chunk,)))
+        if isinstance(waiter, _Spooling):
+            self._spooled(waiter, Message(Kind.BLOB_CHUNK, 0, 0, body, (chunk,)))
         else:
             self._send(waiter, Kind.BLOB_CHUNK, body, (chunk,))
 
@@ -297,3 +319,11 @@ class BlobRelay:
             holders.pop(peer, None)
             if not holders:
                 del self._holders[digest]
+
+
+def _is_spool(waiter: Hashable) -> bool:
+    return isinstance(waiter, _Spooling)
+
+
+def _always() -> bool:
+    return True

@@ -93,6 +93,11 @@ class BlobTransfer:
         self._pulling = False
         self._unsettled: dict[bytes, Assembly] = {}
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for anything."""
+        return not self._waits
+
     def fetch(
         self,
         blobs: list[Any] | None,

@@ -476,3 +476,16 @@ def test_an_answer_that_nobody_asked_for_is_dropped(machine):
     machine.mapped(NORTH, segment())
 
     assert machine.take() == []
+
+
+def test_a_peer_that_does_not_answer_holds_up_no_other(network):
+    done = []
+    names = [digest_of(b"%d" % number) for number in range(1000)]
+    network.relay.spool(HOST, [[0, name, CHUNK_SIZE] for name in names], "news", done.append)
+
+    network.relay.spool(NORTH, BLOBS, "result", done.append)
+    asked = network.take()
+    network.chunk(NORTH)
+
+    assert asked[-1] == (NORTH, Kind.BLOB_GET, GET, [])
+    assert done == [None]
