@@ -32,7 +32,7 @@ _SPOOL_WINDOW = 4 * WINDOW
 
 
 class _Spooling(NamedTuple):
-    """The spool, among those who wait for a chunk: for what it fetches from a peer."""
+    """The spool, among those who wait for a chunk of a peer."""
 
     source: Hashable
 
@@ -274,7 +274,10 @@ class BlobRelay:
                 self._ask(*key, awaited)
 
     def _transfer_from(self, peer: Hashable) -> BlobTransfer:
-        """Return what fetches from a peer into the spool; others go once they have nothing to do."""
+        """Return what fetches from a peer into the spool.
+
+        Others go once they have nothing to do.
+        """
         for source in [source for source, one in self._into_spool.items() if one.idle and source != peer]:
             del self._into_spool[source]
         transfer = self._into_spool.get(peer)
