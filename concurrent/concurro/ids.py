@@ -452,8 +452,8 @@ class SystemRecord:
         depth: How deep it is nested in tasks and callbacks of others; 0 for one that is not.
         state: Where it stands. Records of ended systems are dropped at the next `tick`.
         generation: Raised when a recovered host emits other tasks than before.
-        kept: Whether the journal has it.
-        speculate: Whether straggler copies may run.
+        kept, speculate: Whether the journal has it, and whether straggler copies may run.
+        told: Ids of the slaves that were sent classes which are forgotten here.
         classes: Class number to TaskClass.
         kinds: The first of its classes that are the same to a slave, by `slave_key`.
         open: Task number to TaskRecord, for every task that is not final.
@@ -462,8 +462,7 @@ class SystemRecord:
         leased: Count of open tasks that hold a lease.
         open_bytes: Bytes of open tasks and of their blobs, each of which counts once [B].
         blob_use: What counts them.
-        retained: Task number to the task and its outcome, for those that became final since a snapshot of
-            the system is being prepared, and that its host was not told of; None: nobody wants them.
+        retained: Task number to task and outcome, of those final since a snapshot began; None: nobody wants them.
     """
 
     __slots__ = (
@@ -487,6 +486,7 @@ class SystemRecord:
         "speculate",
         "state",
         "system_id",
+        "told",
         "weight",
     )
 
@@ -511,6 +511,7 @@ class SystemRecord:
         self.state = SystemState.STARTING
         self.generation = 1
         self.kept = False
+        self.told: set[str] = set()
         self.classes: dict[int, TaskClass] = {}
         self.kinds: dict[Hashable, TaskClass] = {}
         self.open: dict[int, TaskRecord] = {}

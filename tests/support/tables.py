@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
 from typing import Any
 
@@ -11,10 +12,13 @@ BOUNDED = {"Agenda._deadlines", "Loop._timers", "Roster._past", "SystemRecord.en
 
 
 def table_sizes(*roots: object) -> Counter[str]:
-    """Return `Class.attribute` to how much all of these hold together.
+    """Return `Class.attribute` to how much all of these hold together."""
+    while True:
+        with contextlib.suppress(RuntimeError):  # a table of another thread changed while it was looked at
+            return _table_sizes(roots)
 
-    Those of other threads may change meanwhile: ask again until they are as expected.
-    """
+
+def _table_sizes(roots: tuple[object, ...]) -> Counter[str]:
     sizes: Counter[str] = Counter()
     seen: set[int] = set()
     waiting: list[Any] = list(roots)

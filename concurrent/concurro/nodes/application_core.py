@@ -170,7 +170,9 @@ class ApplicationCore:
                 return
             cancelled, plain.cancelled = plain.cancelled, []
             plain.answer_due = False
-            body = [plain.number, plain.consumed, first, classes, tasks, cancelled, [], None, None, {}]
+            retired = plain.take_retired()
+            facts = {"retired": retired} if retired else {}
+            body = [plain.number, plain.consumed, first, classes, tasks, cancelled, [], None, None, facts]
             self._send(Kind.OUT, body)
 
     # The connection

@@ -30,8 +30,14 @@ _OWN_FIELDS = RUNTIME_FIELDS | {"priority", "timeout", "max_retries", "requires"
 _has_arguments_only = _OWN_FIELDS.isdisjoint
 
 
+MOST_CLASSES = 1024
+"""Classes of a system without tasks that are remembered, for the next task of them."""
+
+
 class TaskClasses:
     """The task classes of a system, numbered as they come.
+
+    A number has one meaning for ever. A class that was retired gets another one.
 
     Args:
         packer: Pickles classes.
@@ -42,7 +48,11 @@ class TaskClasses:
         self._packer = packer
         self._system_id = system_id
         self._numbers: dict[Any, int] = {}
+        self._next = 0
+        self._limit = MOST_CLASSES
+        self._owners: dict[int, object] = {}
         self._new: list[list[Any]] = []
+        self._retired: list[int] = []
         self.known = self._numbers.get
 
     def number_of(self, key: Any, task: Task) -> int:
@@ -64,10 +74,34 @@ class TaskClasses:
     def thaw(self, numbers: list[tuple[Any, int]]) -> None:
         """Become what another one was."""
         self._numbers.update(numbers)
+        self._next = len(numbers)
+
+    @property
+    def are_many(self) -> bool:
+        """Whether it is time to retire those without tasks."""
+        return len(self._numbers) > self._limit
+
+    def retire(self, used: set[Any]) -> None:
+        """Forget all classes but those whose keys are `used` by tasks.
+
+        It happens again when they are twice as many as are left, so that it costs little.
+        """
+        for key in [key for key in self._numbers if key not in used]:
+            number = self._numbers.pop(key)
+            self._retired.append(number)
+            self._packer.blobs.release(self._owners.pop(number, None))
+        self._limit = max(MOST_CLASSES, 2 * len(self._numbers))
+
+    def take_retired(self) -> list[int]:
+        """Return the numbers that mean nothing from now on, for an OUT."""
+        taken, self._retired = self._retired, []
+        return taken
 
     def drop(self) -> None:
         """Keep the code of the classes no longer: nobody asks for it any more."""
-        self._packer.blobs.release((self._system_id, "classes"))
+        for owner in self._owners.values():
+            self._packer.blobs.release(owner)
+        self._owners.clear()
 
     def take_new(self) -> list[list[Any]]:
         """Return the entries of what is new, for an OUT."""
@@ -75,11 +109,13 @@ class TaskClasses:
         return taken
 
     def _announce(self, key: Any, task: Task) -> int:
-        payload, blobs = self._packer.dump_task_class(type(task), (self._system_id, "classes"))
+        owner = object()
+        payload, blobs = self._packer.dump_task_class(type(task), owner)
         known = self._numbers.get(key)
         if known is not None:
+            self._packer.blobs.release(owner)
             return known  # what pickles itself runs code of users, which may have pushed such a task
-        number = len(self._numbers)
+        number = self._next
         cls = type(task)
         requires = {name: float(amount) for name, amount in (task.requires or {}).items()}
         name = f"{cls.__module__}.{cls.__qualname__}"
@@ -90,6 +126,9 @@ class TaskClasses:
             message = f"{task!r}: its priority, timeout, max_retries or requires cannot be sent: {error}"
             raise InvalidTaskError(message) from None
         self._numbers[key] = number
+        self._next = number + 1
+        if blobs:
+            self._owners[number] = owner
         self._new.append(entry)
         return number
 

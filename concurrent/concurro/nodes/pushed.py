@@ -87,10 +87,11 @@ class PushedTasks:
             NotPicklableError: It cannot travel.
         """
         task = check_task(value)
-        class_number = self._classes.number_of(task_class_key(task), task)
         owner = object()
         payload, blobs = self._packer.dump_task(task, owner)
-        number = self._next  # not before: what pickles itself runs code of users, which may push tasks
+        # Numbers come last: what pickles itself runs code of users, which may push tasks.
+        class_number = self._classes.number_of(task_class_key(task), task)
+        number = self._next
         task.task_id = format_task_id(self.system_id, number)
         task.system_id = self.system_id
         task.client_id = self._client_id
@@ -170,7 +171,13 @@ class PushedTasks:
         if not entries:
             return first, [], []  # a class travels with its first task, not without
         self.sent += len(entries)
+        if self._classes.are_many:
+            self._classes.retire({_class_key(pushed) for pushed in self.open.values()})
         return first, self._classes.take_new(), entries
+
+    def take_retired(self) -> list[int]:
+        """Return the numbers of classes that were retired, for the same OUT."""
+        return self._classes.take_retired()
 
     def _is_of_few(self, entry_size: int, size: int, entries: list[Any]) -> bool:
         """Say whether a large task may go although others are on their way."""
@@ -256,6 +263,11 @@ class PushedTasks:
         task.system_id = self.system_id
         task.client_id = self._client_id
         return task
+
+
+def _class_key(pushed: Pushed) -> Any:
+    _, _, _, value, fields = pushed
+    return task_class_key(value) if fields is None else value
 
 
 def new_task(task_class: type[Task], fields: dict[str, Any]) -> Task:

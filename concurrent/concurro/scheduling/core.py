@@ -313,6 +313,7 @@ class SchedulerCore:
         for system in self.systems.values():
             for task_class in system.classes.values():
                 task_class.told.discard(slave_id)
+            system.told.discard(slave_id)
         self._holders.forget(slave_id)
         self._commands.orders.pop(slave_id, None)
         self._commands.settled.pop(slave_id, None)
@@ -589,7 +590,7 @@ def _by_task(held: tuple[int, TaskRecord]) -> tuple[int, int]:
 
 def _slaves_told(system: SystemRecord) -> list[str]:
     """Return who was sent classes of a system; none from now on."""
-    told: set[str] = set()
+    told = set(system.told)
     for task_class in system.classes.values():
         told |= task_class.told
         task_class.told.clear()

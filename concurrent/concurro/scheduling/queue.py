@@ -335,6 +335,19 @@ class FairQueue:
         if len(self._applications) > 64 + 4 * len(self.systems):
             self._drop_idle_applications()
 
+    def drop_classes(self, number: int, classes: list[int]) -> None:
+        """Forget the queues of classes of a system that get no more tasks."""
+        system = self.systems.get(number)
+        if system is None:
+            return
+        for class_number in classes:
+            queue = system.by_class.get(class_number)
+            if queue is None or queue.reserved_on or queue.head() is not None:
+                continue
+            if queue.standing is not Standing.EMPTY:
+                system.drained(queue)
+            del system.by_class[class_number]
+
     # Shares
 
     def expected_cost(self, task_class: TaskClass) -> float:

@@ -139,6 +139,10 @@ class RatedScheduler(Component):
         self._placing.drop_system(system)
         self._speculation.end(system)
 
+    def classes_forgotten(self, system: SystemRecord, numbers: list[int]) -> None:
+        """Forget the queues of classes that have no tasks and get none."""
+        self._placing.queue.drop_classes(system.number, numbers)
+
     def cancel(self, task_id: str) -> None:  # noqa: ARG002 - the interface's signature
         """Leave the task where it is queued: a cancelled one is passed over."""
         self._cancelled = True

@@ -32,6 +32,7 @@ from concurro.scheduling.life import (
     state_of,
 )
 from concurro.scheduling.news import NewsDesk, owner_of
+from concurro.scheduling.old_classes import forget_classes
 from concurro.scheduling.options import fault_of_options
 from concurro.scheduling.recording import Recorder
 from concurro.scheduling.recovery import Recovery
@@ -389,6 +390,7 @@ class SystemTable:
             self._core.emit(record, *skip_known(life, first, tasks))
         if cancelled:
             self._core.cancel_tasks(record, cancelled)
+        forget_classes(self._core.scheduler, record, facts.get("retired", ()))
         self._recorder.emitted(life, first, classes, tasks, cancelled)
 
         def kept(later: float) -> None:

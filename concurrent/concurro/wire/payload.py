@@ -17,6 +17,7 @@ import io
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import msgpack
 
@@ -74,8 +75,8 @@ class Packer:
         self._travelling = travelling
         self._mentioned = travelling.mentioned
         self._limit = limit
-        self._plain_classes: dict[type, bool] = {}
-        self._with_buffers: set[type] = set()  # classes of tasks that had some lately
+        self._plain_classes: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+        self._with_buffers: WeakSet[type] = WeakSet()  # classes of tasks that had some lately
 
     def dumps(self, value: Any, owner: Hashable | None = None, name: str = "value") -> tuple[bytes, Blobs | None]:
         """Return the payload of `value` and its blobs.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from concurro.errors import NotPicklableError, TaskError
 from concurro.ids import Outcome
+from concurro.nodes import ledger
 from concurro.nodes.control import Control
 from concurro.nodes.pushed import PushedTasks
 from concurro.task import Task
@@ -269,3 +273,61 @@ def test_a_class_that_pushes_its_tasks_while_it_is_pickled_is_announced_once(pus
     _, classes, entries = pushed.take(10, ROOM)
     assert [entry[0] for entry in classes] == [0, 1]
     assert [entry[0] for entry in entries] == [0, 0, 1]
+
+
+@pytest.fixture
+def few_classes(monkeypatch):
+    monkeypatch.setattr(ledger, "MOST_CLASSES", 3)
+
+
+def finish(pushed, *numbers):
+    for number in numbers:
+        pushed.settle(entry(number), seen=False)
+        pushed.close(number)
+
+
+def of_priority(priority):
+    task = Quick("quick")
+    task.priority = priority
+    return task
+
+
+def test_of_many_classes_those_without_tasks_are_retired_and_their_numbers_never_used_again(few_classes, packer):
+    pushed = PushedTasks(packer, "job", "alice")
+    for priority in range(3):
+        pushed.push(Control(), of_priority(priority))
+    pushed.take(10, ROOM)
+    assert pushed.take_retired() == []
+    finish(pushed, 0, 2)
+
+    pushed.push(Control(), of_priority(3))
+    _, classes, entries = pushed.take(10, ROOM)
+    retired = pushed.take_retired()
+    pushed.push(Control(), of_priority(0))
+    _, again, _ = pushed.take(10, ROOM)
+
+    assert [one[0] for one in classes] == [one[0] for one in entries] == [3]
+    assert retired == [0, 2]
+    assert pushed.take_retired() == []
+    assert [one[0] for one in again] == [4]
+
+
+def test_the_code_of_a_retired_class_is_kept_no_longer(few_classes, packer):
+    pushed = PushedTasks(packer, "job", "alice")
+
+    def push_one_more():
+        class Local(Task):
+            pass
+
+        pushed.push(Control(), Local("local"))
+        return weakref.ref(Local)
+
+    classes = []
+    for number in range(40):
+        classes.append(push_one_more())
+        pushed.take(10, ROOM)
+        finish(pushed, number)
+    gc.collect()
+
+    assert sum(one() is not None for one in classes) < 10
+    assert len(packer.blobs._of_owner) < 20
