@@ -38,7 +38,7 @@ def hello_body(role: str = "slave", **facts: Any) -> list[Any]:
 
 SAMPLES = [
     Sample(Kind.HELLO, Sender.STRANGER, hello_body()),
-    Sample(Kind.HELLO, Sender.STRANGER, hello_body("application", client_id="c")),
+    Sample(Kind.HELLO, Sender.STRANGER, hello_body("application", client_id="c", imports=["numpy"])),
     Sample(Kind.WELCOME, Sender.MASTER, [7, "north-1", 0, 200_000, 64, {}]),
     Sample(Kind.WELCOME, Sender.MASTER, [7, "north-1", 0, 200_000, 64, {"data": b"token", "resumed": False}]),
     Sample(Kind.REFUSED, Sender.MASTER, ["python", "another one"]),

@@ -19,6 +19,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import AuthenticationError, ConfigError, MasterUnreachable, ProtocolError, RefusedError
+from concurro.ids import Role
+from concurro.nodes.executed import shared_modules
 from concurro.nodes.machine import machine_id
 from concurro.nodes.peer import Peer, python_version
 from concurro.transport.addresses import connect
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from concurro.ids import Role
     from concurro.transport.link import Link
     from concurro.transport.loop import Loop, Timer
 
@@ -90,6 +91,8 @@ class Dialer:
         self._misfits = 0
         self._name = name
         self._facts = {"machine": machine_id(), **facts}
+        if role is Role.APPLICATION:
+            self._facts["imports"] = shared_modules()
         self._patience = patience
         self._resume_patience = resume_patience
         self._silence = silence

@@ -210,6 +210,7 @@ class MasterNode(Node):
         else:
             peer.on_message = lambda message: self._application_message(peer, message)
             self._printed.joined(peer.id, facts)
+            self._hosts.prepare(facts.get("imports", []))
             inside = peer.outer.system if peer.outer is not None else None
             self._table.peer_joined(peer.id, str(facts.get("client_id", "")), inside)
 
