@@ -272,7 +272,8 @@ class TaskClass:
         """The same for classes that are the same to a slave."""
         payload, blobs = self.code
         parts = tuple(tuple(blob) for blob in blobs or ())
-        return self.name, self.timeout, tuple(sorted(self.requires.items())), payload, parts
+        at_most_once = self.max_retries == 0
+        return self.name, self.timeout, tuple(sorted(self.requires.items())), at_most_once, payload, parts
 
     @property
     def duration(self) -> float | None:

@@ -134,9 +134,9 @@ def test_a_slave_bears_whatever_its_master_may_say(said):
 
 NOTES = [
     [Note.READY],
-    [Note.RESULTS, False, [[1, 0, b"v", None, 5]]],
-    [Note.RESULTS, True, [[2, 0, b"v", [[0, DIGEST, 100_000]], 5]]],
-    [Note.RESULTS, True, [[3, 1, ["ValueError", "wrong"], None, 5]]],
+    [Note.RESULTS, 0, [[1, 0, b"v", None, 5]]],
+    [Note.RESULTS, 1, [[2, 0, b"v", [[0, DIGEST, 100_000]], 5]]],
+    [Note.RESULTS, 1, [[3, 1, ["ValueError", "wrong"], None, 5]]],
     [Note.BLOB, DIGEST, 100_000, 0],
     [Note.GET, [DIGEST]],
     [Note.RECYCLE, "why"],

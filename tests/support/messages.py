@@ -38,7 +38,7 @@ def hello_body(role: str = "slave", **facts: Any) -> list[Any]:
 
 SAMPLES = [
     Sample(Kind.HELLO, Sender.STRANGER, hello_body()),
-    Sample(Kind.HELLO, Sender.STRANGER, hello_body("application", client_id="c", imports=["numpy"])),
+    Sample(Kind.HELLO, Sender.STRANGER, hello_body("application", client_id="c")),
     Sample(Kind.WELCOME, Sender.MASTER, [7, "north-1", 0, 200_000, 64, {}]),
     Sample(Kind.WELCOME, Sender.MASTER, [7, "north-1", 0, 200_000, 64, {"data": b"token", "resumed": False}]),
     Sample(Kind.REFUSED, Sender.MASTER, ["python", "another one"]),
@@ -68,7 +68,7 @@ SAMPLES = [
     Sample(Kind.LINE_END, Sender.MASTER, [1, "lost", "its worker ended"]),
     Sample(Kind.HIRE, Sender.MASTER, []),
     Sample(Kind.STAFF, Sender.SLAVE, [[[2, 77]], [[1, "killed by SIGKILL"]]]),
-    Sample(Kind.CLASSES, Sender.MASTER, [[1, 0, "m.T", 2.5, {"gpu": 1.0}, b"code", BLOBS, "system"]]),
+    Sample(Kind.CLASSES, Sender.MASTER, [[1, 0, "m.T", 2.5, {"gpu": 1.0}, b"code", BLOBS, "system", 1, True]]),
     Sample(Kind.LEASES, Sender.MASTER, [[LEASE, 1, 0, 3, 1, b"p", None], [LEASE, 1, 0, 4, 2, b"", BLOBS]]),
     Sample(Kind.RECALL, Sender.MASTER, [[LEASE]]),
     Sample(Kind.KILL, Sender.MASTER, [[LEASE]]),

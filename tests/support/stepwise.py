@@ -376,7 +376,7 @@ class World:
     # The slave
 
     def _learn(self, classes):
-        for _, number, name, _, _, content, parts, _, generation in classes:
+        for _, number, name, _, _, content, parts, _, generation, *_ in classes:
             self._codes[number] = name, content, parts, generation
 
     def _begin(self, entries):

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from concurro import ApplicationNode, LocalCluster, Task, TaskSystem
+from concurro import LocalCluster, Task, TaskSystem
 from tests.support.doubling import segments
 from tests.support.jobs import SHIPPED
 from tests.support.nodes import master_process, slave_process
@@ -328,19 +328,6 @@ def test_a_killed_master_takes_everything_along(tmp_path):
 
         assert all(future.exception(30) is not None for future in futures)
         wait_until(lambda: not any(map(psutil.pid_exists, workers)), 20, "the workers' end")
-
-
-@pytest.mark.slow
-def test_the_hosts_of_a_master_have_what_its_application_has_imported(tmp_path):
-    with (
-        master_process(tmp_path) as (_, url),
-        slave_process(url, workers=1),
-        ApplicationNode(url, config=SHIPPED) as application,
-    ):
-        host, worker = application.run(Importers(), timeout=30)
-
-    assert host == (True, 1)
-    assert worker == (False, 1)
 
 
 FAR = """

@@ -263,7 +263,7 @@ class SlaveAgent:
         if kind == Kind.LEASES:
             self._learning().leases(body)
         elif kind == Kind.RESULT_ACK:
-            self._learning().acknowledge(body[0])
+            self._touched |= self.core.acknowledge(body[0])
         elif kind == Kind.CLASSES:
             self._learning().classes(body)
         elif kind == Kind.RECALL:
@@ -379,14 +379,12 @@ class SlaveAgent:
             link.shut()
             self._learning().worker_misbehaves(link.id)
 
-    def _heard(self, link: WorkerLink, frames: list[Any]) -> None:  # noqa: C901, PLR0912 - one branch per note
+    def _heard(self, link: WorkerLink, frames: list[Any]) -> None:  # noqa: C901 - one branch per note
         note, *body = unpack_values(frames[0])
         check_note(note, body)
         if note == Note.RESULTS:
             ended, results = body
-            for result in results:
-                if result[3]:
-                    self._keep_blobs(link, result)
+            self._keep_blobs(link, results)
             if results:
                 self._desk.reported(link, results[-1][0])
             self._learning().worker_results(link.id, results, ended, self._loop.now())
@@ -420,11 +418,14 @@ class SlaveAgent:
             raise ProtocolError(text)
         self._desk.speaks(link, lease, name)
 
-    def _keep_blobs(self, link: WorkerLink, result: list[Any]) -> None:
-        for _, digest, _ in result[3]:
-            if digest in self.blobs:
-                self.blobs.own(digest, ("result", result[0]))
-        self.blobs.release(("worker", link.id))
+    def _keep_blobs(self, link: WorkerLink, results: list[list[Any]]) -> None:
+        large = [result for result in results if result[3]]
+        for result in large:
+            for _, digest, _ in result[3]:
+                if digest in self.blobs:
+                    self.blobs.own(digest, ("result", result[0]))
+        if large:
+            self.blobs.release(("worker", link.id))
 
     def _take_blob(self, link: WorkerLink, place: list[Any], piece: bytes) -> None:
         digest, size, offset = place
@@ -523,8 +524,7 @@ class SlaveAgent:
         if isinstance(command, PostChunk):
             link = self._links.get(command.worker)
             if link is not None:
-                announcements = [code.announcement for code in command.task_classes]
-                link.post(announcements, command.entries, self.blobs, command.devices, command.timed)
+                link.post(command, self.blobs)
                 self._watch.arm(command.worker)
         elif isinstance(command, Tell):
             self._send(command.kind, command.body, ())

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 NUDGE_AFTER = 0.005
 """A worker that is silent for so long inside a chunk is told to report [s]."""
 
+JOINED_NUDGE_AFTER = 0.01
+"""The same for one that was told to report several chunks together [s]."""
+
 STEAL_AFTER = 0.002
 """Seconds without news after which an idle worker takes over what waits in another [s]."""
 
@@ -223,4 +226,5 @@ def _nudge_due(worker: WorkerRecord) -> float:
     One that had nothing to report yet, or was between two tasks, did not hear it: it is told again,
     each time after four times as long.
     """
-    return worker.progress + NUDGE_AFTER * 4.0**worker.nudges
+    patience = JOINED_NUDGE_AFTER if worker.chunks[0].joined else NUDGE_AFTER
+    return worker.progress + patience * 4.0**worker.nudges

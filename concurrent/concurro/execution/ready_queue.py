@@ -84,6 +84,16 @@ class ReadyQueue:
         """Return the class of the first task; the queue must not be empty."""
         return self._runs[0].code
 
+    def chunks_at_once(self, workers: int) -> int:
+        """Return how many chunks a worker may get at once, joined.
+
+        More than one only where each worker has as much again, twice: a result that somebody waits
+        for, since he decides by it what follows, is then not held back.
+        """
+        run = self._runs[0]
+        count = run.code.joined_chunks()
+        return count if len(run.entries) >= 2 * workers * count * run.code.chunk_size() else 1
+
     def take_chunk(self, workers: int) -> list[Entry]:
         """Take the first tasks, of 1 ms or a worker's share, as one chunk."""
         run = self._runs[0]

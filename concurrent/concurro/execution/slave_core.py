@@ -140,9 +140,10 @@ class SlaveCore:
             worker.nudges = 0
             self._take_tokens(worker)
 
-    def acknowledge(self, leases: Iterable[int]) -> None:
-        """Take RESULT_ACK."""
+    def acknowledge(self, leases: Iterable[int]) -> bool:
+        """Take RESULT_ACK; return whether anything may follow from it."""
         self._commands += self._outbox.forget(leases)
+        return bool(self._commands) or self.draining
 
     def forget(self, system: int) -> None:
         """Take FORGET: a system is over."""
@@ -202,8 +203,8 @@ class SlaveCore:
             worker.progress = worker.started_at = now
             self._commands.append(StateChanged())
 
-    def worker_results(self, worker_id: int, results: list[Entry], ended: bool, now: float) -> None:  # noqa: FBT001 - as it stands in the message
-        """Take results of a worker's oldest chunk; `ended`: its last.
+    def worker_results(self, worker_id: int, results: list[Entry], ended: int, now: float) -> None:
+        """Take results of a worker's oldest chunks, of which so many have `ended`.
 
         Raises:
             ProtocolError: It was not asked this, or did not run what was not taken back.
@@ -211,28 +212,25 @@ class SlaveCore:
         worker = self._crew.get(worker_id)
         if worker is None:
             return
-        chunk = worker.chunks[0] if worker.chunks else None
-        if chunk is None or not chunk.may_answer(results, ended=ended):
+        if not worker.may_answer(results, ended):
             message = f"results of {[result[0] for result in results]!r:.100}, which are not what it has to run next"
             raise ProtocolError(message)
         worker.progress = now
         worker.nudges = 0
         if results:
-            entries = chunk.entries
-            for entry in self._outbox.note([entries.popleft() for _ in results], worker.killed):
+            for entry in self._outbox.note(worker.take_first(results), worker.killed):
                 if entry[6]:
                     self._commands.append(Release(("lease", entry[0])))
-            chunk.code.measure([result[4] for result in results])
             if worker.killed:
                 results = [result for result in results if not self._is_unwanted(result, worker.killed)]
             self._outbox.results += results
             worker.worked = True
             if not worker.killed:
                 worker.deadline = None
-        if ended:
+        for _ in range(ended):
             self._free(worker.chunks.popleft())
-            if not worker.chunks:
-                self._became_idle(worker)
+        if ended and not worker.chunks:
+            self._became_idle(worker)
 
     def worker_starts(self, worker_id: int, lease: int, now: float) -> None:
         """Notice that a task with a time limit is loaded and begins.
@@ -472,13 +470,7 @@ class SlaveCore:
         for worker in self._crew:
             if not self._ready or not self._ready.first_code().may_prefetch():
                 return
-            if (
-                len(worker.chunks) == 1
-                and worker.state is WorkerState.READY
-                and not worker.taken
-                and not worker.taking
-                and worker.chunks[0].code.may_prefetch()
-            ):
+            if worker.may_be_sent_ahead():
                 self._post(worker, now)
 
     def _assign_devices(self, idle: list[WorkerRecord], now: float) -> None:
@@ -506,11 +498,19 @@ class SlaveCore:
             chunk.share = None
 
     def _post(self, worker: WorkerRecord, now: float) -> None:
-        code = self._ready.first_code()
-        self._post_chunk(worker, code, self._ready.take_chunk(self._crew.wanted), now)
+        code, workers = self._ready.first_code(), self._crew.wanted
+        for left in reversed(range(self._ready.chunks_at_once(workers))):
+            self._post_chunk(worker, code, self._ready.take_chunk(workers), now, joined=left > 0)
 
-    def _post_chunk(
-        self, worker: WorkerRecord, code: TaskCode, entries: list[Entry], now: float, share: Share | None = None
+    def _post_chunk(  # noqa: PLR0913 - what a chunk is
+        self,
+        worker: WorkerRecord,
+        code: TaskCode,
+        entries: list[Entry],
+        now: float,
+        share: Share | None = None,
+        *,
+        joined: bool = False,
     ) -> None:
         announced: tuple[TaskCode, ...] = ()
         if worker.known.get(code.key) is not code:
@@ -519,11 +519,12 @@ class SlaveCore:
         if not worker.chunks:
             worker.progress = now
             worker.nudges = 0
-        worker.chunks.append(Chunk(code, deque(entries), share))
+        worker.chunks.append(Chunk(code, deque(entries), share, joined=joined))
         timed = code.timeout is not None
         if code.timeout is not None:
             worker.deadline = now + code.timeout + LOADING_LIMIT
-        self._commands.append(PostChunk(worker.id, announced, entries, share.devices if share else (), timed))
+        devices = share.devices if share else ()
+        self._commands.append(PostChunk(worker.id, announced, entries, devices, timed, joined))
 
     def _became_idle(self, worker: WorkerRecord) -> None:
         worker.taken = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from concurro.execution.devices import RESOURCE
@@ -33,6 +33,9 @@ ENDING_LIMIT = 2.0
 
 CHUNK_DURATION = 1_000_000
 """What a chunk lasts at most, by measurement [ns]."""
+
+JOINED_DURATION = 4_000_000
+"""Results of so much work leave together, where much more of it waits [ns]."""
 
 LEAST_SHARE = 50_000
 """What is shared among workers lasts at least so long: less is not worth a message of its own [ns]."""
@@ -73,6 +76,7 @@ class PostChunk(NamedTuple):
     entries: list[Entry]
     devices: tuple[str, ...] = ()
     timed: bool = False
+    joined: bool = False
 
 
 class TakeTokens(NamedTuple):
@@ -160,13 +164,25 @@ class TaskCode:
         timeout: Seconds an attempt may take [s]; None for no limit.
         devices: How many devices an attempt needs, in parts too; 0 for none.
         generation: Which run of the system it belongs to.
+        at_most_once: Whether an attempt that is lost is not made again.
         announcement: `[system, class, name, code payload, blobs, system id]`, what a worker gets.
         duration: Decaying maximum of the measured durations, batches of them taken as one [ns]; None before the first.
         here: Whether its blobs are here.
         fault: Why it can never be loaded; empty when it may.
     """
 
-    __slots__ = ("announcement", "devices", "duration", "fault", "generation", "here", "key", "name", "timeout")
+    __slots__ = (
+        "announcement",
+        "at_most_once",
+        "devices",
+        "duration",
+        "fault",
+        "generation",
+        "here",
+        "key",
+        "name",
+        "timeout",
+    )
 
     def __init__(self, announcement: list[Any]) -> None:
         system, number, name, timeout, requires, payload, blobs = announcement[:7]
@@ -177,6 +193,7 @@ class TaskCode:
         system_id = announcement[7] if len(announcement) > 7 else ""  # noqa: PLR2004 - a later field
         self.announcement = [system, number, name, payload, blobs, system_id]
         self.generation = int(announcement[8]) if len(announcement) > 8 else 0  # noqa: PLR2004 - a later field
+        self.at_most_once = len(announcement) > 9 and bool(announcement[9])  # noqa: PLR2004 - a later field
         self.duration: float | None = None
         self.here = not blobs
         self.fault = ""
@@ -199,6 +216,15 @@ class TaskCode:
             return 1
         return min(CHUNK_TASKS, max(1, int(CHUNK_DURATION / self.duration)))
 
+    def joined_chunks(self) -> int:
+        """Return how many chunks may be joined: their results leave together.
+
+        Of tasks that are not run again, the results that a worker had not told would be lost with it.
+        """
+        if self.duration is None or self.timeout is not None or self.devices or self.at_most_once:
+            return 1
+        return max(1, round(JOINED_DURATION / (self.duration * self.chunk_size())))
+
     def least_share(self) -> int:
         """Return how many tasks are not worth sharing among workers."""
         return 1 if self.duration is None else max(1, int(LEAST_SHARE / self.duration))
@@ -209,22 +235,21 @@ class TaskCode:
 
 
 class Chunk:
-    """What one message posted; entries leave as results arrive."""
+    """What one message posted; entries leave as results arrive.
 
-    __slots__ = ("code", "entries", "share")
+    Attributes:
+        joined: Whether its results may leave with those of the next chunk.
+    """
 
-    def __init__(self, code: TaskCode, entries: deque[Entry], share: Share | None = None) -> None:
+    __slots__ = ("code", "entries", "joined", "share")
+
+    def __init__(
+        self, code: TaskCode, entries: deque[Entry], share: Share | None = None, *, joined: bool = False
+    ) -> None:
         self.code = code
         self.entries = entries
         self.share = share
-
-    def may_answer(self, results: list[Entry], *, ended: bool) -> bool:
-        """Say whether these may be its next results; `ended`: its last ones."""
-        missing = len(self.entries) - len(results)
-        if missing < 0 or (ended and missing):
-            return False
-        expected = islice(self.entries, len(results))
-        return [entry[0] for entry in expected] == [result[0] for result in results]
+        self.joined = joined
 
 
 class WorkerState(Enum):
@@ -310,9 +335,31 @@ class WorkerRecord:
         """Return what was posted and has no result, oldest first."""
         return [entry for chunk in self.chunks for entry in chunk.entries]
 
+    def may_answer(self, results: list[Entry], ended: int) -> bool:
+        """Say whether these may be its next results, and its next ends."""
+        chunks, count = self.chunks, len(results)
+        if ended > len(chunks):
+            return False
+        missing = sum([len(chunk.entries) for chunk in islice(chunks, ended)]) - count
+        if missing > 0 or (missing and (ended == len(chunks) or len(chunks[ended].entries) < -missing)):
+            return False
+        expected = islice(chain.from_iterable([chunk.entries for chunk in islice(chunks, ended + 1)]), count)
+        return [entry[0] for entry in expected] == [result[0] for result in results]
+
     def may_hold_back(self) -> bool:
         """Say whether results of its chunk may wait for the end of a long task."""
-        return bool(self.chunks) and len(self.chunks[0].entries) > 1
+        return bool(self.chunks) and (len(self.chunks[0].entries) > 1 or self.chunks[0].joined)
+
+    def may_be_sent_ahead(self) -> bool:
+        """Say whether others may wait behind what it has."""
+        chunks = self.chunks
+        return (
+            bool(chunks)
+            and self.state is WorkerState.READY
+            and not (self.taken or self.taking)
+            and sum([not chunk.joined for chunk in chunks]) == 1
+            and chunks[-1].code.may_prefetch()
+        )
 
     def has_waiting(self) -> bool:
         """Say whether a task waits behind another, and could be taken back."""
@@ -322,6 +369,19 @@ class WorkerRecord:
             and not self.taking
             and self.state is WorkerState.READY
         )
+
+    def take_first(self, results: list[Entry]) -> list[Entry]:
+        """Remove the entries of these results, and learn how long they took."""
+        removed: list[Entry] = []
+        for chunk in self.chunks:
+            entries = chunk.entries
+            count = min(len(entries), len(results) - len(removed))
+            if count:
+                chunk.code.measure([result[4] for result in results[len(removed) : len(removed) + count]])
+                removed += [entries.popleft() for _ in range(count)]
+            if len(removed) == len(results):
+                break
+        return removed
 
     def take_last(self, count: int) -> list[tuple[TaskCode, Entry]]:
         """Remove the last `count` entries: they will not start. In order."""

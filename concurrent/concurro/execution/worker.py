@@ -3,7 +3,7 @@
     agent                          worker
       | tokens (eventfd)  -------> | one is claimed before each task
       | CHUNK, BLOB, FORGET -----> | load, call, clean up, dump
-      | <---- RESULTS, BLOB, GET   | at the end of a chunk, or 1 ms after the first
+      | <---- RESULTS, BLOB, GET   | at the end of a chunk, of several that were joined, or 1 to 4 ms after the first
       | <---- SPEAKS ... HEARD --> | a task wrote: its output is read before another task runs
       | <-------------- RECYCLE    | a task changed the process: it ends, another takes over
 
@@ -60,6 +60,9 @@ take it: from then on results leave at once, and behind the chunk the worker is 
 FLUSH_AFTER = 1_000_000
 """Results wait at most so long for those of the next tasks [ns]."""
 
+JOINED_FLUSH_AFTER = 4_000_000
+"""The same where many more tasks wait at the slave, so that nobody waits for these results [ns]."""
+
 NATIVE_AFTER = 100_000
 """Of tasks that take longer, what programs and native code write is told apart, in a burst too [ns]."""
 
@@ -75,8 +78,8 @@ class Note(IntEnum):
 
     READY = 0  # []
     IDENTITY = 1  # [slave id, memory limit]
-    CHUNK = 2  # [classes, entries, devices, timed]
-    RESULTS = 3  # [ended, results]
+    CHUNK = 2  # [classes, entries, devices, timed, joined]
+    RESULTS = 3  # [ended, results]: how many chunks have ended, and what their tasks and the next one's gave
     BLOB = 4  # [digest, size, offset], and the bytes as frame 1
     GET = 5  # [digest, ...]
     FORGET = 6  # [system]
@@ -115,6 +118,8 @@ class Worker:
         self._pid = os.getpid()
         self._at_agent: set[bytes] = set()
         self._held_back: list[Any] = []
+        self._ended = 0  # chunks that have ended, and that the agent was not told of
+        self._first = 0  # when the first of what is held back began [ns]
         self._current: list[Any] | None = None  # the entry that runs; None while a message is being sent
         self._voice = voice
         self._native = native
@@ -156,6 +161,7 @@ class Worker:
         entries: list[Any],
         devices: list[str],
         timed: bool,  # noqa: FBT001 - as it travels
+        joined: bool,  # noqa: FBT001 - likewise: another chunk follows, whose results may leave with these
     ) -> None:
         keep_trace(self._trace)  # whatever the last task did to it
         for announcement in announcements:
@@ -168,10 +174,12 @@ class Worker:
         results = self._held_back
         loaded = self._runner.loaded
         many = len(entries) > 1
+        limit = JOINED_FLUSH_AFTER if joined or results else FLUSH_AFTER
         voice, door, wrote, last = self._voice, self._door, self._native.happened, entries[-1]
         if devices:
             self._state.show_devices(devices)
-        start = first = clock()
+        start = clock()
+        first = self._first if results else start
         for entry in entries:
             try:
                 claim(tokens)
@@ -201,18 +209,18 @@ class Worker:
             if blobs:
                 self._send_blobs(blobs, entry[6])
             if voice.used or (took > NATIVE_AFTER and entry is not last and wrote()):
-                self._finish_speaking(entry, results, last=entry is last)
+                self._finish_speaking(entry, last=entry is last)
                 start = clock()
-            elif many and (now - first > FLUSH_AFTER or taker_of(nudge) != report_held_back) and entry is not last:
+            elif many and (now - first > limit or taker_of(nudge) != report_held_back) and entry is not last:
                 if wrote():
-                    self._finish_speaking(entry, results, last=False)
+                    self._finish_speaking(entry, last=False)
                     start = clock()
                 else:
-                    self._send([Note.RESULTS, False, results])
-                    results.clear()
+                    self._send_results()
         if devices:
             self._state.hide_devices()
-        self._end_chunk(entries, results, loaded)
+        self._first = first
+        self._end_chunk(entries, loaded, joined=joined and start - first < JOINED_FLUSH_AFTER)
 
     def _attempt(self) -> tuple[int, str]:
         """Return lease and id of the task that runs; 0 when none does."""
@@ -225,12 +233,17 @@ class Worker:
     def _report_held_back(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature of a signal's taker
         """Send the results before a long task, from inside it."""
         entry = self._current
-        if entry is None or not self._held_back or self._is_copy():
+        if entry is None or not (self._held_back or self._ended) or self._is_copy():
             return
         self._current = None
-        self._send([Note.RESULTS, False, self._held_back])
-        self._held_back.clear()
+        self._send_results()
         self._current = entry
+
+    def _send_results(self) -> None:
+        """Send what is held back."""
+        self._send([Note.RESULTS, self._ended, self._held_back])
+        self._held_back.clear()
+        self._ended = 0
 
     def _speak(self) -> None:
         """Say that the task prints, from inside its first call that does."""
@@ -249,14 +262,13 @@ class Worker:
         self._told_speaker = True
         self._send([Note.SPEAKS, entry[0], name])
 
-    def _finish_speaking(self, entry: list[Any], results: list[Any], *, last: bool) -> None:
+    def _finish_speaking(self, entry: list[Any], *, last: bool) -> None:
         """Let the output of a task be read as its own before another task runs."""
         flush_prints()
         if not self._told_speaker:
             self._tell_speaker(entry)
         if not last:  # else its result leaves with the end of the chunk
-            self._send([Note.RESULTS, False, results])
-            results.clear()
+            self._send_results()
             self._wait_until_heard()
 
     def _wait_until_heard(self) -> None:
@@ -272,12 +284,16 @@ class Worker:
                 return
             self._later.append(frames)
 
-    def _end_chunk(self, entries: list[Any], results: list[Any], loaded: int) -> None:
+    def _end_chunk(self, entries: list[Any], loaded: int, *, joined: bool) -> None:
         flush_prints()
+        results = self._held_back
         if results and not self._told_speaker and self._native.happened():
-            self._tell_speaker(next(entry for entry in entries if entry[0] == results[-1][0]))
-        self._send([Note.RESULTS, True, results])
-        results.clear()
+            for entry in entries:
+                if entry[0] == results[-1][0]:
+                    self._tell_speaker(entry)
+        self._ended += 1
+        if not joined or self._told_speaker:
+            self._send_results()
         self._runner.task = None
         if self._told_speaker:
             self._wait_until_heard()
@@ -291,6 +307,8 @@ class Worker:
             # Before its next task, which would be blamed for it.
             changed = f"its memory, by what it left beyond the limit of {self._memory_limit} B"
         if changed:
+            if self._ended:
+                self._send_results()
             self._send([Note.RECYCLE, changed])
             _tidy_multiprocessing()
             _end(0)
@@ -365,6 +383,8 @@ class Worker:
             _end(EXIT_CHANNEL_LOST)
 
     def _receive(self) -> list[bytes]:
+        if (self._ended or self._held_back) and not self._channel.pending():
+            self._send_results()  # they never wait while this waits
         try:
             frames = self._channel.receive()
         except OSError:

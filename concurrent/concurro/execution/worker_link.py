@@ -17,6 +17,7 @@ from concurro.transport.stream import StreamLink
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from concurro.execution.slave_records import PostChunk
     from concurro.transport.loop import Loop
     from concurro.wire.blobs import BlobStore
 
@@ -75,23 +76,17 @@ class WorkerLink:
         packed = msgpack.packb((note, *body))
         self.link.send([packed] if frame is None else [packed, frame])
 
-    def post(
-        self,
-        announcements: list[list[Any]],
-        entries: list[list[Any]],
-        store: BlobStore,
-        devices: tuple[str, ...] = (),
-        timed: bool = False,  # noqa: FBT001, FBT002 - as it stands in the command
-    ) -> None:
+    def post(self, chunk: PostChunk, store: BlobStore) -> None:
         """Post a chunk: blobs that it has not seen, then tokens and entries."""
+        announcements = [code.announcement for code in chunk.task_classes]
         for announcement in announcements:
             if announcement[4]:
                 self.send_blobs(announcement[4], store)
-        for entry in entries:
+        for entry in chunk.entries:
             if entry[6]:
                 self.send_blobs(entry[6], store)
-        os.eventfd_write(self._tokens, len(entries))
-        self.send(Note.CHUNK, announcements, entries, devices, timed)
+        os.eventfd_write(self._tokens, len(chunk.entries))
+        self.send(Note.CHUNK, announcements, chunk.entries, chunk.devices, chunk.timed, chunk.joined)
 
     def send_blobs(self, blobs: list[Any], store: BlobStore) -> None:
         """Send blobs once; the worker asks again for what it had to drop."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import ProtocolError
 from concurro.execution.worker import NAME_LIMIT, Note
 from concurro.wire.entries import DIGEST, results
-from concurro.wire.shapes import count, flag, sequence, text, whole
+from concurro.wire.shapes import count, sequence, text, whole
 
 if TYPE_CHECKING:
     from concurro.wire.shapes import Shape
@@ -23,7 +23,7 @@ def _name(value: Any) -> str:
 
 _SHAPES: dict[int, tuple[Shape, ...]] = {
     Note.READY: (),
-    Note.RESULTS: (flag, results),
+    Note.RESULTS: (count, results),
     Note.BLOB: (DIGEST, count, count),
     Note.GET: (sequence(DIGEST),),
     Note.MAPPED: (DIGEST, count),

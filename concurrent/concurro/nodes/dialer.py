@@ -19,8 +19,6 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import AuthenticationError, ConfigError, MasterUnreachable, ProtocolError, RefusedError
-from concurro.ids import Role
-from concurro.nodes.executed import shared_modules
 from concurro.nodes.machine import machine_id
 from concurro.nodes.peer import Peer, python_version
 from concurro.transport.addresses import connect
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from concurro.ids import Role
     from concurro.transport.link import Link
     from concurro.transport.loop import Loop, Timer
 
@@ -91,8 +90,6 @@ class Dialer:
         self._misfits = 0
         self._name = name
         self._facts = {"machine": machine_id(), **facts}
-        if role is Role.APPLICATION:
-            self._facts["imports"] = shared_modules()
         self._patience = patience
         self._resume_patience = resume_patience
         self._silence = silence

@@ -48,7 +48,8 @@ class ExecutedNode(NamedTuple):
         Raises:
             NodeStartError: The interpreter cannot be executed.
         """
-        return cls(role, *execute(role, "concurro.nodes.boot", role, folder, *shared_modules()))
+        modules = [module for module in SHARED_MODULES if module in sys.modules]
+        return cls(role, *execute(role, "concurro.nodes.boot", role, folder, *modules))
 
 
 class ExecutedCluster(NamedTuple):
@@ -90,11 +91,6 @@ class ExecutedCluster(NamedTuple):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return cls(folder, nodes[0], nodes[1:])
-
-
-def shared_modules() -> list[str]:
-    """Return which of `SHARED_MODULES` this process has."""
-    return [module for module in SHARED_MODULES if module in sys.modules]
 
 
 def make_private_folder() -> str:

@@ -14,7 +14,6 @@ from concurro.execution.launching import describe_status
 from concurro.execution.native_trace import unnamed_file
 from concurro.execution.output_flow import PERIOD
 from concurro.execution.worker_output import ProcessOutput
-from concurro.nodes.executed import SHARED_MODULES
 from concurro.nodes.host_core import CALLBACKS
 from concurro.transport.stream import StreamLink
 from concurro.wire.messages import Kind, Message, pack_message, unpack_message
@@ -62,22 +61,11 @@ class HostProcesses:
         self._outputs: dict[int, ProcessOutput] = {}
         self._trails: dict[int, int] = {}  # a byte of memory that each host shares with us
         self._looking = False
-        self._prepared: set[str] = set()
         self._child_ids = itertools.count(HOST_CHILD)
         self._children: dict[int, int] = {}  # system number to the id of its latest host
         self._numbers: dict[int, int] = {}  # and back; a system that is run again has several, one after the other
         self.on_service: Callable[[int, StreamLink], None] = lambda number, link: link.close()  # noqa: ARG005
         self.on_output: Callable[[int, list[list[Any]]], None] = lambda number, entries: None  # noqa: ARG005
-
-    def prepare(self, modules: list[str]) -> None:
-        """Have modules of an application in every host from now on.
-
-        Only those that take long to import, and many use.
-        """
-        for module in modules:
-            if module in SHARED_MODULES and module not in self._prepared:
-                self._prepared.add(module)
-                self._launcher.prepare(module)
 
     def start(self, number: int) -> None:
         """Start the host of a system; if that cannot be, tell of its loss."""
@@ -155,7 +143,6 @@ class HostProcesses:
 
     def launcher_lost(self, reason: str) -> None:
         """Notice that every host died with the launcher."""
-        self._prepared.clear()
         for number, link in list(self._links.items()):
             link.drain()
             self._lose(number, reason)

@@ -210,7 +210,6 @@ class MasterNode(Node):
         else:
             peer.on_message = lambda message: self._application_message(peer, message)
             self._printed.joined(peer.id, facts)
-            self._hosts.prepare(facts.get("imports", []))
             inside = peer.outer.system if peer.outer is not None else None
             self._table.peer_joined(peer.id, str(facts.get("client_id", "")), inside)
 
@@ -584,7 +583,7 @@ class MasterNode(Node):
             self._send_to(slave, Kind.LEASES, piece)
 
     def _schedule_wake(self, now: float) -> None:
-        due = self._core.wake_at
+        due = min((at for at in (self._core.wake_at, self._table.wake_at) if at is not None), default=None)
         if self._wake is not None and (due is None or self._wake.when != due):
             self._wake.cancel()
             self._wake = None

@@ -58,6 +58,11 @@ class Agenda:
         self._due.clear()
         return due
 
+    @property
+    def next_time(self) -> float | None:
+        """The first time that was armed [s], or one before; None for none."""
+        return self._deadlines[0][0] if self._deadlines else None
+
     def drop(self, number: int) -> None:
         """Forget a system."""
         self._due.discard(number)

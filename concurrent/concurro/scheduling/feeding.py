@@ -4,6 +4,9 @@
 
 Credit: a system may have as many tasks open as keep every worker busy for a while (the
 window), and 64 MiB of them. Beyond it the generator is not pulled until some finish.
+
+A host whose tasks keep the slaves busy for long is told in larger portions: each input is two
+messages and two wake-ups, and with tasks of a millisecond these would cost as much as a task.
 """
 
 from __future__ import annotations
@@ -30,6 +33,12 @@ SHORTEST_PERIOD = 0.25
 
 FEW_CLASSES = 8
 """Of so many task classes the shortest is looked for at once."""
+
+PORTION_PERIOD = 0.003
+"""How often a host is told what finished, while much more of its tasks is under way [s]."""
+
+PORTION_PERIODS = 4
+"""It is much when every worker has work for so many periods."""
 
 WINDOW_DEPTHS = 6
 """So many times what slaves may hold is open, so that they never wait for a generator that shares its processor."""
@@ -66,12 +75,17 @@ class Feeder:
     def feed(self, life: SystemLife, now: float, wall: float) -> bool:
         """Send the next input of a system; return whether one was due."""
         record, flow = life.record, life.flow
+        flow.waits_until = None
         if record.state is not SystemState.RUNNING or life.comes_back or life.ending:
             return False
         if self._recorder.full and life.kept:
             return False  # the disk is slower than the system
         if life.news.waiting and flow.cancel is None:
             return False  # its followers do not take so fast what it publishes
+        if now < flow.sent_at + PORTION_PERIOD and flow.cancel is None and self._is_supplied(life, now):
+            # The next thing that happens takes it along; nobody has to be woken for it until the second period is over.
+            flow.waits_until = flow.sent_at + 2 * PORTION_PERIOD if flow.finished else None
+            return False
         room, must_pull = (0, False) if life.implicit else self._room(life, now)
         ready = flow.next_input(now, room, must_pull=must_pull)
         if ready is None:
@@ -92,10 +106,22 @@ class Feeder:
 
         Enough to keep every worker busy.
         """
+        workers = self._all_workers()
+        depth = lease_depth(workers, _shortest(life, now))
+        return max(LEAST_WINDOW, 4 * workers, min(MOST_WINDOW, WINDOW_DEPTHS * depth))
+
+    def _is_supplied(self, life: SystemLife, now: float) -> bool:
+        """Say whether slaves have so much of it that decisions can wait."""
+        shortest = _shortest(life, now)
+        return (
+            shortest is not None
+            and life.record.leased * shortest >= PORTION_PERIODS * PORTION_PERIOD * self._all_workers()
+        )
+
+    def _all_workers(self) -> int:
         if self._workers is None:
             self._workers = sum(slave.workers for slave in self._core.slaves.values())
-        depth = lease_depth(self._workers, _shortest(life, now))
-        return max(LEAST_WINDOW, 4 * self._workers, min(MOST_WINDOW, WINDOW_DEPTHS * depth))
+        return self._workers
 
     def view(self, now: float) -> list[list[Any]]:
         """Return the slaves as hosts see them.

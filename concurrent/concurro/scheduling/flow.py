@@ -12,6 +12,7 @@ takes for one: callbacks of a millisecond get few tasks at once, quick ones thou
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,10 +27,18 @@ SLOW = 0.025
 
 
 class InputFlow:
-    """What was sent to a host, and what waits to be sent."""
+    """What was sent to a host, and what waits to be sent.
+
+    Attributes:
+        number: Of the last input.
+        sent_at: When that was sent [s].
+        waits_until: What finished waits until then for more, though the host could have it now [s]; None: it does not.
+    """
 
     def __init__(self) -> None:
         self.number = 0
+        self.sent_at = -inf
+        self.waits_until: float | None = None
         self.finished: list[list[Any]] = []
         self.cancel: str | None = None
         self.exhausted = False
@@ -91,6 +100,7 @@ class InputFlow:
         entries, self.finished = self.finished[:units], self.finished[units:]
         leases, self._unsent = self._unsent[:units], self._unsent[units:]
         self.number += 1
+        self.sent_at = now
         self._under_way.append(_Input(self.number, now, pull, leases))
         return self.number, entries, pull
 

@@ -73,4 +73,5 @@ def class_entry(system: SystemRecord, task_class: TaskClass) -> list[Any]:
         blobs,
         system.system_id,
         system.generation,
+        task_class.max_retries == 0,
     ]

@@ -124,6 +124,11 @@ class SystemTable:
         """Whether so much waits for the journal that hosts wait too."""
         return self._recorder.full
 
+    @property
+    def wake_at(self) -> float | None:
+        """When `advance` is needed at the latest [s]; at times too early."""
+        return self._agenda.next_time
+
     def take_commands(self) -> list[Any]:
         """Return what follows from everything since the last call."""
         taken, self._commands = self._commands, []
@@ -317,10 +322,7 @@ class SystemTable:
             self._commands.append(HostBack(number))
 
     def host_lost(self, number: int, reason: str, now: float) -> bool:
-        """Start a host again that died by itself, or fail its system.
-
-        Return whether another one is started.
-        """
+        """Start a lost host again, or fail its system; return whether it starts."""
         life = self._roster.get(number)
         if life is None or life.is_over:
             return False
@@ -453,6 +455,7 @@ class SystemTable:
             if life.ended_at is None and self._feeder.feed(life, now, wall):
                 self._touch(life)  # there may be more to send than went into one input
             self._agenda.arm(life.record.number, self._snapshots.look(life, now))
+            self._agenda.arm(life.record.number, life.flow.waits_until)
         for life in due:
             self._check_deadlines(life, now)
         if now >= self._next_event:

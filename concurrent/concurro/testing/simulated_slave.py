@@ -36,6 +36,9 @@ BIRTH = 0.002
 FLUSH_AFTER = 0.001
 """Results wait in a worker at most so long for those of the next tasks [s]."""
 
+JOINED_FLUSH_AFTER = 0.004
+"""The same for chunks whose results leave together [s]."""
+
 
 @dataclass(frozen=True, slots=True)
 class SlaveModel:
@@ -88,23 +91,25 @@ class SimulatedWorker:
         self.number = number
         self.tokens = 0
         self._slave = slave
-        self._chunks: deque[deque[list[Any]]] = deque()
+        self._chunks: deque[tuple[deque[list[Any]], bool]] = deque()
         self._results: list[list[Any]] = []
+        self._chunks_ended = 0
         self._running: tuple[list[Any], float, Event] | None = None
         self._first = 0.0
 
-    def post(self, entries: list[list[Any]]) -> None:
+    def post(self, entries: list[list[Any]], *, joined: bool) -> None:
         """Take a chunk and its tokens."""
         self.tokens += len(entries)
-        self._chunks.append(deque(entries))
+        self._chunks.append((deque(entries), joined))
         if self._running is None:
             self._go_on()
 
     def report(self) -> None:
         """Hand over what has ended."""
-        if self._results:
+        if self._results or self._chunks_ended:
             results, self._results = self._results, []
-            self._slave.reported(self, results, ended=False)
+            ended, self._chunks_ended = self._chunks_ended, 0
+            self._slave.reported(self, results, ended)
 
     def die(self) -> None:
         """Stop where it is."""
@@ -117,14 +122,15 @@ class SimulatedWorker:
 
     def _go_on(self) -> None:
         while self._chunks:
-            chunk = self._chunks[0]
+            chunk, joined = self._chunks[0]
             if chunk and self.tokens:
                 self.tokens -= 1
                 self._start(chunk.popleft())
                 return
             self._chunks.popleft()
-            results, self._results = self._results, []
-            self._slave.reported(self, results, ended=True)
+            self._chunks_ended += 1
+            if not (joined and self._chunks) or self._is_late(JOINED_FLUSH_AFTER):
+                self.report()
 
     def _start(self, entry: list[Any]) -> None:
         now = self._slave.agenda.now
@@ -140,10 +146,14 @@ class SimulatedWorker:
         now = self._slave.agenda.now
         self._slave.ran(self, entry, started, done=True)
         self._results.append([entry[0], 0, b"", None, round((now - started) * 1e9)])
-        if self._chunks[0] and now - self._first > FLUSH_AFTER:
+        chunk, joined = self._chunks[0]
+        if chunk and self._is_late(JOINED_FLUSH_AFTER if joined or self._chunks_ended else FLUSH_AFTER):
             self.report()
         self._go_on()
         self._slave.flush()
+
+    def _is_late(self, limit: float) -> bool:
+        return bool(self._results) and self._slave.agenda.now - self._first > limit
 
 
 class SimulatedSlave:
@@ -191,7 +201,7 @@ class SimulatedSlave:
         name, now = self.model.name, self.agenda.now
         self._record(Run(system, task, attempt, lease, name, worker.number, started, now, done))
 
-    def reported(self, worker: SimulatedWorker, results: list[list[Any]], *, ended: bool) -> None:
+    def reported(self, worker: SimulatedWorker, results: list[list[Any]], ended: int) -> None:
         """Take the results of a worker."""
         self.core.worker_results(worker.number, results, ended, self.agenda.now)
 
@@ -236,7 +246,7 @@ class SimulatedSlave:
         elif worker is None:
             pass
         elif isinstance(command, PostChunk):
-            worker.post(command.entries)
+            worker.post(command.entries, joined=command.joined)
         elif isinstance(command, TakeTokens):
             taken, worker.tokens = worker.tokens, 0
             self.core.tokens_taken(worker.number, taken, self.agenda.now)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
@@ -22,12 +22,16 @@ from concurro.testing.simulated_work import SimulatedTask
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from concurro.execution.slave_records import PostChunk
     from concurro.testing.simulated_network import Network, SimulatedLink
     from concurro.testing.simulated_processes import Process
     from concurro.wire.blobs import BlobStore
 
 FLUSH_AFTER = 0.001
 """Results wait in a worker at most so long for those of the next tasks [s]."""
+
+JOINED_FLUSH_AFTER = 0.004
+"""The same for chunks whose results leave together [s]."""
 
 
 class _NoOutput:
@@ -107,19 +111,13 @@ class SimulatedWorkerLink:
         packed = msgpack.packb((note, *body))
         self.link.send([packed] if frame is None else [packed, frame])
 
-    def post(
-        self,
-        announcements: list[list[Any]],
-        entries: list[list[Any]],
-        store: BlobStore,
-        devices: tuple[str, ...] = (),
-        timed: bool = False,  # noqa: FBT001, FBT002 - as it stands in the command
-    ) -> None:
+    def post(self, chunk: PostChunk, store: BlobStore) -> None:
         """Post a chunk: blobs that it has not seen, then tokens and entries."""
-        for described in [*(each[4] for each in announcements), *(entry[6] for entry in entries)]:
+        announcements = [code.announcement for code in chunk.task_classes]
+        for described in [*(each[4] for each in announcements), *(entry[6] for entry in chunk.entries)]:
             self.send_blobs(described or [], store)
-        self.tokens += len(entries)
-        self.send(Note.CHUNK, announcements, entries, devices, timed)
+        self.tokens += len(chunk.entries)
+        self.send(Note.CHUNK, announcements, chunk.entries, chunk.devices, chunk.timed, chunk.joined)
 
     def send_blobs(self, blobs: list[Any], store: BlobStore) -> None:
         """Send blobs once."""
@@ -191,6 +189,15 @@ class Execution:
         self.end = ""
 
 
+class _Chunk(NamedTuple):
+    """What one message posted."""
+
+    announcements: list[Any]
+    entries: deque[list[Any]]
+    timed: bool
+    joined: bool
+
+
 class SimulatedWorker:
     """Serves one channel until it ends."""
 
@@ -202,9 +209,10 @@ class SimulatedWorker:
         self._link = link
         self._witness = witness
         self._runner = TaskRunner()
-        self._chunks: deque[tuple[list[Any], deque[list[Any]], bool]] = deque()
-        self._open: tuple[deque[list[Any]], bool] | None = None
+        self._chunks: deque[_Chunk] = deque()
+        self._open: _Chunk | None = None
         self._results: list[Any] = []
+        self._chunks_ended = 0
         self._first = 0.0
         channel.on_message = self._heard
         channel.on_closed = lambda reason: self._loop.stop()  # noqa: ARG005 - the end of the agent is ours
@@ -212,14 +220,14 @@ class SimulatedWorker:
 
     def nudge(self) -> None:
         """Send the results before a long task, from inside it."""
-        if self.running is not None and self._results:
-            self._report(ended=False)
+        if self.running is not None and (self._results or self._chunks_ended):
+            self._report()
 
     def _heard(self, frames: list[Any]) -> None:
         note, *body = msgpack.unpackb(frames[0], strict_map_key=False)
         if note == Note.CHUNK:
-            announcements, entries, _, timed = body
-            self._chunks.append((announcements, deque(entries), timed))
+            announcements, entries, _, timed, joined = body
+            self._chunks.append(_Chunk(announcements, deque(entries), timed, joined))
             self._go_on()
         elif note == Note.BLOB:
             self._runner.blobs.put(frames[1], "arrived", body[0])
@@ -233,17 +241,18 @@ class SimulatedWorker:
             if self._open is None:
                 if not self._chunks:
                     return
-                announcements, entries, timed = self._chunks.popleft()
-                for announcement in announcements:
+                self._open = self._chunks.popleft()
+                for announcement in self._open.announcements:
                     self._runner.announce(announcement)
-                self._open = entries, timed
-            entries, timed = self._open
-            if entries and self._link.tokens > 0:
+            chunk = self._open
+            if chunk.entries and self._link.tokens > 0:
                 self._link.tokens -= 1
-                self._start(entries.popleft(), timed=timed)
+                self._start(chunk.entries.popleft(), timed=chunk.timed)
                 continue
             self._open = None
-            self._report(ended=True)
+            self._chunks_ended += 1
+            if not (chunk.joined and self._chunks) or self._is_late(JOINED_FLUSH_AFTER):
+                self._report()
 
     def _start(self, entry: list[Any], *, timed: bool) -> None:
         now = self._loop.now()
@@ -279,12 +288,17 @@ class SimulatedWorker:
             self._runner.blobs.release(RESULT)
         self._results.append((entry[0], outcome, value, blobs, round((now - started) * 1e9)))
         assert self._open is not None  # noqa: S101 - its chunk
-        if self._open[0] and now - self._first > FLUSH_AFTER:
-            self._report(ended=False)
+        joined = self._open.joined or self._chunks_ended
+        if self._open.entries and self._is_late(JOINED_FLUSH_AFTER if joined else FLUSH_AFTER):
+            self._report()
         self._go_on()
 
-    def _report(self, *, ended: bool) -> None:
+    def _is_late(self, limit: float) -> bool:
+        return bool(self._results) and self._loop.now() - self._first > limit
+
+    def _report(self) -> None:
         results, self._results = self._results, []
+        ended, self._chunks_ended = self._chunks_ended, 0
         self._send([Note.RESULTS, ended, results])
 
     def _send(self, body: list[Any], *frames: Any) -> None:

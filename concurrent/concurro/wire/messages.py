@@ -91,7 +91,7 @@ class Kind(IntEnum):
 
     # Master to slave.
     CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs, system id,
-    #               generation], ...]
+    #               generation, at most once], ...]
     LEASES = 25  # [[lease, system, class, number, attempt, payload, blobs], ...]
     RECALL = 26  # [leases]
     KILL = 27  # [leases]: running or not, no result is wanted

@@ -63,9 +63,6 @@ LAST_NUMBER = 1 << 53
 MOST_ARGUMENTS = 1024
 """Most arguments of a question."""
 
-MOST_IMPORTS = 64
-"""Most modules that an application tells that it has."""
-
 
 class Sender(Enum):
     """Who is at the other end of a link."""
@@ -127,7 +124,7 @@ _SLAVE_FACTS: dict[str, Shape] = {
     "worker_pids": _PIDS,
     "was": text,
 }
-_PEER_FACTS = facts(pid=count, machine=text, client_id=text, output=flag, imports=sequence(text, MOST_IMPORTS))
+_PEER_FACTS = facts(pid=count, machine=text, client_id=text, output=flag)
 _HELLO = record(
     ("protocol", whole),
     ("python", text),
@@ -190,6 +187,7 @@ _CLASS = record(
     ("blobs", BLOBS),
     ("system_id", text),
     ("generation", count),
+    ("at_most_once", flag),
     needed=7,
 )
 _HELD = record(

@@ -43,8 +43,16 @@ class FakeWorker:
         self.told = set()  # classes
         self.devices = ()
         self.chunks = deque()
+        self.joined = deque()
         self.running = None
         self.unreported = []
+        self.ended = 0
+
+    def end_chunk(self):
+        """Leave a chunk that is over."""
+        self.chunks.popleft()
+        self.joined.popleft()
+        self.ended += 1
 
     def claim(self):
         """Start the next task, if its token is left; return its lease or None."""
@@ -136,24 +144,29 @@ class SlaveDriver:
         fake = self.workers[worker]
         fake.unreported.append([fake.running, int(outcome), b"value", None, duration])
         fake.running = None
+        if fake.joined[0] and not fake.chunks[0]:
+            fake.end_chunk()
 
     def flush(self, worker):
         """Let a worker report what has ended."""
         fake = self.workers[worker]
         assert not fake.unreported or self.core.current_lease(worker) == fake.unreported[0][0]
+        if fake.at_end():
+            fake.end_chunk()
+        self._tell(worker)
+
+    def _tell(self, worker):
+        fake = self.workers[worker]
         results, fake.unreported = fake.unreported, []
-        ended = fake.at_end()
-        if ended:
-            fake.chunks.popleft()
+        ended, fake.ended = fake.ended, 0
         self.core.worker_results(worker, results, ended, self.now)
         self.step()
 
     def skip(self, worker):
         """Let a worker notice that the rest of a chunk was taken back."""
         assert self.workers[worker].at_end()
-        self.workers[worker].chunks.popleft()
-        self.core.worker_results(worker, [], ended=True, now=self.now)
-        self.step()
+        self.workers[worker].end_chunk()
+        self._tell(worker)
 
     def die(self, worker, cause="killed by SIGSEGV", output=""):
         """Let a worker's process end."""
@@ -197,6 +210,7 @@ class SlaveDriver:
             fake.tokens += len(command.entries)
             fake.devices = command.devices
             fake.chunks.append(deque(entry[0] for entry in command.entries))
+            fake.joined.append(command.joined)
         elif isinstance(command, TakeTokens):
             if self.auto_tokens:
                 fake = self.workers[command.worker]

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.unit.execution.slave_driver import MICROSECOND, MILLISECOND, SlaveDriver, lease, task_class
 
-DURATIONS = st.sampled_from([MICROSECOND, 100 * MICROSECOND, 2 * MILLISECOND, 50 * MILLISECOND])
+DURATIONS = st.sampled_from([MICROSECOND, 100 * MICROSECOND, 2 * MILLISECOND, MILLISECOND, 50 * MILLISECOND])
 
 
 class SlaveCoreMachine(RuleBasedStateMachine):
@@ -26,7 +26,7 @@ class SlaveCoreMachine(RuleBasedStateMachine):
         self.lease_tasks(1, 0, 1)
         self.run_a_task(0, MICROSECOND)
 
-    @rule(size=st.integers(1, 12), number=st.integers(0, 4), system=st.integers(1, 2))
+    @rule(size=st.integers(1, 40), number=st.integers(0, 4), system=st.integers(1, 2))
     def lease_tasks(self, size, number, system):
         """The master leases some."""
         entries = []
@@ -69,8 +69,8 @@ class SlaveCoreMachine(RuleBasedStateMachine):
         for _ in range(tasks):
             if fake.running is None and fake.claim() is None:
                 return
-            if not fake.chunks[0]:
-                return  # the last of a chunk is reported
+            if not fake.chunks[0] and not fake.joined[0]:
+                return  # the last of a chunk is reported, or of several that are joined
             self.driver.finish(worker)
 
     @rule(pick=st.integers(0, 5), duration=DURATIONS)
