@@ -39,7 +39,7 @@ from concurro.execution.slave_records import (
     Tell,
     WaitAnswered,
 )
-from concurro.execution.staff import FIRST_CHILD, LINE_KINDS, Staff, settings_of
+from concurro.execution.staff import FIRST_CHILD, LINE_KINDS, Staff, default_settings
 from concurro.execution.worker import NUDGE_SIGNAL, Note
 from concurro.execution.worker_link import WorkerLink
 from concurro.execution.worker_notes import check_note
@@ -120,7 +120,7 @@ class SlaveAgent:
         self._services = ServiceDesk(loop, send, self.core, backlog=backlog, touch=self._learning, prepare=prepare)
         launcher = self._launcher
         self._staff = Staff(
-            loop, send, launcher, self._services, lambda: self.core.workers, settings or settings_of(), memory_limit
+            loop, send, launcher, self._services, lambda: self.core.workers, settings or default_settings, memory_limit
         )
         self.slave_id = self._staff.slave_id = name
         self._memory_limit = memory_limit

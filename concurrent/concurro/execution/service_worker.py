@@ -22,7 +22,6 @@ import pickle
 import signal
 import socket
 import sys
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgpack
@@ -32,6 +31,7 @@ from concurro.execution.hosted_service import HostedLine, HostedService
 from concurro.execution.inside import Door, this_process
 from concurro.execution.process_controls import offer_to_kernel
 from concurro.execution.service import ServiceLink
+from concurro.execution.staff_notes import StaffNote
 from concurro.execution.standard_streams import flush_prints
 from concurro.interfaces import IWorkerService, IWorkerServiceHost, implementer
 from concurro.kernel import Environment
@@ -50,23 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-MODULE = "concurro.execution.service_worker"
-"""What the launcher runs."""
-
 log = logging.getLogger("concurro.services")
-
-
-class StaffNote(IntEnum):
-    """The kinds of messages between an agent and its worker for services."""
-
-    # Agent to worker.
-    SETUP = 0  # [config, plugins, address]
-    OPEN = 1  # [line, service, who]; with a socket as frame 1, maybe
-    # Worker to agent.
-    OPENED = 2  # [line, straight]
-    # Either way.
-    LINE = 3  # [line], and the frames of a message
-    END = 4  # [line, code, text]
 
 
 class ServiceProcess:

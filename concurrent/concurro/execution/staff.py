@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import pickle
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from concurro.execution.launching import describe_status
 from concurro.execution.memory import descendants, is_ending, resident_size, state_of
 from concurro.execution.restarts import Restarts
 from concurro.execution.service_desk import APPLICATION_MODULE
-from concurro.execution.service_worker import MODULE, StaffNote
+from concurro.execution.staff_notes import MODULE, StaffNote
 from concurro.execution.worker_watch import STATE_PERIOD, STOPPED_LIMIT
 from concurro.transport.stream import StreamLink
 from concurro.wire.messages import Kind, LineCode, Message, unpack_values
@@ -365,12 +366,6 @@ def _check(note: Any, body: list[Any]) -> None:
             raise ProtocolError(message)
 
 
-def settings_of(config: Any = None, plugins: tuple[str, ...] = ()) -> Callable[[], tuple[bytes, list[str]]]:
-    """Return what gives a worker for services its environment."""
-
-    def settings() -> tuple[bytes, list[str]]:
-        import pickle  # noqa: PLC0415 - few slaves ever hire
-
-        return pickle.dumps(Config.empty() if config is None else config), list(plugins)
-
-    return settings
+def default_settings() -> tuple[bytes, list[str]]:
+    """Return the settings of an environment without any file."""
+    return pickle.dumps(Config.empty()), []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ConfigError
 from concurro.execution.devices import RESOURCE, device_names
-from concurro.execution.staff import settings_of
 from concurro.interfaces import ITaskManager
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def make_agent(
             memory_limit=limit,
             devices=_devices(config),
             process=process,
-            settings=settings_of(config, env.plugins),
+            settings=lambda: (pickle.dumps(config), list(env.plugins)),
         )
     if config["slave.memory_limit"]:
         message = (
@@ -107,7 +107,7 @@ def make_standalone_agent(
         launcher=launcher,
         memory_limit=config["slave.memory_limit"],
         devices=_devices(config),
-        settings=settings_of(config, env.plugins),
+        settings=lambda: (pickle.dumps(config), list(env.plugins)),
     )
     agent.use_descriptors(lambda: True)
     return agent
