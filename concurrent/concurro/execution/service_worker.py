@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgpack
 
-from concurro.errors import ConcurroError, NoApplicationError
+from concurro.errors import ComponentError, ConcurroError, NoApplicationError
 from concurro.execution.hosted_service import HostedLine, HostedService
 from concurro.execution.inside import Door, this_process
 from concurro.execution.process_controls import offer_to_kernel
@@ -72,6 +72,7 @@ class ServiceProcess:
         self._values = PackedValues(self._packer)
         self._door = this_process.door = ServiceDoor(service, self._packer)
         self._env: Environment | None = None
+        self._fault: BaseException | None = None
         self._services: dict[str, HostedService] = {}
         self._lines: dict[int, HostedLine] = {}
 
@@ -92,9 +93,15 @@ class ServiceProcess:
             if line is not None:
                 line.ended(body[2])
         elif note == StaffNote.SETUP:
-            config, plugins, self._door.address = body
+            self._set_up(*body)
+
+    def _set_up(self, config: bytes, plugins: list[str], address: str) -> None:
+        self._door.address = address
+        try:
             self._env = Environment(pickle.loads(config), kind="worker", plugins=plugins)  # of our own agent
             self._env.start()
+        except BaseException as error:  # noqa: BLE001 - plugins are imported; whoever wants a service is told
+            self._fault = error
 
     def _say(self, note: StaffNote, *body: Any, frames: tuple[Any, ...] = ()) -> None:
         self._link.send([msgpack.packb((note, *body)), *frames])
@@ -126,7 +133,11 @@ class ServiceProcess:
         """Return the way to a caller on this machine; None when it sent none."""
         if not isinstance(descriptor, Descriptor) or descriptor.fileno() < 0:
             return None
-        link = StreamLink(self._loop, socket.socket(fileno=os.dup(descriptor.fileno())), f"line {number}")
+        try:
+            stream = socket.socket(fileno=os.dup(descriptor.fileno()))
+        except OSError:  # out of descriptors: it is relayed
+            return None
+        link = StreamLink(self._loop, stream, f"line {number}")
         link.on_closed = lambda reason: self._cut(number, reason)
         return link
 
@@ -154,7 +165,9 @@ class ServiceProcess:
         known = self._services.get(name)
         if known is not None:
             return known
-        assert self._env is not None  # noqa: S101 - SETUP is the first message
+        if self._env is None or self._fault is not None:
+            message = f"this worker could not find out what there is: {self._fault!r}"
+            raise ComponentError(message) from self._fault
         with importing("a service"):
             component: Any = self._env.get(IWorkerService, name)
         component.setup(ServiceHost(name, self._door.address, self._loop, self._packer))

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("concurro.master")
 
+BUILD_LIMIT = 120.0
+"""So long importing and building a service may take [s]."""
+
 MOST_WAITING = 1024
 """Messages of one line that wait while its service is imported."""
 
@@ -160,8 +163,14 @@ class ServiceHall:
         if waiting is None:
             waiting = self._sought[name] = []
             threading.Thread(target=self._find, args=(name,), name=f"concurro-service-{name}", daemon=True).start()
+            self.loop.after(BUILD_LIMIT, lambda: self._too_late(name, waiting))
         if line is not None:
             waiting.append(line)
+
+    def _too_late(self, name: str, waiting: list[HallLine]) -> None:
+        """Keep nobody waiting for ever for what is imported."""
+        if self._sought.get(name) is waiting:
+            self._not_found(name, TimeoutError(f"it was not built within {BUILD_LIMIT:g} s"))
 
     def _find(self, name: str) -> None:
         try:
@@ -180,7 +189,7 @@ class ServiceHall:
             self.keeper.read_for_service(name, lambda kept: self._found(name, component, kept))
 
     def _found(self, name: str, component: Any, kept: dict[str, Any]) -> None:
-        if self._closed:
+        if self._closed or name not in self._sought:
             return
         host = MasterServiceHost(name, self, kept)
         try:
@@ -195,6 +204,8 @@ class ServiceHall:
             line.found(service)
 
     def _not_found(self, name: str, error: BaseException) -> None:
+        if name not in self._sought:
+            return
         log.warning(
             "service %r cannot be used: %s", name, error, exc_info=None if isinstance(error, ConcurroError) else error
         )

@@ -8,6 +8,7 @@ service(name, worker) --LINE_OPEN--> master --> slave --> worker     relayed, or
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -146,9 +147,10 @@ class ServiceLines:
         end = line.end
         frames: tuple[Any, ...] = ()
         if end.worker and self._passes():
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-            line.link = StreamLink(self._loop, ours, end.describe())
-            frames = (Descriptor(theirs.detach()),)
+            with contextlib.suppress(OSError):  # out of descriptors: it is relayed
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+                line.link = StreamLink(self._loop, ours, end.describe())
+                frames = (Descriptor(theirs.detach()),)
         self._send(Kind.LINE_OPEN, [number, end.service, end.worker, ""], frames)
 
     def _opened(self, number: int, line: _Line, *, straight: bool) -> None:

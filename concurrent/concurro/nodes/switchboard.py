@@ -86,6 +86,7 @@ class Switchboard:
         hall.hire, hall.workers, hall.slaves = self.hire, self.workers, lambda: list(self._slaves)
         self._hiring = False
         self._slaves: dict[str, int] = {}
+        self._draining: set[str] = set()
         self._other_end: dict[_Place, _Place | HallLine] = {}
         self._of_peer: dict[Hashable, set[int]] = {}
         self._numbers = itertools.count(1)
@@ -110,9 +111,20 @@ class Switchboard:
             self._send(("slave", slave_id), Kind.HIRE, [], ())
         self._hall.tell("slave_joined", slave_id)
 
+    def slave_drains(self, slave_id: str) -> None:
+        """Offer the workers of a slave that ends to nobody.
+
+        Lines to them go on. Idempotent.
+        """
+        if slave_id in self._slaves:
+            self._slaves[slave_id] = 0
+            self._draining.add(slave_id)
+            self._staff(slave_id, [], [])
+
     def slave_left(self, slave_id: str, reason: str) -> None:
         """End every line to a slave."""
         self._slaves.pop(slave_id, None)
+        self._draining.discard(slave_id)
         why = f"slave {slave_id} left: {reason}"
         self._hang_up(("slave", slave_id), why)
         for worker in [worker for worker in self.workers.values() if worker.slave_id == slave_id]:
@@ -156,10 +168,10 @@ class Switchboard:
     def _staff(self, slave_id: str, alive: list[list[Any]], ended: list[list[Any]]) -> None:
         known = {worker.address: worker for worker in self.workers.values() if worker.slave_id == slave_id}
         hows = {f"{slave_id}/{number}": how for number, how in ended}
-        here = {f"{slave_id}/{number}": pid for number, pid in alive}
+        here = {} if slave_id in self._draining else {f"{slave_id}/{number}": pid for number, pid in alive}
         for address, worker in known.items():
             if address not in here:
-                self._gone(worker, hows.get(address, "its slave took it away"))
+                self._gone(worker, hows.get(address, "its slave ends"))
         for address, pid in here.items():
             if address not in known:
                 worker = self.workers[address] = ServiceWorker(address, slave_id, pid)
