@@ -359,8 +359,7 @@ class MasterNode(Node):
         if (workers, sick, resources, draining) != (known.workers, known.sick, known.resources, known.draining):
             self._core.slave_changed(slave_id, workers, sick, resources, draining=draining)
             self._table.cluster_changed(self.loop.now())
-            if draining:
-                self._switchboard.slave_drains(slave_id)
+            self._switchboard.slave_changed(slave_id, draining=draining)
 
     def _start_agent(self) -> None:
         """Run tasks here as well.

@@ -111,12 +111,12 @@ class Switchboard:
             self._send(("slave", slave_id), Kind.HIRE, [], ())
         self._hall.tell("slave_joined", slave_id)
 
-    def slave_drains(self, slave_id: str) -> None:
+    def slave_changed(self, slave_id: str, *, draining: bool) -> None:
         """Offer the workers of a slave that ends to nobody.
 
-        Lines to them go on. Idempotent.
+        Lines to them go on.
         """
-        if slave_id in self._slaves:
+        if draining and slave_id in self._slaves:
             self._slaves[slave_id] = 0
             self._draining.add(slave_id)
             self._staff(slave_id, [], [])

@@ -208,7 +208,7 @@ def test_a_worker_that_took_anothers_place_is_another(exchange):
 def test_a_slave_that_ends_offers_its_workers_no_more_and_keeps_its_lines(exchange):
     other = exchange.open(3, 1)
 
-    exchange.board.slave_drains("north-1")
+    exchange.board.slave_changed("north-1", draining=True)
     exchange.staff([[1, 77]])
     exchange.say(3, Kind.LINE, [1], (b"still there",))
 
