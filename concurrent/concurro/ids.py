@@ -115,8 +115,7 @@ class ServiceWorker(NamedTuple):
 
     Attributes:
         address: Names this very process, for good: what `service(name, worker)` takes.
-        slave_id: Its slave.
-        pid: Its process id.
+        slave_id, pid: Its slave, its process id.
     """
 
     address: str

@@ -200,10 +200,7 @@ class SystemTable:
         self._follow(life, peer, token, now, owner=False)
 
     def release(self, peer: Hashable, system_id: str) -> None:
-        """Note that an application has a result.
-
-        Forget it unless it is kept on purpose.
-        """
+        """Forget a result that arrived, unless it is kept on purpose."""
         life = self._roster.of_id(system_id)
         if life is None or life.ended_at is None:
             return
