@@ -26,11 +26,17 @@ class AnswerDigest:
         self._emitted += len(tasks)
         if classes:
             update(repr([[entry[:6], entry[6], digests(entry[7])] for entry in classes]).encode())
+        parts: list[bytes] = []  # as one, since a call per task costs
+        number, prefix = -1, b""
         for task in tasks:
-            update(task[0].to_bytes(4, "little"))
-            update(task[1])
-            for digest in digests(task[2]) if len(task) > 2 else ():  # noqa: PLR2004 - [class, payload, blobs]
-                update(digest)
+            if task[0] != number:
+                number = task[0]
+                prefix = number.to_bytes(4, "little")
+            parts.append(prefix)
+            parts.append(task[1])
+            if len(task) > 2:  # noqa: PLR2004 - [class, payload, blobs]
+                parts += digests(task[2])
+        update(b"".join(parts))
         if cancelled:
             update(repr(sorted(cancelled)).encode())
 

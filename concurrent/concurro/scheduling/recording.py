@@ -116,16 +116,10 @@ class Recorder:
         if body is None:
             text = f"the host of system {life.record.system_id} answers input {n}, which it was not sent"
             raise ProtocolError(text)
-        blobs: list[bytes] = []
-        size = parts = 0
         entries = body[3] if n else ()
-        for entry in entries:
-            size += ENTRY_BYTES
-            if entry[1] == 0:
-                size += len(entry[2])
-                if entry[3]:
-                    blobs += digests(entry[3])
-                    parts += sum(blob[2] for blob in entry[3])
+        size = ENTRY_BYTES * len(entries) + sum([len(entry[2]) for entry in entries if entry[1] == 0])
+        large = [blob for entry in entries if entry[3] and entry[1] == 0 for blob in entry[3]]
+        blobs, parts = digests(large), sum(blob[2] for blob in large)
         life.snapshots.count(len(entries), size + parts)
         row = InputApplied(life.record.number, n, body, life.answer.note())
         life.answer = AnswerDigest()
