@@ -76,11 +76,15 @@ class ResultArrivals:
             if result[3]:
                 self._take_large(slave_id, result)
 
-    def settled(self, leases: Iterable[int]) -> None:
-        """Let the parts go of results that are safe, or that nobody wants."""
-        if self._spooled:
-            for lease in self._spooled.keys() & leases:
-                self._release(lease)
+    def settled(self, leases: Iterable[int]) -> bool:
+        """Let the parts go of results that are safe, or that nobody wants.
+
+        Return whether any had parts.
+        """
+        large = self._spooled.keys() & leases if self._spooled else ()
+        for lease in large:
+            self._release(lease)
+        return bool(large)
 
     def _take_large(self, slave_id: str, result: list[Any]) -> None:
         if result[0] in self._spooled:

@@ -34,6 +34,7 @@ from concurro.nodes.peer import keep_beating
 from concurro.nodes.printed import Printed
 from concurro.nodes.relay import BlobRelay
 from concurro.nodes.returning import Returning
+from concurro.nodes.settlements import Settlements
 from concurro.nodes.switchboard import APPLICATION_KINDS, SLAVE_KINDS, Switchboard
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
 from concurro.scheduling.core import SchedulerCore
@@ -119,6 +120,7 @@ class MasterNode(Node):
         self._table = SystemTable(self._core, grace=grace, journalled=bool(journal), first=first)
         self._relay = BlobRelay(self._spool, self._send_to, self.loop.request_flush, self._passes_descriptors)
         self._arrivals = ResultArrivals(self._relay, self._results_arrived, self._system_of_lease)
+        self._settlements = Settlements(self.loop, self._send_to, self._arrivals.settled)
         door = self._door = Door(self.loop, self._core.epoch, grace, self.fail)
         door.on_joined, door.on_left = self._peer_joined, self._peer_left
         door.on_away, door.on_back = self._peer_away, self._peer_back
@@ -140,7 +142,7 @@ class MasterNode(Node):
         )
         self._hosts = HostProcesses(self.loop, self._launcher, self._host_message, self._host_started, self._host_lost)
         self._carrier = Carrier(self._core, self._table, self._relay, self._hosts, self._keeper, self.loop.now)
-        self._carrier.send, self._carrier.acknowledge = self._send_to, self._acknowledge
+        self._carrier.send, self._carrier.acknowledge = self._send_to, self._settlements.settle
         self._hosts.on_output = self._printed.host_wrote
         self._hosts.on_service = self._welcome_host
         self._launcher.on_started = self._hosts.started
@@ -184,6 +186,7 @@ class MasterNode(Node):
             if self._wake is not None:
                 self._wake.cancel()
             if self._url:  # whoever waits is told before anything else ends
+                self._settlements.tell_all()
                 self._door.close(reason, Farewell.STOPPED if fault is None else Farewell.FAILED)
                 self._switchboard.close(reason)
 
@@ -304,6 +307,7 @@ class MasterNode(Node):
         log.info("slave %s left: %s", slave_id, reason)
         self._aside.pop(slave_id, None)
         self._pids.pop(slave_id, None)
+        self._settlements.forget(slave_id)
         self._core.begin(self.loop.now())
         self._tunnels.slave_left(slave_id, reason)
         self._switchboard.slave_left(slave_id, reason)
@@ -537,15 +541,11 @@ class MasterNode(Node):
         for number, text in commands.warnings:
             self._table.notice(number, text, self.loop.now())
         for slave_id, leases in commands.settled.items():
-            self._acknowledge(slave_id, leases)
+            self._settlements.settle(slave_id, leases)
         if commands.crashed and self._keeper is not None:
-            self._keeper.crashed(commands.crashed, self._acknowledge)
+            self._keeper.crashed(commands.crashed, self._settlements.settle)
         for slave_id, orders in commands.orders.items():
             self._send_orders(("slave", slave_id), orders)
-
-    def _acknowledge(self, slave_id: str, leases: list[int]) -> None:
-        self._arrivals.settled(leases)
-        self._send_to(("slave", slave_id), Kind.RESULT_ACK, [leases])
 
     def _send_orders(self, slave: Hashable, orders: SlaveOrders) -> None:
         if orders.forgets:

@@ -449,7 +449,8 @@ class SystemTable:
         self._wall = wall
         due = [life for number in self._agenda.take(now) if (life := self._roster.get(number)) is not None]
         for life in due:
-            if life.ended_at is None and self._feeder.feed(life, now, wall):
+            fed = life.ended_at is None and self._feeder.feed(life, now, wall)
+            if fed and (life.flow.finished or not life.implicit):
                 self._touch(life)  # there may be more to send than went into one input
             self._agenda.arm(life.record.number, self._snapshots.look(life, now))
             self._agenda.arm(life.record.number, life.flow.waits_until)
