@@ -7,8 +7,8 @@ from collections import Counter, deque
 from typing import Any
 
 CONTAINERS = (dict, list, set, deque)
-BOUNDED = {"Agenda._deadlines", "Loop._timers", "Roster._past", "SystemRecord.endings"}
-"""Timers stay until they would have been due, and the ends of a thousand systems are remembered."""
+BOUNDED = {"Agenda._deadlines", "Loop._timers", "Offer.idle", "Room.idle", "Roster._past", "SystemRecord.endings"}
+"""Timers stay until they would have been due, slaves are idle or not, and the ends of a thousand systems are kept."""
 
 
 def table_sizes(*roots: object) -> Counter[str]:

@@ -35,21 +35,21 @@ def square(number):
 
 
 def work(application):
-    """Let every kind of work begin and end once."""
+    """Let every kind of work begin and end once; first what may cost the worker, which then learns all classes."""
+    cancelled = application.push_task(Echo(2))
+    cancelled.cancel()
+    handle = application.submit(Mixture(Square(1)))
+    handle.cancel()
+    with contextlib.suppress(CancelledError):  # it may be over before that
+        handle.result(20)
     report = application.run(Mixture(*(Square(number) for number in range(300))), timeout=30)
     assert len(report.results) == 300
     futures = application.push_tasks(Echo(value) for value in (1, "x" * LARGE, ValueError("wrong")))
     assert futures[1].result(20) == "x" * LARGE
     assert isinstance(futures[2].exception(20), ValueError)
-    cancelled = application.push_task(Echo(2))
-    cancelled.cancel()
     with application.executor() as executor:
         assert sum(executor.map(square, range(500))) == sum(executor.map(square, range(500), chunksize=100))
         assert executor.submit(len, bytes(LARGE)).result(20) == LARGE
-    handle = application.submit(Mixture(Square(1)))
-    handle.cancel()
-    with contextlib.suppress(CancelledError):  # it may be over before that
-        handle.result(20)
 
 
 class Changing(Task):
