@@ -419,13 +419,11 @@ class SlaveAgent:
         self._desk.speaks(link, lease, name)
 
     def _keep_blobs(self, link: WorkerLink, results: list[list[Any]]) -> None:
-        large = [result for result in results if result[3]]
-        for result in large:
-            for _, digest, _ in result[3]:
-                if digest in self.blobs:
-                    self.blobs.own(digest, ("result", result[0]))
-        if large:
-            self.blobs.release(("worker", link.id))
+        """Keep the blobs of results; those of later ones stay the worker's."""
+        for result in results:
+            if result[3]:
+                for _, digest, _ in result[3]:
+                    self.blobs.pass_on(digest, ("worker", link.id), ("result", result[0]))
 
     def _take_blob(self, link: WorkerLink, place: list[Any], piece: bytes) -> None:
         digest, size, offset = place

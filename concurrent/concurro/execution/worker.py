@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 EXIT_CHANNEL_LOST = 70
 """Exit code of a worker whose channel broke: a task closed it."""
 
+TIDY_PERIOD = 2.0
+"""How often an idle worker looks which pages of its results come back [s]."""
+
 BLOB_PIECE = 4 * 1024 * 1024
 """Bytes of a blob in one message between agent and worker [B]."""
 
@@ -128,6 +131,7 @@ class Worker:
         self._runner = TaskRunner()
         self._door = this_process.door = WorkerDoor(service, self._runner.packer, self._attempt)
         self._tainted = ""
+        self._untidy = False  # whether pages are lent that may come back
         voice.on_use = self._speak
         os.register_at_fork(after_in_child=self._leave_to_parent)
         signal.signal(NUDGE_SIGNAL, self._report_held_back)
@@ -360,6 +364,7 @@ class Worker:
                 continue
             descriptor = self._runner.blobs.descriptor(digest)
             if descriptor is not None:
+                self._untidy = True
                 self._send([Note.MAPPED, digest, size], descriptor)
                 self._let_go(digest)
                 continue
@@ -386,12 +391,19 @@ class Worker:
         if (self._ended or self._held_back) and not self._channel.pending():
             self._send_results()  # they never wait while this waits
         try:
+            if self._untidy:
+                self._tidy_while_idle()
             frames = self._channel.receive()
         except OSError:
             _end(EXIT_CHANNEL_LOST)
         if frames is None:
             _end(0)
         return frames
+
+    def _tidy_while_idle(self) -> None:
+        """Give up pages that nobody has any more, until something comes."""
+        while self._untidy and not self._channel.wait(TIDY_PERIOD):
+            self._untidy = self._runner.blobs.tidy()
 
     def _is_copy(self) -> bool:
         """Say whether this is a process that a task forked.

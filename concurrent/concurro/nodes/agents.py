@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import ConfigError
 from concurro.execution.devices import RESOURCE, device_names
 from concurro.interfaces import ITaskManager
+from concurro.nodes.tidying import keep_tidy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +55,7 @@ def make_agent(
         from concurro.execution.agent import SlaveAgent  # noqa: PLC0415 - who only asks for NATIVE needs none of it
 
         limit = config["slave.memory_limit"]
-        return SlaveAgent(
+        agent = SlaveAgent(
             loop,
             send=send,
             workers=workers,
@@ -65,6 +66,8 @@ def make_agent(
             process=process,
             settings=lambda: (pickle.dumps(config), list(env.plugins)),
         )
+        keep_tidy(loop, agent.blobs)
+        return agent
     if config["slave.memory_limit"]:
         message = (
             f"slave.memory_limit needs worker processes of its own: the task manager {manager!r} cannot keep it; "
@@ -110,6 +113,7 @@ def make_standalone_agent(
         settings=lambda: (pickle.dumps(config), list(env.plugins)),
     )
     agent.use_descriptors(lambda: True)
+    keep_tidy(loop, agent.blobs)
     return agent
 
 

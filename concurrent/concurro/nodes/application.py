@@ -32,6 +32,7 @@ from concurro.nodes.peer import keep_beating
 from concurro.nodes.printer import Printer
 from concurro.nodes.pushed import new_task
 from concurro.nodes.service_lines import ServiceCaller, ServiceLines
+from concurro.nodes.tidying import keep_tidy
 from concurro.nodes.waiting import wait_with_progress
 from concurro.scheduling.options import fault_of_options
 from concurro.task import each_task
@@ -441,6 +442,7 @@ class ApplicationNode(ServiceCaller):
         self._loop_thread.enter()
         self._loop.on_flush(self._flush)
         stop_beating = keep_beating(self._loop, lambda: [self._peer] if self._peer is not None else [])
+        stop_tidying = keep_tidy(self._loop, self._packer.blobs)
         try:
             self._dial()
             self._loop.run()
@@ -449,24 +451,23 @@ class ApplicationNode(ServiceCaller):
             log.exception("the application's loop failed")
             self._fail(ClosedError(f"the application's loop failed: {type(fault).__name__}: {fault}"))
         stop_beating()
+        stop_tidying()
         self._loop_thread.leave()
         self._loop.close()
 
     def _dial(self) -> None:
-        name = platform.node()
-        output = bool(self._env.config["application.output"])
-        facts = {"pid": os.getpid(), "client_id": self.client_id, "output": output}
-        patience = float(self._env.config["application.connect_timeout"])
-        keys = self._env.config["security.keys"]
+        config = self._env.config
+        facts = {"pid": os.getpid(), "client_id": self.client_id, "output": bool(config["application.output"])}
+        patience = float(config["application.connect_timeout"])
         dialer = self._dialer = Dialer(
             self._loop,
             self._master,
             Role.APPLICATION,
-            name,
+            platform.node(),
             facts,
             patience=patience,
             resume_patience=max(patience, SILENCE_LIMIT),
-            keys=keys,
+            keys=config["security.keys"],
         )
         dialer.on_joined = self._join
         dialer.on_failed = self._fail

@@ -68,6 +68,16 @@ class _Submission:
         self.number: int | None = None
 
 
+class _Input:
+    """An IN of pushed tasks, and whether all that it needs is here."""
+
+    __slots__ = ("body", "ready")
+
+    def __init__(self, body: list[Any]) -> None:
+        self.body = body
+        self.ready = False
+
+
 class ApplicationCore:
     """Everything an application waits for.
 
@@ -104,7 +114,7 @@ class ApplicationCore:
         self._by_token: dict[int, _Submission] = {}
         self._by_number: dict[int, _Submission] = {}
         self._requests: dict[int, tuple[Future[Any], str, list[Any]]] = {}
-        self._inputs: deque[list[Any]] = deque()
+        self._inputs: deque[_Input] = deque()
         self._news: dict[int, deque[Message]] = {}
 
     def use_transfer(self, transfer: BlobTransfer) -> None:
@@ -222,15 +232,13 @@ class ApplicationCore:
         if self.lines is not None:
             self.lines.close(error)
 
-    def handle(self, message: Message) -> None:  # noqa: C901 - one branch per kind
+    def handle(self, message: Message) -> None:
         """Take a message of the master."""
         kind, body = message.kind, message.body
         if kind == Kind.PRINTED:
             self.on_output(body)
         elif kind == Kind.IN:
-            self._inputs.append(body)
-            if len(self._inputs) == 1:
-                self._next_input()
+            self._take_input(body)
         elif kind == Kind.SUBMITTED:
             self._submitted(*body[:5])
         elif kind in (Kind.EVENT, Kind.ENDED):
@@ -399,18 +407,17 @@ class ApplicationCore:
 
     # Plain tasks
 
-    def _next_input(self) -> None:
-        """Fetch what the oldest input needs; inputs are consumed in order."""
-        body = self._inputs[0]
+    def _take_input(self, body: list[Any]) -> None:
+        """Fetch what an input needs; inputs are consumed in order."""
+        awaited = _Input(body)
+        self._inputs.append(awaited)
         blobs = [blob for entry in body[3] if entry[1] == 0 for blob in entry[3] or ()]
-        self._fetch(blobs, ("input", body[1]), lambda error: self._input_ready(body))  # noqa: ARG005 - a missing part shows when its value is loaded, as that task's own error
+        self._fetch(blobs, ("input", body[1]), lambda error: self._input_ready(awaited))  # noqa: ARG005 - a missing part shows when its value is loaded, as that task's own error
 
-    def _input_ready(self, body: list[Any]) -> None:
-        if not self._inputs or self._inputs[0] is not body:
-            return  # the connection was lost meanwhile, and the inputs with it
-        self._finished(self._inputs.popleft())
-        if self._inputs:
-            self._next_input()
+    def _input_ready(self, awaited: _Input) -> None:
+        awaited.ready = True
+        while self._inputs and self._inputs[0].ready:
+            self._finished(self._inputs.popleft().body)
 
     def _finished(self, body: list[Any]) -> None:
         plain = self.plain
@@ -445,8 +452,8 @@ class ApplicationCore:
     def _fail_plain(self, error: Exception) -> None:
         lost = self.plain
         self.plain = PushedTasks(self._packer, self._make_id(), self._client_id)
-        for body in self._inputs:
-            self._packer.blobs.release(("input", body[1]))
+        for awaited in self._inputs:
+            self._packer.blobs.release(("input", awaited.body[1]))
         self._inputs.clear()
         cancelled = isinstance(error, CancelledError)
         kind, name = (TaskCancelled, "TaskCancelled") if cancelled else (TaskError, type(error).__name__)

@@ -26,6 +26,7 @@ from concurro.execution.inside import Door, this_process
 from concurro.ids import Outcome, SystemState
 from concurro.nodes.host_core import LOADING, HostCore
 from concurro.nodes.snapshot import SnapshotTaker
+from concurro.nodes.tidying import keep_tidy
 from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
 from concurro.transport.stream import StreamLink
@@ -78,6 +79,7 @@ class Host:
         self._fetching = False
         self._looking = False
         self._snapshots = taker(loop, self._packer, self._send)
+        keep_tidy(loop, self._store)
 
     def _send(self, kind: Kind, body: list[Any], frames: tuple[Any, ...] = ()) -> None:
         self._link.send([pack_message(kind, body), *frames])

@@ -36,6 +36,7 @@ from concurro.nodes.relay import BlobRelay
 from concurro.nodes.returning import Returning
 from concurro.nodes.settlements import Settlements
 from concurro.nodes.switchboard import APPLICATION_KINDS, SLAVE_KINDS, Switchboard
+from concurro.nodes.tidying import keep_tidy
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
 from concurro.scheduling.core import SchedulerCore
 from concurro.scheduling.recovery import ADOPT_PATIENCE, REPLAY_PATIENCE
@@ -143,8 +144,7 @@ class MasterNode(Node):
         self._hosts = HostProcesses(self.loop, self._launcher, self._host_message, self._host_started, self._host_lost)
         self._carrier = Carrier(self._core, self._table, self._relay, self._hosts, self._keeper, self.loop.now)
         self._carrier.send, self._carrier.acknowledge = self._send_to, self._settlements.settle
-        self._hosts.on_output = self._printed.host_wrote
-        self._hosts.on_service = self._welcome_host
+        self._hosts.on_output, self._hosts.on_service = self._printed.host_wrote, self._welcome_host
         self._launcher.on_started = self._hosts.started
         self._launcher.on_ended = self._hosts.ended
         self._launcher.on_failed = self._hosts.failed
@@ -159,6 +159,7 @@ class MasterNode(Node):
         self._launcher.prepare(HOST_MODULE)
         self._switchboard.prepare(config["master.services"], self._keeper)
         self._ends.callback(keep_beating(self.loop, lambda: list(self._peers.values())))
+        self._ends.callback(keep_tidy(self.loop, self._spool))
 
     def _recover(self) -> None:
         """Bring back what the journal has."""

@@ -41,6 +41,7 @@ from concurro.testing.simulated_workers import SimulatedWorkerLink, Witness
 from concurro.transport.link import Identity
 from concurro.wire.blobs import BlobStore
 from concurro.wire.payload import Packer
+from concurro.wire.segments import MAP_THRESHOLD
 from concurro.wire.travelling import Travelling
 
 if TYPE_CHECKING:
@@ -206,6 +207,9 @@ class SimulatedCluster:
             uname=lambda: types.SimpleNamespace(nodename=here().machine),
         )
         ids = _Delegate(uuid, uuid4=self._uuid)
+        # No memory is passed from one to another here: large values come in chunks, which messages may lose.
+        yield "concurro.wire.blobs.SHARE_THRESHOLD", MAP_THRESHOLD
+        yield "concurro.wire.transfer.SHARE_THRESHOLD", MAP_THRESHOLD
         yield "concurro.system.uuid", ids
         yield "concurro.journal.store.uuid", ids
         yield "concurro.journal.store.time", clock

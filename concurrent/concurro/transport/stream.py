@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+import select
 import socket
 import stat
 import struct
@@ -463,6 +464,17 @@ class Channel:
     def pending(self) -> bool:
         """Say whether `receive` would return at once from what was read already."""
         return bool(self._ready)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until something can be read, or `timeout` [s].
+
+        Return whether it can.
+        """
+        if self._ready:
+            return True
+        poller = select.poll()
+        poller.register(self._stream, select.POLLIN)
+        return bool(poller.poll(timeout * 1000))
 
     def send(self, frames: Sequence[Any]) -> None:
         """Send a message; wait until the kernel has it.

@@ -25,7 +25,7 @@ from concurro.ids import BlobRef
 from concurro.wire.known_buffers import KnownBuffers, is_fixed
 from concurro.wire.pages import copy_of
 from concurro.wire.places import BufferPlace, SegmentPlace
-from concurro.wire.segments import MAP_THRESHOLD, Descriptor, SegmentPool, most_descriptors
+from concurro.wire.segments import MAP_THRESHOLD, SHARE_THRESHOLD, Descriptor, SegmentPool, most_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -161,7 +161,7 @@ class BlobStore:
             owner: As for `put`.
         """
         view = memoryview(buffer)
-        if view.nbytes < MAP_THRESHOLD:
+        if view.nbytes < SHARE_THRESHOLD:
             return self.put(_lasting(view), owner)
         view = view.cast("B")
         digest = self._recall(view, owner)
@@ -196,7 +196,7 @@ class BlobStore:
         Raises:
             ProtocolError: There is no memory for it.
         """
-        segment = self._pool.take(size) if self._pool is not None and size >= MAP_THRESHOLD else None
+        segment = self._pool.take(size) if self._pool is not None and size >= SHARE_THRESHOLD else None
         if segment is None or self._pool is None:
             return BufferPlace(size)
         return SegmentPlace(self._pool, segment, size)
@@ -227,6 +227,19 @@ class BlobStore:
                 self.cached -= kept.size
             kept.owners.add(owner)
             self._of_owner.setdefault(owner, set()).add(digest)
+
+    def pass_on(self, digest: bytes, giver: Hashable, taker: Hashable) -> None:
+        """Let a blob change its owner. Unknown ones are ignored."""
+        with self._lock:
+            if digest not in self._kept:
+                return
+            self.own(digest, taker)
+            given = self._of_owner.get(giver)
+            if given is not None and digest in given:
+                self._kept[digest].owners.discard(giver)
+                given.discard(digest)
+                if not given:
+                    del self._of_owner[giver]
 
     def size_of(self, digest: bytes) -> int:
         """Return the size of a blob [B].
@@ -287,6 +300,8 @@ class BlobStore:
         view = None
         with self._lock:
             kept = self._kept[digest]
+            if private and kept.descriptor is not None and kept.size < MAP_THRESHOLD:
+                return bytearray(kept.bytes_here()) if kept.view is not None else kept.descriptor.copy(kept.size)
             if private and kept.descriptor is not None:
                 try:
                     mapped = kept.descriptor.map(kept.size, private=True)
@@ -310,7 +325,7 @@ class BlobStore:
         """
         with self._lock:
             kept = self._kept[digest]
-            if kept.descriptor is None and self._pool is not None and kept.size >= MAP_THRESHOLD:
+            if kept.descriptor is None and self._pool is not None and kept.size >= SHARE_THRESHOLD:
                 kept.descriptor = self._pool.fill(kept.bytes_here())
                 if kept.descriptor is not None:
                     self._descriptors += 1
@@ -352,6 +367,17 @@ class BlobStore:
             if kept.descriptor is not None:
                 self._descriptors -= 1
                 self.on_dropped(digest)
+
+    def tidy(self) -> bool:
+        """Give up pages that nobody has any more; see `SegmentPool.tidy`."""
+        with self._lock:
+            self._sweep()
+        return self._pool is not None and self._pool.tidy()
+
+    def close(self) -> None:
+        """Give up all pages; whoever has some keeps them."""
+        if self._pool is not None:
+            self._pool.close()
 
     def missing(self, blobs: list[list[Any]] | None) -> list[BlobRef]:
         """Return which of `blobs`, as in messages, are not here, each once."""
@@ -398,12 +424,13 @@ class BlobStore:
 
     def _sweep(self) -> None:
         """Drop descriptors that became idle before and are not wanted again."""
-        for digest in list(self._idle):
+        gone = self._known.gone
+        while gone:  # other threads, and the collector, may add to it
+            self._idle.add(gone.pop())
+        idle, self._idle = self._idle, set()
+        for digest in idle:
             kept = self._kept.get(digest)
-            if kept is None or kept.owners:
-                self._idle.discard(digest)
-            elif not self._known.lives(digest):
-                self._idle.discard(digest)
+            if kept is not None and kept.passing and not kept.owners and not self._known.lives(digest):
                 self.discard(digest)
 
     def _shrink(self, newest: bytes) -> None:

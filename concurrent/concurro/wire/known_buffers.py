@@ -10,6 +10,7 @@ dictionaries are.
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from typing import Any
 
 _MOST = 4096
@@ -26,9 +27,14 @@ class _Known:
 
 
 class KnownBuffers:
-    """Names of blobs by the place of the buffers that they were made of."""
+    """Names of blobs by the place of the buffers that they were made of.
+
+    Attributes:
+        gone: Names of blobs of which a buffer died or got other bytes; whoever looks takes them.
+    """
 
     def __init__(self) -> None:
+        self.gone: deque[bytes] = deque()
         self._at: dict[tuple[int, int], _Known] = {}
         self._places: dict[bytes, set[tuple[int, int]]] = {}
 
@@ -47,7 +53,7 @@ class KnownBuffers:
             self._leave(place, before.digest)
         if len(self._at) >= _MOST:
             self.forget(next(iter(self._at.values())).digest)
-        exporter = None if ours else _reference_to(view.obj)
+        exporter = None if ours else self._reference_to(view.obj, digest)
         self._at[place] = _Known(digest, exporter, fixed=exporter is not None and is_fixed(view), private=private)
         self._places.setdefault(digest, set()).add(place)
 
@@ -92,6 +98,14 @@ class KnownBuffers:
             places.discard(place)
             if not places:
                 del self._places[digest]
+        self.gone.append(digest)
+
+    def _reference_to(self, exporter: Any, digest: bytes) -> weakref.ref[Any] | None:
+        gone = self.gone
+        try:
+            return weakref.ref(exporter, lambda _: gone.append(digest))
+        except TypeError:
+            return None
 
 
 def _place_of(view: memoryview) -> tuple[int, int]:
@@ -104,13 +118,6 @@ def _is_as_mapped(address: int, size: int) -> bool:
     from concurro.wire.mapping import is_as_mapped  # noqa: PLC0415 - see there
 
     return is_as_mapped(address, size)
-
-
-def _reference_to(exporter: Any) -> weakref.ref[Any] | None:
-    try:
-        return weakref.ref(exporter)
-    except TypeError:
-        return None
 
 
 def is_fixed(view: memoryview) -> bool:

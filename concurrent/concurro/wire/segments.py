@@ -28,13 +28,17 @@ from typing import Any
 
 from concurro.wire.pages import new_buffer
 
+SHARE_THRESHOLD = 64 * 1024
+"""Blobs from this size on are passed as segments where both ends are on one machine [B]."""
+
 MAP_THRESHOLD = 1024 * 1024
-"""Buffers from this size on are mapped where both ends are on one machine [B]."""
+"""Buffers from this size on are read where they are; a smaller one is copied for who gets it [B]."""
 
 FREE_LIMIT = 128 * 1024 * 1024
 """Bytes of segments that wait to be used again, per process [B]."""
 
 _MOST_SEGMENTS = 2048
+_MOST_FREE = 256
 _LOOKS = 8
 _STEPS = 8  # sizes of segments per doubling: at most an eighth is wasted
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -84,6 +88,18 @@ class Descriptor:
             offset, length = offset + len(piece), length - len(piece)
             piece = os.pread(self._fd, length, offset)
         return b"".join(pieces)
+
+    def copy(self, size: int) -> bytearray:
+        """Return its first bytes in memory of the caller's own.
+
+        Raises:
+            OSError: It holds less.
+        """
+        own = bytearray(size)
+        if os.preadv(self._fd, [own], 0) != size:  # small ones only: Linux reads 2 GiB at once
+            message = f"a descriptor of {self.size()} B holds no {size} B"
+            raise OSError(message)
+        return own
 
     def map(self, size: int, *, private: bool = False) -> memoryview:
         """Map its first bytes, read-only; or private: writable, copy on write.
@@ -240,6 +256,8 @@ class SegmentPool:
         self._resident = resident
         self._lent: deque[Segment] = deque()
         self._free: deque[Segment] = deque()
+        self._free_bytes = 0
+        self._idle = True  # nothing was taken since `tidy`
         self._works: bool | None = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -254,14 +272,16 @@ class SegmentPool:
             return None
         capacity = _capacity_for(size)
         with self._lock:
+            self._idle = False
             if self._works is None:
                 self._works = _works_here()
             if not self._works:
                 return None
-            self._collect()
+            self._collect(_LOOKS)
             for segment in self._free:
                 if segment.capacity == capacity:
                     self._free.remove(segment)
+                    self._free_bytes -= capacity
                     return segment
             self._trim(self._free_limit - capacity)
             if len(self._lent) + len(self._free) >= self._limit() or not _memory_for(capacity):
@@ -321,23 +341,43 @@ class SegmentPool:
             return None
         return self.lend(segment)
 
+    def tidy(self) -> bool:
+        """Look at all that was lent, and give up what nobody has.
+
+        To be called now and then while the process is idle: what is free stays for once, to be used again.
+
+        Returns:
+            Whether there is anything that may be given up later.
+        """
+        with self._lock:
+            if os.getpid() != self._pid:
+                return False
+            self._collect(len(self._lent))
+            if self._idle:
+                self._trim(0)
+            self._idle = True
+            return bool(self._lent or self._free)
+
     def close(self) -> None:
         """Give every segment up; receivers keep what they have."""
         with self._lock:
             self._lent.clear()
-            self._free.clear()
+            self._trim(0)
 
-    def _collect(self) -> None:
+    def _collect(self, looks: int) -> None:
         """Look at those lent out longest: usually they come back first."""
-        for _ in range(min(_LOOKS, len(self._lent))):
+        for _ in range(min(looks, len(self._lent))):
             segment = self._lent.popleft()
-            (self._free if segment.is_free() else self._lent).append(segment)
+            if segment.is_free():
+                self._free.append(segment)
+                self._free_bytes += segment.capacity
+            else:
+                self._lent.append(segment)
         self._trim(self._free_limit)
 
     def _trim(self, limit: int) -> None:
-        size = sum(segment.capacity for segment in self._free)
-        while self._free and size > limit:
-            size -= self._free.popleft().capacity
+        while self._free and (self._free_bytes > limit or len(self._free) > _MOST_FREE):
+            self._free_bytes -= self._free.popleft().capacity
 
     def _limit(self) -> int:
         return min(_MOST_SEGMENTS, most_descriptors() // 2) if self._most is None else self._most

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.errors import ProtocolError
 from concurro.wire.assembly import Assembly
 from concurro.wire.messages import CHUNK_SIZE, Kind, Message
-from concurro.wire.segments import MAP_THRESHOLD, Descriptor
+from concurro.wire.segments import SHARE_THRESHOLD, Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -166,7 +166,7 @@ class BlobTransfer:
         self._pull()
 
     def _begin(self, ref: BlobRef, source: Hashable) -> None:
-        if ref.size >= MAP_THRESHOLD and self.maps():
+        if ref.size >= SHARE_THRESHOLD and self.maps():
             self._mapping[ref.digest] = ref, source
             self._send(Kind.BLOB_MAP, [ref.digest, ref.size], ())
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from concurro.wire import segments
 from concurro.wire.places import SegmentPlace
 from concurro.wire.segments import MAP_THRESHOLD, Descriptor, Segment, SegmentPool
 
@@ -244,3 +245,41 @@ def test_a_blob_that_cannot_be_shared_for_want_of_a_descriptor_is_put_together_a
     assert bytes(content) == CONTENT
     assert content.readonly
     assert len(open_descriptors()) < len(before)
+
+
+def test_an_idle_pool_gives_back_what_nobody_has_at_the_second_look(pool):
+    before = open_descriptors()
+    kept, gone = pool.fill(CONTENT), pool.fill(CONTENT)
+    del gone
+
+    first, after_first = pool.tidy(), len(open_descriptors() - before)
+    second, after_second = pool.tidy(), len(open_descriptors() - before)
+    del kept
+    pool.tidy()
+    third, after_third = pool.tidy(), len(open_descriptors() - before)
+
+    assert (first, second, third) == (True, True, False)
+    assert (after_first, after_second, after_third) == (3, 2, 0)  # a segment, and what was published of it
+
+
+def test_a_pool_that_is_used_between_two_looks_keeps_what_is_free(pool):
+    inodes = set()
+    for number in range(4):
+        descriptor = pool.fill(bytes([number]) * SIZE)
+        inodes.add(inode(descriptor))
+        del descriptor
+        pool.tidy()
+
+    assert len(inodes) == 1
+
+
+def test_what_is_free_is_bounded_by_number_too(monkeypatch):
+    monkeypatch.setattr(segments, "_MOST_FREE", 3)
+    pool = SegmentPool()
+    before = open_descriptors()
+    held = [pool.fill(CONTENT[: SIZE // 8]) for _ in range(10)]
+
+    held.clear()
+    pool.tidy()
+
+    assert len(open_descriptors() - before) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -356,6 +357,7 @@ def test_beyond_some_descriptors_the_bytes_are_kept_and_not_more_descriptors(sto
     monkeypatch.setattr("concurro.wire.blobs.most_descriptors", lambda: 2)
     arrays = [np.full(COUNT, float(number)) for number in range(4)]
     refs = [store.put_buffer(array, "here") for array in arrays]
+    gc.collect()  # what earlier tests left must not go meanwhile
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     there = arrived(store, [[0, *ref] for ref in refs])
@@ -365,3 +367,45 @@ def test_beyond_some_descriptors_the_bytes_are_kept_and_not_more_descriptors(sto
     there.release("arrived")
     there.put(b"next")
     assert sum(ref.digest in there for ref in refs) == 2
+
+
+def test_a_blob_below_a_mebibyte_is_shared_and_copied_out(store):
+    array = np.arange(50_000.0)
+    packer = packer_of(store)
+    payload, blobs = packer.dumps(array, "mine")
+    there = arrived(store, blobs)
+
+    mine = packer_of(there).loads(payload, blobs, shared=True)
+    mine[0] = 5
+
+    assert not is_digest(blobs[0][1])
+    assert packer_of(there).loads(payload, blobs, shared=True)[0] == 0
+
+
+def test_a_blob_that_is_passed_on_has_one_owner_at_a_time(store):
+    refs = [store.put_buffer(bytes([number]) * MAP_THRESHOLD, "worker") for number in range(3)]
+    for ref in refs:  # as it came from another process
+        store._kept[ref.digest].passing = True
+
+    for number, ref in enumerate(refs[:2]):
+        store.pass_on(ref.digest, "worker", ("result", number))
+        store.release(("result", number))
+    store.pass_on(b"unknown", "worker", "somebody")
+    store.tidy()
+
+    assert [ref.digest in store for ref in refs] == [False, False, True]
+    assert store.owned_by(refs[2].digest, "worker")
+
+
+def test_a_blob_goes_with_the_array_that_it_was_made_of(store):
+    array = np.zeros(COUNT)
+    ref = store.put_buffer(array, "task")
+    store.release("task")
+    store.tidy()
+    while_it_lives = ref.digest in store
+
+    del array
+    store.tidy()
+
+    assert while_it_lives
+    assert ref.digest not in store
