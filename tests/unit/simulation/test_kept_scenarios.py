@@ -18,13 +18,14 @@ A_LATE_STRAGGLER = Scenario(
     mode=Mode.LIVENESS,
     ordered=True,
     journalled=False,
-    slaves=(SlavePlan(3),),
+    slaves=(SlavePlan(4),),
     jobs=(
         JobPlan(
             0.0,
             ((TaskPlan(2.0, "poison"), TaskPlan(2.2), *[TaskPlan(0.1)] * 2),),
             speculate=True,
         ),
+        JobPlan(0.0, ((TaskPlan(6.0),),)),  # crashes are counted when the master has settled them
     ),
     faults=(),
     calm_at=0.0,
