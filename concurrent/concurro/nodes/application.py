@@ -441,17 +441,16 @@ class ApplicationNode(ServiceCaller):
     def _main(self) -> None:
         self._loop_thread.enter()
         self._loop.on_flush(self._flush)
-        stop_beating = keep_beating(self._loop, lambda: [self._peer] if self._peer is not None else [])
-        stop_tidying = keep_tidy(self._loop, self._packer.blobs)
         try:
+            keep_beating(self._loop, lambda: [self._peer] if self._peer is not None else [])
+            stop_tidying = keep_tidy(self._loop, self._packer.blobs)
             self._dial()
             self._loop.run()
+            stop_tidying()
         except BaseException as fault:
             # Nothing hangs silently: whoever waits for this thread is told.
             log.exception("the application's loop failed")
             self._fail(ClosedError(f"the application's loop failed: {type(fault).__name__}: {fault}"))
-        stop_beating()
-        stop_tidying()
         self._loop_thread.leave()
         self._loop.close()
 

@@ -104,6 +104,13 @@ class Lodging:
         self._owners.discard((self, owner))
         self._store.release((self, owner))
 
+    def tidy(self) -> bool:
+        """Leave the pages to the host: it looks after all of them."""
+        return False
+
+    def close(self) -> None:
+        """Leave the pages to the host; see `leave`."""
+
     def missing(self, blobs: list[list[Any]] | None) -> list[BlobRef]:
         """Return which of `blobs`, as in messages, are not here, each once."""
         return self._store.missing(blobs)
