@@ -64,6 +64,9 @@ SPEAKERS = {
     **dict.fromkeys((Kind.ATTACH, Kind.CANCEL_SYSTEM, Kind.RELEASE, Kind.TAKEN, Kind.REQUEST), ASKERS),
     **dict.fromkeys((Kind.HELLO, Kind.BIND), STRANGERS),
     **dict.fromkeys((Kind.TUNNEL, Kind.TUNNEL_END), TUNNELLERS),
+    **dict.fromkeys((Kind.LINE, Kind.LINE_END), TUNNELLERS | APPLICATION),
+    Kind.LINE_OPEN: {Sender.APPLICATION, Sender.MASTER},
+    Kind.LINE_OPENED: TUNNELLERS,
     Kind.OUT: {Sender.HOST, Sender.APPLICATION},
 }
 """Who may say what only one may not say; what else there is belongs to the sender of its sample."""

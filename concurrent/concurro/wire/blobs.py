@@ -166,7 +166,7 @@ class BlobStore:
         view = view.cast("B")
         digest = self._recall(view, owner)
         if digest is None:
-            digest = digest_of(view) if self._by_content else new_name()
+            digest = digest_of(view) if self._by_content or view.nbytes < MAP_THRESHOLD else new_name()
             descriptor = self._pool.fill(view) if self._pool is not None else None
             if descriptor is not None:
                 self._keep(digest, _Kept(view.nbytes, None, descriptor), owner)
