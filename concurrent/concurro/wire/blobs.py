@@ -3,8 +3,8 @@
 `BlobStore` keeps them; it knows no socket, no clock and no file. `assembly` puts one together
 from the chunks that arrive.
 
-A blob is named by its digest, or, when it is a large buffer and nobody has to find the same name
-again, by a random one that says so: a digest takes ten times as long as the copy. Such a name
+A blob is named by its digest, or, when it is a buffer of 1 MiB or more and nobody has to find the
+same name again, by a random one that says so: a digest takes ten times as long as the copy. Such a name
 cannot be checked against the bytes; who may send them is known (transport). The host of a
 system names by digest always, since it may have to say again what it said.
 
