@@ -98,3 +98,19 @@ def test_an_idle_application_gives_back_the_pages_of_arguments():
         gc.collect()
 
         wait_until(lambda: segments_of(me) == 0, LIMIT, "the pages to be given back")
+
+
+@pytest.mark.slow
+def test_many_functions_that_name_one_array_send_it_once():
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        executor = cluster.executor()
+        everybody = [psutil.Process().pid, *(pid for slave in cluster.slaves for pid in slave.workers)]
+        gc.collect()
+        before = segments_of(everybody)  # of tests before this one
+        array = np.arange(500_000.0)
+
+        futures = [executor.submit(lambda place=place: array[place]) for place in range(50)]
+        results = [future.result(LIMIT) for future in futures]
+
+        assert results == list(range(50))
+        assert before < segments_of(everybody) <= before + 4

@@ -8,11 +8,12 @@
                UnitPickler: cloudpickle's reduction of one class (or of classes that refer
                to one another in a circle), with the functions and globals that they use
 
-A unit is one pickle. Other travelling classes are named in it by the digests of their units,
-so every class is rebuilt once per process and keeps its identity: the tables map both ways, and an
-instance that comes back is one of the class that left. Functions ride inside the units of what
-uses them. The functions of a unit share their globals; two units do not, each has its copy
-of a mutable global as it was when the unit was made.
+A unit is one pickle; buffers of 64 KiB and more in it are blobs of their own, which it names. Other
+travelling classes are named in it by the digests of their units, so every class is rebuilt once
+per process and keeps its identity: the tables map both ways, and an instance that comes back is one
+of the class that left. Functions ride inside the units of what uses them. The functions of a unit
+share their globals; two units do not, each has its copy of a mutable global as it was when the unit
+was made.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 from cloudpickle import cloudpickle as reducers
 
+from concurro.ids import BlobRef
 from concurro.kernel.declarations import is_interface
 from concurro.wire.bundle import (
     Importer,
@@ -46,12 +49,13 @@ from concurro.wire.units import Known, Unit, Use
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from concurro.ids import BlobRef
     from concurro.wire.blobs import BlobStore
     from concurro.wire.travelling import Travelling
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
 _KEPT_UNITS = 256  # rebuilt units that stay although nothing refers to them at the moment
+_KEPT_BYTES = 64 * 1024 * 1024  # and their size, large buffers included
+_PARTED = b"\x03"  # in front of a unit whose large buffers are blobs of their own
 
 
 class CodeTable:
@@ -73,7 +77,8 @@ class CodeTable:
         self.call_classes: dict[Any, Any] = {}
         self._known: dict[int, Known] = {}
         self._units: dict[bytes, Unit] = {}
-        self._recent: deque[Any] = deque(maxlen=_KEPT_UNITS)
+        self._recent: deque[tuple[Any, int]] = deque()
+        self._recent_bytes = 0
         self._bundles: dict[bytes, SourceBundle] = {}
         self._own_bundle: BlobRef | None = None
         self._own_bundle_made = False
@@ -123,8 +128,8 @@ class CodeTable:
         known = self._known.get(id(value))
         if known is None or known.member() is not value:
             return None
-        if known.arrived:
-            return known
+        if known.arrived:  # its large buffers may be gone: whoever lent them wants their pages back
+            return known if all(part in self.blobs for part in _parts_of(known.unit.code)) else None
         return known if known.round == self._round and known.unit.is_current() else None
 
     def travels_unchanged(self, value: Any) -> bool:
@@ -204,22 +209,24 @@ class CodeTable:
         reached: dict[int, list[int]] = {}
         closed: dict[int, tuple[UnitPickler, bytes]] = {}
         waiting = [root]
+        holder = object()  # of large buffers, until their unit is
         while waiting:
             value = waiting.pop()
             if id(value) in reached:
                 continue
             found[id(value)] = value
-            pickler, code = self._pickle_unit([value])
+            pickler, code = self._pickle_unit([value], holder)
             reached[id(value)] = list(pickler.open)
             waiting.extend(pickler.open.values())
             if not pickler.open:
                 closed[id(value)] = pickler, code
         for circle in circles(reached):
             members = sorted((found[key] for key in circle), key=_full_name)
-            pickler, code = closed.get(circle[0]) or self._pickle_unit(members)
+            pickler, code = closed.get(circle[0]) or self._pickle_unit(members, holder)
             self._keep(members, code, pickler.needs, pickler.uses, arrived=False)
+        self.blobs.release(holder)
 
-    def _pickle_unit(self, members: list[Any]) -> tuple[UnitPickler, bytes]:
+    def _pickle_unit(self, members: list[Any], holder: object) -> tuple[UnitPickler, bytes]:
         words: set[str] = set()
         bundle: bytes | None = None
         while True:
@@ -229,11 +236,32 @@ class CodeTable:
             # What is used of a module, and whether code imports at run time, is known once all of it was seen.
             words_grew = pickler.met_modules and pickler.words != words
             if not words_grew and (bundle is not None or not pickler.imports_neighbours):
-                return pickler, file.getvalue()
+                return pickler, self._part(pickler, file.getvalue(), holder)
             words = pickler.words
             if pickler.imports_neighbours and bundle is None:
                 own = self.own_bundle()
                 bundle = own.digest if own is not None else b""
+
+    def _part(self, pickler: UnitPickler, pickled: bytes, holder: object) -> bytes:
+        """Return the text of a unit; its large buffers become blobs that it names."""
+        if not pickler.large:
+            return pickled
+        refs = [self.blobs.put_buffer(buffer.raw(), holder) for buffer in pickler.large]
+        pickler.needs.update((ref.digest, ref) for ref in refs)
+        text: bytes = msgpack.packb([refs, pickled])
+        return _PARTED + text
+
+    def _load(self, text: bytes | memoryview) -> tuple[Any, dict[bytes, BlobRef]]:
+        """Return what the text of a unit defines, and the blobs that this took."""
+        if text[:1] != _PARTED:
+            loader = Loader(io.BytesIO(text), self)
+            return loader.load(), loader.needs
+        parts, pickled = msgpack.unpackb(text[1:])
+        refs = [BlobRef(*part) for part in parts]
+        buffers = [self.blobs.lend(ref.digest, private=True) for ref in refs]
+        loader = Loader(io.BytesIO(pickled), self, buffers)
+        members = loader.load()
+        return members, {**loader.needs, **{ref.digest: ref for ref in refs}}
 
     def _keep(  # noqa: PLR0913 - the parts of a unit
         self,
@@ -259,6 +287,8 @@ class CodeTable:
         # The blob stays for as long as the unit is known, that is, as what it defines lives.
         owner = ("code", id(unit))
         self.blobs.own(ref.digest, owner)
+        for part in _parts_of(code):
+            self.blobs.own(part, owner)
         weakref.finalize(unit, self.blobs.release, owner).atexit = False
         self._units[ref.digest] = unit
         for index, member in enumerate(members):
@@ -291,14 +321,23 @@ class CodeTable:
                 self.blobs.put(code)
             try:
                 text = self.blobs.get(digest)
+                for part in _parts_of(text):
+                    self.blobs.own(part, None)
             except KeyError:
                 message = f"code {digest.hex()[-12:]} did not arrive with the value that needs it"
                 raise pickle.UnpicklingError(message) from None
-            loader = Loader(io.BytesIO(text), self)
-            members = loader.load()
-            self._keep(members, text, loader.needs, [], arrived=True, digest=digest)
-            self._recent.append(members)
+            members, needs = self._load(text)
+            self._keep(members, text, needs, [], arrived=True, digest=digest)
+            self._remember(members, sum(ref.size for ref in needs.values()))
             return members[index]
+
+    def _remember(self, members: Any, size: int) -> None:
+        """Let what arrived stay for a while: the next call of a function is seldom the last."""
+        recent = self._recent
+        recent.append((members, size))
+        self._recent_bytes += size
+        while len(recent) > 1 and (len(recent) > _KEPT_UNITS or self._recent_bytes > _KEPT_BYTES):
+            self._recent_bytes -= recent.popleft()[1]
 
     def unit(self, digest: bytes) -> Unit | None:
         """Return a unit that is known."""
@@ -327,6 +366,11 @@ class CodeTable:
         for part in qualname.split("."):
             found = getattr(found, part)
         return found
+
+
+def _parts_of(text: bytes | memoryview) -> list[bytes]:
+    """Return the names of the large buffers of a unit."""
+    return [part[0] for part in msgpack.unpackb(text[1:])[0]] if text[:1] == _PARTED else []
 
 
 def _full_name(value: Any) -> tuple[str, str]:

@@ -28,11 +28,11 @@ from concurro.wire.code import CodeTable
 from concurro.wire.culprit import find_culprit
 from concurro.wire.loader import Loader
 from concurro.wire.messages import INLINE_LIMIT, BlobPurpose
-from concurro.wire.picklers import ValuePickler
+from concurro.wire.picklers import ValuePickler, large_only
 from concurro.wire.segments import MAP_THRESHOLD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
     from concurro.wire.blobs import BlobStore
     from concurro.wire.travelling import Travelling
@@ -110,7 +110,7 @@ class Packer:
         if any(buffer.raw().nbytes < INLINE_LIMIT for buffer in buffers):
             # Small buffers go back into the pickle; this does not copy the large ones.
             buffers = []
-            pickled = _plain_dumps(value, 5, buffer_callback=_large_only(buffers))
+            pickled = _plain_dumps(value, 5, buffer_callback=large_only(buffers))
         return self._with_blobs(pickled, buffers, [], owner, name)
 
     def loads(self, payload: bytes, blobs: Blobs | None = None, *, shared: bool = False) -> Any:
@@ -159,8 +159,8 @@ class Packer:
         payload, blobs, parts = msgpack.unpackb(packed, raw=False)
         owner = object()
         try:
-            for part in parts:
-                self.blobs.put(part, owner)
+            for (_, digest, _), part in zip(blobs, parts, strict=True):
+                self.blobs.put(part, owner, digest)
             return self.loads(payload, blobs)
         finally:
             self.blobs.release(owner)
@@ -265,7 +265,7 @@ class Packer:
     def _dumps_by_value(self, value: Any, owner: Hashable | None, name: str) -> tuple[bytes, Blobs | None]:
         file = io.BytesIO()
         buffers: list[pickle.PickleBuffer] = []
-        pickler = ValuePickler(file, self.code, _large_only(buffers))
+        pickler = ValuePickler(file, self.code, large_only(buffers))
         try:
             pickler.dump(value)
         except KeyboardInterrupt:
@@ -333,18 +333,6 @@ def _stop_at_large(buffer: pickle.PickleBuffer) -> bool:
     if buffer.raw().nbytes >= INLINE_LIMIT:
         raise _LargeBuffer
     return True
-
-
-def _large_only(large: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
-    """Return a buffer callback that lists large buffers, small ones stay."""
-
-    def stays_inline(buffer: pickle.PickleBuffer) -> bool:
-        if buffer.raw().nbytes < INLINE_LIMIT:
-            return True
-        large.append(buffer)
-        return False
-
-    return stays_inline
 
 
 def _keeps_state_plainly(cls: type) -> bool:

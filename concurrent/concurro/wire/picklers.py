@@ -18,6 +18,7 @@ from concurro.kernel.declarations import (
     is_interface,
 )
 from concurro.wire import rebuild
+from concurro.wire.messages import INLINE_LIMIT
 from concurro.wire.reach import imports_of, nested_code
 from concurro.wire.units import CellUse, Use
 
@@ -105,12 +106,14 @@ class UnitPickler(ValuePickler):
         uses: Globals that the unit was made from.
         met_modules: Whether a module travels in it.
         imports_neighbours: Whether code imports a travelling module at run time.
+        large: Large buffers that are not in the pickle, in order.
     """
 
     def __init__(
         self, file: io.BytesIO, table: CodeTable, members: list[Any], words: set[str], bundle: bytes | None
     ) -> None:
-        super().__init__(file, table)
+        self.large: list[pickle.PickleBuffer] = []
+        super().__init__(file, table, large_only(self.large))
         self.open: dict[int, Any] = {}
         self.words = set(words)
         self.uses: list[Use] = []
@@ -200,6 +203,18 @@ class UnitPickler(ValuePickler):
         if known is None:
             known = self._namespaces[id(namespace)] = _Namespace(len(self._namespaces), namespace)
         return known
+
+
+def large_only(large: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return a buffer callback that lists large buffers, small ones stay."""
+
+    def stays_inline(buffer: pickle.PickleBuffer) -> bool:
+        if buffer.raw().nbytes < INLINE_LIMIT:
+            return True
+        large.append(buffer)
+        return False
+
+    return stays_inline
 
 
 def _is_bound(cell: CellType) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +39,20 @@ def packer_of(store):
 
 
 def arrived(store, content):
-    """Return a store that got all of another's `blobs` as descriptors."""
+    """Return a store that got all of another's `blobs`, as descriptors where they can be."""
     there = store_with_segments()
-    for _, digest, size in content:
-        there.put_descriptor(store.descriptor(digest), BlobRef(digest, size), "arrived")
+    give(there, store, content, "arrived")
     return there
+
+
+def give(there, store, content, owner):
+    """Pass blobs on from a store to another one."""
+    for _, digest, size in content:
+        descriptor = store.descriptor(digest)
+        if descriptor is not None:
+            there.put_descriptor(descriptor, BlobRef(digest, size), owner)
+        else:
+            there.put(bytes(store.get(digest)), owner, digest)
 
 
 def test_a_large_buffer_has_a_name_of_its_own_and_a_small_one_its_digest(store):
@@ -409,3 +419,94 @@ def test_a_blob_goes_with_the_array_that_it_was_made_of(store):
 
     assert while_it_lives
     assert ref.digest not in store
+
+
+def arrays_of(blobs):
+    """Return the blobs that are as large as an array of these tests."""
+    return [digest for _, digest, size in blobs if size == 8 * COUNT]
+
+
+def test_a_large_array_in_a_closure_is_a_blob_of_its_own(store):
+    array = np.arange(float(COUNT))
+    first, second = (lambda: array[1]), (lambda: array[2])
+
+    payload, blobs = packer_of(store).dumps([first, second], "mine")
+    there = packer_of(arrived(store, blobs))
+    functions = there.loads(payload, blobs)
+
+    assert [function() for function in functions] == [1.0, 2.0]
+    assert len(arrays_of(blobs)) == 1
+    assert sum(size for _, _, size in blobs) < 8 * COUNT + 10_000
+
+
+def test_a_function_may_write_to_the_array_that_came_with_it_and_nobody_else_sees_that(store):
+    array = np.zeros(COUNT)
+
+    def adds():
+        array[0] += 1
+        return array[0]
+
+    payload, blobs = packer_of(store).dumps(adds, "mine")
+    content = arrived(store, blobs)
+    one, other = (packer_of(content).loads(payload, blobs) for _ in range(2))
+
+    assert [one(), one(), other()] == [1.0, 2.0, 1.0]
+    assert array[0] == 0
+
+
+def test_an_array_that_changed_makes_the_function_another_one(store):
+    array = np.zeros(COUNT)
+    packer = packer_of(store)
+
+    def first():
+        return array[0]
+
+    payload, blobs = packer.dumps(first, "one")
+    array[0] = 1
+    packer.code.refresh()
+    again, other = packer.dumps(first, "two")
+    there = packer_of(arrived(store, [*blobs, *other]))
+
+    assert (there.loads(payload, blobs)(), there.loads(again, other)()) == (0.0, 1.0)
+
+
+def test_a_function_whose_array_is_given_back_travels_on_all_the_same(store):
+    array = np.arange(float(COUNT))
+    payload, blobs = packer_of(store).dumps(lambda: array[3], "mine")
+    content = arrived(store, blobs)
+    middle = packer_of(content)
+    function = middle.loads(payload, blobs)
+    for digest in arrays_of(blobs):
+        content.discard(digest)
+
+    payload, blobs = middle.dumps(function, "on")
+    there = packer_of(arrived(content, blobs))
+
+    assert there.loads(payload, blobs)() == 3.0
+
+
+def test_functions_that_arrived_do_not_keep_many_large_arrays(store, monkeypatch):
+    monkeypatch.setattr("concurro.wire.code._KEPT_BYTES", 3 * 8 * COUNT)
+    packer, there = packer_of(store), packer_of(store_with_segments())
+    dead = []
+
+    for number in range(6):
+        array = np.full(COUNT, float(number))
+        payload, blobs = packer.dumps(lambda array=array: array[0], number)
+        give(there.blobs, store, blobs, number)
+        function = there.loads(payload, blobs)
+        assert function() == number
+        dead.append(weakref.ref(function))
+        there.blobs.release(number)
+        del function
+    gc.collect()
+
+    assert [reference() is None for reference in dead] == [True] * 3 + [False] * 3
+
+
+def test_a_value_with_a_large_array_comes_back_whole(store):
+    packer = packer_of(store)
+
+    value = packer.loads_whole(packer.dumps_whole(np.arange(float(COUNT))))
+
+    assert np.array_equal(value, np.arange(float(COUNT)))
