@@ -43,6 +43,15 @@ class Loader(pickle.Unpickler):
             "from_source": self._from_source,
         }
 
+    def load(self) -> Any:
+        """Return the value. Once."""
+        try:
+            return super().load()
+        finally:
+            # Its own methods are among what it loaded: in a circle all of that would stay until a collection.
+            self._special.clear()
+            self.memo.clear()
+
     def find_class(self, module: str, name: str, /) -> Any:
         """Return the class or function of that name."""
         if module == _REBUILD and name in self._special:

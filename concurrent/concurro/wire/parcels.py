@@ -9,6 +9,7 @@ on, and is opened where it is wanted.
 
 from __future__ import annotations
 
+import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,16 @@ import msgpack
 
 from concurro.errors import NotPicklableError
 from concurro.wire.messages import BlobPurpose, unpack_values
+from concurro.wire.segments import MAP_THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+    from typing import BinaryIO
 
     from concurro.wire.payload import Blobs, Packer
+
+_spilling = threading.RLock()
+"""Held while any parcel moves to its file or back."""
 
 PLAIN_LIMIT = 4 * 1024 * 1024
 """Largest plain value [B]; what is larger is no matter for the master."""
@@ -37,13 +43,14 @@ class Parcel:
         size: Bytes of the packed value, about [B].
     """
 
-    __slots__ = ("_blobs", "_owner", "_packer", "_payload", "size")
+    __slots__ = ("_blobs", "_owner", "_packer", "_payload", "_spilled", "size")
 
     def __init__(self, packer: Packer, payload: bytes, blobs: Blobs | None, owner: Hashable) -> None:
         self._packer = packer
         self._payload = payload
         self._blobs = blobs
         self._owner = owner
+        self._spilled: BinaryIO | None = None
         self.size = len(payload) + sum(blob[2] for blob in blobs or ())
 
     @classmethod
@@ -62,7 +69,50 @@ class Parcel:
 
         Loading runs code of users: it may raise anything.
         """
+        self.take_back()
         return PackedValues(self._packer).load(self._payload, self._blobs)
+
+    def spill(self, file: BinaryIO) -> int:
+        """Move its large parts to a file of its own, until it is wanted.
+
+        Return their size [B].
+
+        Args:
+            file: Open for reading and writing, and nobody else's; the parcel closes it.
+
+        Raises:
+            OSError: It cannot be written. Everything is still here.
+        """
+        with _spilling:
+            if self._spilled is not None or not self._blobs:
+                return 0
+            file.writelines(self._packer.blobs.get(digest) for _, digest, _ in self._blobs)
+            file.flush()
+            self._spilled = file
+            self._packer.blobs.release(self._owner)
+            return sum(int(size) for _, _, size in self._blobs)
+
+    def take_back(self) -> int:
+        """Take back what was spilled; return its size, 0 for nothing [B].
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with _spilling:
+            file = self._spilled
+            if file is None:
+                return 0
+            file.seek(0)
+            for blob in self._blobs or ():
+                purpose, digest, size = blob
+                part = file.read(size)
+                if purpose == BlobPurpose.BUFFER and size >= MAP_THRESHOLD:
+                    blob[1] = self._packer.blobs.put_buffer(part, self._owner).digest  # others map it again
+                else:
+                    self._packer.blobs.put(part, self._owner, digest)
+            self._spilled = None
+            file.close()
+            return sum(int(size) for _, _, size in self._blobs or ())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as it is.
@@ -74,12 +124,15 @@ class Parcel:
         if found is None:
             message = "a Parcel travels only among the arguments and answers of services in workers"
             raise NotPicklableError(message, "parcel", "Parcel")
+        self.take_back()
         blobs = self._blobs or []
         found.update({bytes(digest): size for _, digest, size in blobs})
         return _rebuilt, (self._payload, self._blobs)
 
     def __del__(self) -> None:
-        if self._blobs:
+        if self._spilled is not None:
+            self._spilled.close()
+        elif self._blobs:
             self._packer.blobs.release(self._owner)
 
 

@@ -94,6 +94,22 @@ def test_a_local_class_keeps_its_identity_both_ways(send, send_back):
     assert type(returned) is Local
 
 
+def test_what_was_loaded_goes_with_its_last_reference(send):
+    class Local:
+        pass
+
+    gc.collect()
+    gc.disable()
+    try:
+        loaded = send([Local()])
+        watched = weakref.ref(loaded[0])
+        del loaded
+
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
 def test_the_same_class_in_two_payloads_is_rebuilt_once(send):
     class Local:
         pass

@@ -221,6 +221,33 @@ def test_a_parcel_keeps_its_parts_as_long_as_it_lives():
     assert not any(digest in digests for digests in packer.blobs._of_owner.values())
 
 
+def test_a_parcel_that_was_spilled_is_taken_back_when_it_is_wanted(tmp_path):
+    values, packer = packed()
+    content = [bytes(100_000), bytearray(2_000_000)]
+    parcel = Parcel.of(content, packer)
+    held = parcel._owner
+
+    with (tmp_path / "spilled").open("w+b") as file:
+        assert parcel.spill(file) >= 100_000
+        assert held not in packer.blobs._of_owner
+        assert parcel.spill(file) == 0
+        payload, blobs = values.pack([parcel], "owner")
+
+    assert file.closed
+    assert values.load(payload, blobs)[0].open() == parcel.open() == content
+
+
+def test_a_spilled_parcel_that_is_gone_closes_its_file(tmp_path):
+    _, packer = packed()
+    parcel = Parcel.of(bytes(100_000), packer)
+    file = (tmp_path / "spilled").open("w+b")
+    parcel.spill(file)
+
+    del parcel
+
+    assert file.closed
+
+
 def test_a_parcel_travels_nowhere_else():
     _, packer = packed()
 
