@@ -12,6 +12,9 @@ from tests.support.switched_off import run_without
 LATE_RESULTS = "test_f38_a_stopped_slave_is_lost_and_joins_again_its_late_results_dropped_and_counted"
 RETURNING = "tests/system/test_failures_returning.py"
 
+LOSSES = "tests/system/test_tessera_losses.py"
+TESSERA_NETWORK = "tests/system/test_tessera_network.py"
+
 FAILURE_TESTS = [
     (
         "lease_fencing",
@@ -38,6 +41,24 @@ FAILURE_TESTS = [
         f"{RETURNING}::test_f58_a_result_is_acknowledged_once_it_is_on_disk_and_not_run_again",
         "assert executions(tmp_path) == {0: 1}",
     ),
+    (
+        "tessera_loss",
+        f"{LOSSES}::test_f84_calls_of_a_tessera_whose_worker_died_fail_within_seconds",
+        "TimeoutError",
+    ),
+    ("mailbox_bound", f"{LOSSES}::test_f85_a_full_mailbox_refuses_calls", "[MailboxFullError] * 6"),
+    ("call_probes", f"{LOSSES}::test_f86_a_circle_of_calls_is_an_error", "TimeoutError"),
+    (
+        "tessera_restarts",
+        f"{LOSSES}::test_f87_a_tessera_with_restarts_is_constructed_again_elsewhere",
+        "is lost: the worker",
+    ),
+    (
+        "staff_dismissal",
+        f"{TESSERA_NETWORK}::test_f88_the_old_incarnation_is_fenced_after_a_heal",
+        "the end of the old incarnation",
+    ),
+    ("resend", f"{TESSERA_NETWORK}::test_f89_order_is_kept_over_reconnects[cut]", "task.get("),
     (
         "crash_budget",
         f"{RETURNING}::test_f31_no_task_takes_more_than_three_workers_although_the_master_is_killed",

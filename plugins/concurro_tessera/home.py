@@ -1,0 +1,429 @@
+"""What lives in a worker: tesserae, and the calls whose results are kept.
+
+    take(entries) --> Tessera.arrive        WATCH, FORGET: who asks for the result of a call
+    dependencies --watched at their homes, fetched--> the call is ready
+
+Loop thread of the service only, but where it is said.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from concurro_monitor import Runtime, RuntimeDisconnectedError, use
+from concurro_tessera.arguments import Dependency
+from concurro_tessera.callers import Caller
+from concurro_tessera.failures import CallCancelledError, MultiError
+from concurro_tessera.proxies import READY
+from concurro_tessera.records import ACKNOWLEDGE_AFTER, Call, Outbox, pack_failure
+from concurro_tessera.residents import INIT, Tessera
+from concurro_tessera.ways import Entry
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from concurro import IServicePeer, IWorkerServiceHost, Parcel
+
+UNKNOWN_PATIENCE = 5.0
+"""A call or tessera that is asked for may still be on its way for so long [s]."""
+
+COLLECT_AFTER = 0.3
+"""A tessera that nothing refers to is kept for so long [s]."""
+
+
+class Home:
+    """The tesserae of a worker.
+
+    Attributes:
+        loop: The worker's asyncio loop.
+        runtime: Of this process.
+        inline: Results up to so long travel with the news that a call ended [B].
+    """
+
+    def __init__(self, host: IWorkerServiceHost, inline: int) -> None:
+        self.runtime = Runtime(host=host)
+        use(self.runtime)
+        self.loop: asyncio.AbstractEventLoop = self.runtime.loop.loop
+        self.inline = inline
+        self._host = host
+        self._outboxes: dict[IServicePeer, Outbox] = {}
+        self._tesserae: dict[str, Tessera] = {}
+        self._calls: dict[str, Call] = {}
+        self._early: dict[str, list[Call]] = {}
+        self._early_holds: dict[str, list[Outbox]] = {}
+        self._early_watchers: dict[str, list[Outbox]] = {}
+        self._awaited: dict[str, list[Future[None]]] = {}
+        self._unacknowledged: set[Outbox] = set()
+        self._caller: Caller | None = None
+        # The first call from here would wait for a connection, in whichever thread makes it.
+        threading.Thread(target=self._connect, name="concurro-connect", daemon=True).start()
+
+    def _connect(self) -> None:
+        self._caller = self.runtime.part(Caller)
+
+    @property
+    def address(self) -> str:
+        """Address of this worker."""
+        return str(self._host.address)
+
+    def pack(self, value: Any) -> Parcel:
+        """Return a parcel. Thread-safe."""
+        parcel: Parcel = self._host.pack(value)
+        return parcel
+
+    # From callers
+
+    def outbox(self, peer: IServicePeer) -> Outbox:
+        """Return the way back to a caller."""
+        found = self._outboxes.get(peer)
+        if found is None:
+            found = self._outboxes[peer] = Outbox(peer, self._host.post)
+        return found
+
+    def take(self, peer: IServicePeer, number: int, entries: list[tuple[Any, ...]]) -> None:
+        """Take a batch of entries."""
+        outbox = self.outbox(peer)
+        outbox.received = number
+        if not self._unacknowledged:
+            self._host.after(ACKNOWLEDGE_AFTER, self._acknowledge)
+        self._unacknowledged.add(outbox)
+        calls = self._calls
+        tesserae = self._tesserae
+        mine = outbox.calls
+        for entry in entries:
+            kind = entry[0]
+            if kind == 0:
+                _, uid, tessera_uid, incarnation, method, payload, dependencies, retries = entry
+                call = calls[uid] = Call(uid, outbox, tessera_uid, method, payload, retries)
+                mine.add(uid)
+                tessera = tesserae.get(tessera_uid)
+                if tessera is None or tessera.incarnation != incarnation or dependencies:
+                    self._arrive_elsewhere(call, incarnation, dependencies)
+                else:
+                    tessera.arrive(call)
+            else:
+                handle: Any = self._HANDLERS[kind]
+                handle(self, outbox, *entry[1:])
+
+    def _arrive_elsewhere(self, call: Call, incarnation: int, dependencies: Any) -> None:
+        """Take a call that waits for something, or whose tessera is not here."""
+        if dependencies:
+            call.blocked = len(dependencies)
+            call.values = []
+        tessera = self._tesserae.get(call.tessera)
+        if tessera is None:
+            self._early.setdefault(call.tessera, []).append(call)
+            self._host.after(UNKNOWN_PATIENCE, lambda: self._nobody_came(call))
+        elif tessera.incarnation != incarnation:
+            message = f"tessera {call.tessera} was constructed again: this call was for another incarnation of it"
+            self.ended(call, pack_failure(call, RuntimeDisconnectedError(message), self.pack), now=False)
+            return
+        else:
+            tessera.arrive(call)
+        if dependencies:
+            self.loop.call_soon_threadsafe(self._depend, call, dependencies)
+
+    def _nobody_came(self, call: Call) -> None:
+        waiting = self._early.get(call.tessera, [])
+        if call in waiting:
+            waiting.remove(call)
+            if not waiting:
+                del self._early[call.tessera]
+            message = f"no tessera {call.tessera} lives on {self._host.address}"
+            self.ended(call, pack_failure(call, RuntimeDisconnectedError(message), self.pack), now=False)
+
+    def _create(  # noqa: PLR0913 - as it travels
+        self,
+        outbox: Outbox,
+        uid: str,
+        tessera_uid: str,
+        incarnation: int,
+        payload: Any,
+        dependencies: Any,
+        options: Any,
+    ) -> None:
+        call = self._calls[uid] = Call(uid, outbox, tessera_uid, INIT, payload, 0)
+        outbox.calls.add(uid)
+        tessera = self._tesserae[tessera_uid] = Tessera(self, tessera_uid, incarnation, options)
+        for holder in (outbox, *self._early_holds.pop(tessera_uid, ())):
+            if holder is outbox or not holder.peer.gone:
+                tessera.holders[holder] = tessera.holders.get(holder, 0) + 1
+        if dependencies:
+            call.blocked = len(dependencies)
+            call.values = []
+        tessera.arrive(call)
+        if dependencies:
+            self.loop.call_soon_threadsafe(self._depend, call, dependencies)
+        for early in self._early.pop(tessera_uid, ()):
+            tessera.arrive(early)
+
+    def _wait_for(self, outbox: Outbox, uid: str, tessera_uid: str, incarnation: int) -> None:
+        """Answer once a tessera is constructed: a call that does nothing."""
+        call = self._calls[uid] = Call(uid, outbox, tessera_uid, READY, None, 0)
+        outbox.calls.add(uid)
+        tessera = self._tesserae.get(tessera_uid)
+        if tessera is None or tessera.incarnation != incarnation:
+            self._arrive_elsewhere(call, incarnation, None)
+        else:
+            tessera.arrive(call)
+
+    def _watch(self, outbox: Outbox, uid: str) -> None:
+        call = self._calls.get(uid)
+        if call is None:
+            self._early_watchers.setdefault(uid, []).append(outbox)
+            self._host.after(UNKNOWN_PATIENCE, lambda: self._end_watch(uid, outbox))
+            return
+        outbox.calls.add(uid)
+        if call.holders is None:
+            call.holders = {call.outbox}
+        call.holders.add(outbox)
+        if call.watchers is None:
+            call.watchers = []
+        call.watchers.append(outbox)
+        if call.ended is not None:
+            outbox.put(call.ended, now=False)
+
+    def _end_watch(self, uid: str, outbox: Outbox) -> None:
+        watchers = self._early_watchers.get(uid, [])
+        if outbox not in watchers:
+            return
+        watchers.remove(outbox)
+        if not watchers:
+            del self._early_watchers[uid]
+        if uid in self._calls:
+            self._watch(outbox, uid)
+        else:
+            facts = ("KeyError", f"no call {uid} is known on {self._host.address}", "", self.pack(KeyError(uid)))
+            outbox.put((uid, False, facts), now=False)
+
+    def _forget(self, outbox: Outbox, uid: str) -> None:
+        outbox.calls.discard(uid)
+        call = self._calls.get(uid)
+        if call is None:
+            return
+        if call.holders is not None:
+            call.holders.discard(outbox)
+            if call.holders:
+                return
+        elif call.outbox is not outbox:
+            return
+        call.holders = set()
+        if call.ended is not None:
+            self._drop(call)
+
+    def _cancel(self, outbox: Outbox, uid: str) -> None:
+        call = self._calls.get(uid)
+        if call is None or call.outbox is not outbox or call.ended is not None:
+            return
+        call.cancelled = True
+        tessera = self._tesserae.get(call.tessera)
+        if tessera is not None:
+            tessera.fail_waiting(call, CallCancelledError(f"{call.method}() of {call.tessera}"))
+        if call.coroutine is not None:
+            self.loop.call_soon_threadsafe(_cancel_coroutine, call)
+
+    def _probe(self, outbox: Outbox, uid: str, origin: str) -> None:  # noqa: ARG002 - every entry has its outbox
+        """Look whether a call waits, in the end, for the call `origin`.
+
+        Break the circle then.
+        """
+        call = self._calls.get(uid)
+        tessera = self._tesserae.get(call.tessera) if call is not None else None
+        running = tessera.running if tessera is not None else None
+        if call is None or call.ended is not None or running is None or running.ended is not None:
+            return
+        for task in running.waits or ():
+            if running.uid == origin:
+                task.break_cycle()
+            else:
+                task.probe(origin)
+
+    def _release(self, outbox: Outbox, uid: str, incarnation: int) -> None:
+        tessera = self._tesserae.get(uid)
+        if tessera is not None and tessera.incarnation == incarnation:
+            self._let_go(tessera, outbox, 1)
+        elif tessera is None and outbox in self._early_holds.get(uid, ()):
+            self._early_holds[uid].remove(outbox)
+
+    def hold(self, peer: IServicePeer, uid: str, incarnation: int) -> bool:
+        """Note a proxy more; return whether the tessera is here."""
+        tessera = self._tesserae.get(uid)
+        outbox = self.outbox(peer)
+        if tessera is None:
+            # Somebody else's line is faster than that of its creator.
+            self._early_holds.setdefault(uid, []).append(outbox)
+            self._host.after(UNKNOWN_PATIENCE, lambda: self._early_holds.pop(uid, None))
+            return False
+        if tessera.incarnation != incarnation:
+            return False
+        tessera.holders[outbox] = tessera.holders.get(outbox, 0) + 1
+        return True
+
+    def end_of(self, uid: str) -> Future[None] | None:
+        """Return a future of the end of a call; None when it has ended."""
+        call = self._calls.get(uid)
+        if call is None:
+            return None
+        future: Future[None] = Future()
+        self._awaited.setdefault(uid, []).append(future)
+        if call.ended is not None:  # looked at last: it ends in another thread
+            self._tell_watchers(call)
+        return future
+
+    def fetch(self, uid: str) -> Any:
+        """Return the parts of a result.
+
+        Raises:
+            KeyError: It is not here.
+        """
+        call = self._calls.get(uid)
+        if call is None or call.parts is None:
+            message = f"no result of call {uid} is kept on {self._host.address}"
+            raise KeyError(message)
+        return call.parts
+
+    def peer_left(self, peer: IServicePeer) -> None:
+        """Let go what a caller held."""
+        outbox = self._outboxes.pop(peer, None)
+        if outbox is None:
+            return
+        for tessera in list(self._tesserae.values()):
+            if outbox in tessera.holders:
+                self._let_go(tessera, outbox, tessera.holders[outbox])
+        for uid in list(outbox.calls):
+            self._forget(outbox, uid)
+
+    _HANDLERS = {  # noqa: RUF012 - a table, never changed
+        int(Entry.CREATE): _create,
+        int(Entry.RELEASE): _release,
+        int(Entry.WATCH): _watch,
+        int(Entry.FORGET): _forget,
+        int(Entry.CANCEL): _cancel,
+        int(Entry.WAIT_FOR): _wait_for,
+        int(Entry.PROBE): _probe,
+    }
+
+    def _acknowledge(self) -> None:
+        outboxes, self._unacknowledged = self._unacknowledged, set()
+        for outbox in outboxes:
+            outbox.flush()
+
+    # The end of calls
+
+    def ended(self, call: Call, entry: tuple[Any, ...], *, now: bool) -> None:
+        """Tell everybody of the end of a call. Thread-safe."""
+        call.ended = entry
+        call.payload = call.values = call.coroutine = None
+        caller = self._caller
+        if caller is not None and caller.holds_pending:
+            caller.when_held(lambda: call.outbox.put(entry, now=False))
+        else:
+            call.outbox.put(entry, now=now)
+        if call.watchers or call.holders is not None or call.uid in self._early_watchers or call.uid in self._awaited:
+            self._host.post(lambda: self._tell_watchers(call))
+
+    def _tell_watchers(self, call: Call) -> None:
+        for outbox in call.watchers or ():
+            if call.ended is not None:
+                outbox.put(call.ended, now=False)
+        for outbox in self._early_watchers.pop(call.uid, ()):
+            self._watch(outbox, call.uid)
+        for future in self._awaited.pop(call.uid, ()):
+            future.set_result(None)
+        if call.holders is not None and not call.holders:
+            self._drop(call)
+
+    def _drop(self, call: Call) -> None:
+        """Let go the result of a call."""
+        self._calls.pop(call.uid, None)
+        call.parts = call.kept = None
+
+    # What calls wait for; in the asyncio loop's thread
+
+    def _depend(self, call: Call, dependencies: list[tuple[Any, ...]]) -> None:
+        for facts in dependencies:
+            dependency = Dependency(*facts)
+            try:
+                self._depend_on(call, dependency)
+            except Exception as error:  # noqa: BLE001 - the call is told
+                self._came(call, None, error)
+
+    def _depend_on(self, call: Call, dependency: Dependency) -> None:
+        caller = self.runtime.part(Caller)
+        if not dependency.task:
+            value = self.runtime.get(dependency.tessera)
+            value.then(lambda: self._came(call, (dependency.at, lambda: value.wait(0)), value._error))  # noqa: SLF001 - of this very family
+            return
+        task = caller.foreign(dependency.task, dependency.tessera, "a call", dependency.address, dependency.incarnation)
+
+        def ended() -> None:
+            error = task._error  # noqa: SLF001 - as above
+            if error is not None or dependency.at is None:
+                self._came(call, (dependency.at, task), error)
+                return
+            parts = task.parts()
+            if parts is None:
+                fetched()
+            else:
+                parts.then(fetched)
+
+        def fetched() -> None:
+            def opened() -> Any:
+                return task.value(dependency.key, whole=dependency.whole)
+
+            self._came(call, (dependency.at, opened), None)
+
+        task.then(ended)
+
+    def _came(self, call: Call, value: Any, error: BaseException | None) -> None:
+        """Notice that a dependency is here. Thread-safe."""
+        self._host.post(lambda: self._count_down(call, value, error))
+
+    def _count_down(self, call: Call, value: Any, error: BaseException | None) -> None:
+        if error is not None:
+            call.failed = [*(call.failed or ()), error]
+        elif call.values is not None:
+            call.values.append(value)
+        call.blocked -= 1
+        tessera = self._tesserae.get(call.tessera)
+        if call.blocked or tessera is None:
+            return
+        if call.failed and call.method is not INIT:
+            tessera.fail_waiting(call, MultiError(call.failed, f"{call.method}() of {call.tessera}"))
+        tessera.advance()
+
+    # Whether they are needed
+
+    def _let_go(self, tessera: Tessera, outbox: Outbox, count: int) -> None:
+        left = tessera.holders.get(outbox, 0) - count
+        if left > 0:
+            tessera.holders[outbox] = left
+        else:
+            tessera.holders.pop(outbox, None)
+        if tessera.collectable:
+            self._host.after(COLLECT_AFTER, lambda: self._collect(tessera))
+
+    def look_whether_needed(self, tessera: Tessera) -> None:
+        """Collect it when nothing refers to it. Thread-safe."""
+        self._host.post(lambda: self._host.after(COLLECT_AFTER, lambda: self._collect(tessera)))
+
+    def _collect(self, tessera: Tessera) -> None:
+        if not tessera.collectable or self._tesserae.get(tessera.uid) is not tessera:
+            return
+        del self._tesserae[tessera.uid]
+        tessera.close()
+        uid, incarnation = tessera.uid, tessera.incarnation
+
+        def tell() -> None:
+            gc.collect()  # what it referred to goes as well
+            self.runtime.ask("collected", uid, incarnation)
+
+        self.loop.call_soon_threadsafe(lambda: self.loop.call_later(0.05, tell))
+
+
+def _cancel_coroutine(call: Call) -> None:
+    if call.coroutine is not None and call.ended is None:
+        call.coroutine.cancel()

@@ -1,0 +1,48 @@
+"""The service in workers in which tesserae live."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from concurro import Component, IWorkerService, IWorkerServiceHost, SizeOption, implementer
+from concurro_tessera.home import Home
+from concurro_tessera.ways import SERVICE
+
+if TYPE_CHECKING:
+    from concurro import IServicePeer
+
+
+@implementer(IWorkerService)
+class TesseraService(Component):
+    """Keeps tesserae and runs their methods.
+
+    See `concurro_tessera.ways` for what is said.
+    """
+
+    name = SERVICE
+    inline = SizeOption("1 KiB", "Results over this stay in their worker until they are asked for.", minimum=0)
+    methods = ("take", "hold", "fetch", "ended")
+
+    def setup(self, host: IWorkerServiceHost) -> None:
+        """Make the home."""
+        self._home = Home(host, self.inline or 0)
+
+    def peer_left(self, peer: IServicePeer, reason: str) -> None:  # noqa: ARG002 - the contract's signature
+        """Let go what a caller held."""
+        self._home.peer_left(peer)
+
+    def take(self, peer: IServicePeer, number: int, entries: list[tuple[Any, ...]]) -> None:
+        """Take a batch of entries."""
+        self._home.take(peer, number, entries)
+
+    def hold(self, peer: IServicePeer, uid: str, incarnation: int) -> bool:
+        """Note a proxy more."""
+        return self._home.hold(peer, uid, incarnation)
+
+    def ended(self, peer: IServicePeer, uid: str) -> Any:  # noqa: ARG002 - every method is given who calls
+        """Return a future of the end of a call."""
+        return self._home.end_of(uid)
+
+    def fetch(self, peer: IServicePeer, uid: str) -> Any:  # noqa: ARG002 - every method is given who calls
+        """Return the parts of a result."""
+        return self._home.fetch(uid)

@@ -1,0 +1,204 @@
+"""Programs with tesserae: embedded, on a running master, inside tasks and callbacks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from concurro import ApplicationNode, LocalCluster, Task, TaskSystem
+from concurro_tessera import runtime
+from tests.support.jobs import SHIPPED
+from tests.support.nodes import master_process, slave_process
+from tests.support.tesserae import WATCHDOG, Counter, Submitter, drive, runtime_of
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+EXAMPLE = """
+import sys
+
+from concurro_tessera import run, tessera
+
+@tessera
+class Counter:
+    def __init__(self, value):
+        self.value = value
+
+    def add(self, other):
+        self.value += other
+        return self.value
+
+async def main(runtime):
+    counter = Counter.remote(10)          # a proxy, at once
+    task = counter.add(5)                 # runs now; returns at once
+    await task
+    assert await task.result() == 15
+    print(runtime.num_workers, runtime.num_nodes, "as expected")
+
+run(main, **{options})
+"""
+
+
+def run_example(folder, options):
+    """Run the example in a process; return what it printed."""
+    script = folder / "example.py"
+    script.write_text(textwrap.dedent(EXAMPLE.replace("{options}", repr(options))))
+    return subprocess.run(
+        [sys.executable, script], timeout=2 * WATCHDOG, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_the_example_runs_on_a_cluster_of_its_own(tmp_path):
+    assert run_example(tmp_path, {"workers": 2}) == "2 1 as expected"
+
+
+def test_the_example_runs_on_a_running_master_with_two_slaves(tmp_path, runtime_folder):
+    with master_process(runtime_folder) as (_, url), slave_process(url), slave_process(url):
+        with ApplicationNode(url) as node:
+            wait_until(lambda: len(node.status()["slaves"]) == 2, WATCHDOG, "two slaves")
+
+        assert run_example(tmp_path, {"master": url}) == "2 2 as expected"
+        assert run_example(tmp_path, {"master": url}) == "2 2 as expected"
+
+
+class AskCounter(Task):
+    """Calls a tessera from inside a task."""
+
+    name = "ask-counter"
+
+    def __init__(self, proxy):
+        super().__init__("ask-counter")
+        self.proxy = proxy
+
+    def __call__(self):
+        return self.proxy.add(1).get(WATCHDOG)
+
+
+class MakeCounter(Task):
+    """Makes a tessera inside a task."""
+
+    def __init__(self, start):
+        super().__init__("make-counter")
+        self.start = start
+
+    def __call__(self):
+        return Counter.remote(self.start).add(1).get(WATCHDOG), runtime().is_head
+
+
+class Bound(TaskSystem):
+    """Makes a tessera in its callbacks, which its tasks call."""
+
+    def __init__(self):
+        super().__init__()
+        self.results = []
+
+    def generate_tasks(self, master):
+        self.proxy = Counter.remote(100)
+        return [AskCounter(self.proxy) for _ in range(3)]
+
+    def task_finished(self, master, task, result, error):
+        self.results.append(result if error is None else repr(error))
+
+    def is_complete(self, master):
+        return len(self.results) == 3
+
+    def gather_result(self, master):
+        return sorted(self.results), self.proxy.value.get(WATCHDOG)
+
+
+def test_tasks_call_tesserae():
+    with runtime_of(workers=2) as (cluster, _):
+        proxy = Counter.remote(0)
+        futures = cluster.push_tasks([AskCounter(proxy) for _ in range(8)])
+
+        assert sorted(future.result(WATCHDOG) for future in futures) == list(range(1, 9))
+        assert cluster.push_task(MakeCounter(5)).result(WATCHDOG) == (6, True)
+
+
+def test_a_task_system_makes_tesserae_for_its_tasks():
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        handle = cluster.submit(Bound())
+
+        with pytest.raises(Exception, match="103"):
+            handle.result(2 * WATCHDOG)
+
+
+class SubmittingCounter(Task):
+    """Waits for a tessera that submits a task in turn."""
+
+    def __init__(self, proxy):
+        super().__init__("submitting")
+        self.proxy = proxy
+
+    def __call__(self):
+        return self.proxy.square(7).get(WATCHDOG)
+
+
+def test_tesserae_submit_tasks_while_every_worker_is_busy(tmp_path):
+    with runtime_of(workers=1) as (cluster, _):
+        proxy = Submitter.remote()
+        assert proxy.square(3).get(WATCHDOG) == 9
+
+        futures = cluster.push_tasks([SubmittingCounter(proxy) for _ in range(2)])
+
+        assert [future.result(2 * WATCHDOG) for future in futures] == [49, 49]
+
+
+def test_a_lost_worker_s_item_of_a_loop_runs_again_elsewhere():
+    with runtime_of(workers=1, slaves=2) as (_, runtime):
+
+        async def main():
+            array = await Counter.remote(len=2)
+            killed = []
+
+            @runtime.async_for(range(6))
+            async def body(worker, item):
+                member = await Counter.remote(item, runtime=worker)
+                if item == 2 and not killed:
+                    killed.append(worker.uid)
+                    os.kill(runtime.place_of(worker.uid).pid, signal.SIGKILL)
+                return await member.add(0).result()
+
+            assert await body == list(range(6))
+            return len(killed), len(array)
+
+        assert drive(main) == (1, 2)
+
+
+def test_a_process_runs_several_programs_one_after_the_other(tmp_path):
+    script = tmp_path / "twice.py"
+    script.write_text(
+        textwrap.dedent("""
+        from concurro_tessera import RuntimeDisconnectedError, run, runtime, tessera
+
+        @tessera
+        class Adder:
+            def add(self, a, b):
+                return a + b
+
+        old = []
+
+        async def main(own):
+            assert runtime() is own
+            for proxy in old:
+                try:
+                    await proxy.add(1, 2)
+                except RuntimeDisconnectedError:
+                    print("disconnected")
+            old.append(Adder.remote())
+            return await old[-1].add(1, 2).result()
+
+        if __name__ == "__main__":
+            print(run(main, workers=1), run(main, workers=1))
+        """)
+    )
+
+    said = subprocess.run([sys.executable, script], timeout=2 * WATCHDOG, check=True, capture_output=True, text=True)
+
+    assert said.stdout.split() == ["disconnected", "3", "3"]
+    assert said.stderr == ""
