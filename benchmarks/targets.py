@@ -47,6 +47,7 @@ TARGETS = (
     Target("W4", 4.0, "ray"),
     Target("W5", 0.92, "fork"),
     Target("W6", 0.90, "fork"),
+    Target("W7", 10.0, "ray"),
     Target("W8", 600.0, metric="master", is_limit=True),
     Target("W8", 2_000.0, metric="application", is_limit=True),
     Target("W9", 1 / 6, "bare"),

@@ -148,6 +148,19 @@ WORKLOADS = (
         more_is_better=True,
     ),
     Workload(
+        "W7",
+        "One tessera: 5 000 no-op calls pipelined; p50, p99: 500 one by one [us]; an array of 10 MiB passed 20 times",
+        {
+            OURS: "benchmarks.actor_calls:ours",
+            TCP: "benchmarks.actor_calls:ours_over_tcp",
+            "ray": "benchmarks.actor_calls:ray",
+            "dask": "benchmarks.actor_calls:dask",
+        },
+        "rate",
+        "calls/s",
+        more_is_better=True,
+    ),
+    Workload(
         "W8",
         "100 000 tasks queued before any runs (slow peers: 5 000): bytes per task in all processes",
         {
