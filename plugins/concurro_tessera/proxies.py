@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from concurro import NoApplicationError
 from concurro_monitor import Answer, RuntimeDisconnectedError, RuntimeProxy
 from concurro_tessera.arguments import Packed, keep, pack_arguments, unpack_arguments
 from concurro_tessera.callers import Caller, caller_here
@@ -263,11 +264,28 @@ class TesseraProxy:
     proxies, or calls that have not ended.
     """
 
-    __slots__ = ("__weakref__", "_seat")
+    __slots__ = ("__weakref__", "_bound", "_facts", "_same")
     type = "tessera_proxy"
 
-    def __init__(self, seat: Seat) -> None:
-        self._seat = seat
+    def __init__(self, seat: Seat | None, facts: tuple[Any, ...] = ()) -> None:
+        self._bound = seat
+        self._facts = facts
+        self._same: TesseraProxy | None = None
+
+    @property
+    def _seat(self) -> Seat:
+        """Where the tessera lives, as far as this process knows.
+
+        Found at first use where the proxy arrived too early for that.
+
+        Raises:
+            NoApplicationError: It is still too early.
+        """
+        if self._bound is None:
+            caller_here()
+            self._same = proxy_of(*self._facts)
+            self._bound = self._same._seat  # noqa: SLF001 - of its own class
+        return self._bound
 
     def __getattr__(self, name: str) -> RemoteAttribute:
         """Return a method or attribute of the tessera, whichever it is."""
@@ -287,7 +305,9 @@ class TesseraProxy:
 
     def __repr__(self) -> str:
         """Return whose it is."""
-        seat = self._seat
+        if self._bound is None:
+            return f"<TesseraProxy of {self._facts[1].__qualname__} {self._facts[0]}>"
+        seat = self._bound
         return f"<TesseraProxy of {seat.cls.__qualname__} {seat.uid}>"
 
     def __copy__(self) -> TesseraProxy:
@@ -298,7 +318,9 @@ class TesseraProxy:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a reference to the same tessera."""
-        seat = self._seat
+        seat = self._bound
+        if seat is None:
+            return proxy_of, self._facts
         if not keep(self):
             seat.caller.pin(self)
         restarts = seat._restarts  # noqa: SLF001 - its own class's neighbour
@@ -306,7 +328,9 @@ class TesseraProxy:
         return proxy_of, (seat.uid, seat.cls, seat.retries, restarts, *place, seat.is_parameter)
 
     def __del__(self) -> None:
-        self._seat.caller.sweep(("proxy", self._seat.release))
+        seat = self._bound
+        if seat is not None and self._same is None:
+            seat.caller.sweep(("proxy", seat.release))
 
     @property
     def uid(self) -> str:
@@ -401,7 +425,12 @@ def proxy_of(  # noqa: PLR0913 - the facts of a proxy
     is_parameter: bool = False,  # noqa: FBT001, FBT002 - as it travels
 ) -> TesseraProxy:
     """Return the proxy of a tessera in this process."""
-    caller = caller_here()
+    try:
+        caller = caller_here()
+    except NoApplicationError:
+        # The state of a task system is loaded before its callbacks may call anybody.
+        facts = (uid, cls, retries, restarts, address, worker, incarnation, is_parameter)
+        return TesseraProxy(None, facts)
     with caller.lock:
         known = caller.proxies.get(uid)
         if known is not None:

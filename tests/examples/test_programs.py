@@ -29,6 +29,7 @@ PROGRAMS = {
     **ANSWERS,
     "nested": "3136.8308",
     "application_node": "SystemApplication 24502500\nPushingApplication 24502500",
+    "golomb_tesserae": "4 6\n5 11\n6 17",
     "pool_without_nodes": "871 takes 178 steps",
 }
 
