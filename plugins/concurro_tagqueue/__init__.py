@@ -1,0 +1,39 @@
+r"""Tag queue: tasks that processes take by tag, after ScientificPython's TaskManager.
+
+    requester                     task manager                      taker (any number)
+    add_task_request(tag, p) ---> waiting, by tag ---- get_task_with_tag / get_any_task --> runs it
+                                  running <----------- ping, return_task ------------------
+    get_any_result() <----------- finished <---------- store_result / store_exception -----
+                                  data items: store_data, retrieve_data, for everybody
+
+In one process, for its threads: `TaskManager()`. For processes that come and go: `TaskManager.connect(master,
+label)`, the same methods, with the tasks at a running master; see `proxy` and `service`.
+"""
+
+from __future__ import annotations
+
+from concurro_tagqueue.errors import (
+    QueueLostError,
+    TaskManagerTermination,
+    TaskRaisedException,
+    UnknownDataError,
+    UnknownProcessError,
+    UnknownTaskError,
+    WaitTimeoutError,
+)
+from concurro_tagqueue.records import TagCounts
+from concurro_tagqueue.surface import TaskManagerMethods
+from concurro_tagqueue.task_manager import TaskManager
+
+__all__ = [
+    "QueueLostError",
+    "TagCounts",
+    "TaskManager",
+    "TaskManagerMethods",
+    "TaskManagerTermination",
+    "TaskRaisedException",
+    "UnknownDataError",
+    "UnknownProcessError",
+    "UnknownTaskError",
+    "WaitTimeoutError",
+]
