@@ -1,4 +1,4 @@
-r"""Tag queue: tasks that processes take by tag, after ScientificPython's TaskManager.
+r"""Tag queue: tasks that processes take by tag, as in ScientificPython.
 
     requester                     task manager                      taker (any number)
     add_task_request(tag, p) ---> waiting, by tag ---- get_task_with_tag / get_any_task --> runs it

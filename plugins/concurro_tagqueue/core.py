@@ -105,7 +105,9 @@ class TaskManagerCore:
         return process
 
     def unregister(self, process_id: int) -> None:
-        """Forget a process; what it runs goes back to the front, what it waits for ends.
+        """Forget a process.
+
+        What it runs goes back to the front, what it waits for ends.
 
         Raises:
             UnknownProcessError: It is not registered.
@@ -188,7 +190,9 @@ class TaskManagerCore:
         return task
 
     def store(self, task_id: str, result: Any, *, raised: bool = False) -> bool:
-        """Store what a running task returned, or raised; return False if it came too late.
+        """Store what a running task returned, or raised.
+
+        Return False if it came too late.
 
         Raises:
             UnknownTaskError: The task does not run, and was never handed out a second time.
@@ -207,7 +211,9 @@ class TaskManagerCore:
         raise UnknownTaskError(self._not_running(task_id), task_id)
 
     def give_back(self, task_id: str, process_id: int | None = None) -> bool:
-        """Put a running task to the front; return False if it is another one's by now.
+        """Put a running task to the front.
+
+        Return False if it is another one's by now.
 
         Raises:
             UnknownTaskError: The task does not run, and was never handed out a second time.
@@ -303,7 +309,7 @@ class TaskManagerCore:
                 self.put_back(task)
 
     def take_ready(self) -> list[Waiter]:
-        """Return those who wait no more since the last call. Call it after every other one."""
+        """Return those who wait no more. Call it after every other method."""
         if self._touched:
             self._tell_watchers()
         if not self._ready:

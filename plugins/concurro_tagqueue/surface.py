@@ -88,14 +88,14 @@ class TaskManagerMethods:
     def add_task_requests(
         self, tag: str, parameters: Iterable[Any], process_id: int | None = None, *, priority: int = 0
     ) -> list[str]:
-        """Add many tasks of one tag, each with its parameters; return their ids in order.
+        """Add many tasks of one tag, each with its parameters.
 
-        As so many calls of `add_task_request`, but faster at a master.
+        Return their ids in order. As so many calls of `add_task_request`, but faster at a master.
         """
         return [self.add_task_request(tag, one, process_id, priority=priority) for one in parameters]
 
     def get_any_task(self, process_id: int | None = None, timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the first task of the line: its id, tag and parameters. Waits for one.
+        """Take the first task: its id, tag and parameters. Waits for one.
 
         Args:
             process_id: The process that will run it. When that is unregistered, the task returns.
@@ -111,7 +111,10 @@ class TaskManagerMethods:
     def get_task_with_tag(
         self, tag: str, process_id: int | None = None, timeout: float | None = None
     ) -> tuple[str, Any]:
-        """Take the first task of a tag: its id and parameters. Else as `get_any_task`."""
+        """Take the first task of a tag: its id and parameters.
+
+        Else as `get_any_task`.
+        """
         raise NotImplementedError
 
     def get_task_with_tags(
@@ -123,14 +126,14 @@ class TaskManagerMethods:
     def get_task_matching(
         self, pattern: str, process_id: int | None = None, timeout: float | None = None
     ) -> tuple[str, str, Any]:
-        """Take the first task whose tag matches `pattern`, e.g. `render-*`. Else as `get_any_task`.
+        """Take the first task whose tag matches `pattern`, e.g. `render-*`.
 
-        `*` stands for any text, `?` for a character, `[a-c]` for one of these.
+        Else as `get_any_task`. `*` stands for any text, `?` for a character, `[a-c]` for one of these.
         """
         raise NotImplementedError
 
     def return_task(self, task_id: str, process_id: int | None = None) -> None:
-        """Put a running task back to the front of the line: who took it cannot do it.
+        """Put a running task back to the front: who took it cannot do it.
 
         Args:
             task_id: The task.
@@ -153,7 +156,9 @@ class TaskManagerMethods:
         raise NotImplementedError
 
     def store_exception(self, task_id: str, exception: Any, traceback: str) -> None:
-        """Store what a running task raised; who takes its result gets `TaskRaisedException`.
+        """Store what a running task raised.
+
+        Who takes its result gets `TaskRaisedException`.
 
         Args:
             task_id: The task.
@@ -168,7 +173,7 @@ class TaskManagerMethods:
     # Results
 
     def get_any_result(self, timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the oldest result: the id and tag of its task, and it. Waits for one.
+        """Take the oldest result: its task's id and tag, and it. Waits for one.
 
         Raises:
             TaskRaisedException: The task raised; it knows which task, and what.
@@ -178,7 +183,10 @@ class TaskManagerMethods:
         raise NotImplementedError
 
     def get_result_with_tag(self, tag: str, timeout: float | None = None) -> tuple[str, Any]:
-        """Take the oldest result of a tag: its task's id, and it. Else as `get_any_result`."""
+        """Take the oldest result of a tag: its task's id, and it.
+
+        Else as `get_any_result`.
+        """
         raise NotImplementedError
 
     def get_result_with_tags(self, tags: Iterable[str], timeout: float | None = None) -> tuple[str, str, Any]:
@@ -186,13 +194,16 @@ class TaskManagerMethods:
         raise NotImplementedError
 
     def get_result_matching(self, pattern: str, timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the oldest result whose tag matches a pattern. Else as `get_any_result`."""
+        """Take the oldest result whose tag matches a pattern.
+
+        Else as `get_any_result`.
+        """
         raise NotImplementedError
 
     # Counts
 
     def number_of_tasks(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-        """Return how many tasks wait, how many run, how many results are there, by tag.
+        """Return how many tasks wait, run, have a result, by tag.
 
         What there is none of is not in the dictionaries.
         """
@@ -203,7 +214,9 @@ class TaskManagerMethods:
         raise NotImplementedError
 
     def watch_tag(self, tag: str, seen: TagCounts | None = None, timeout: float | None = None) -> TagCounts:
-        """Return how many tasks of a tag wait, run, are finished, as soon as that is not `seen`.
+        """Return how many tasks of a tag wait, run, are finished.
+
+        As soon as that is not `seen`.
 
         Raises:
             WaitTimeoutError: Nothing has changed.
@@ -221,7 +234,9 @@ class TaskManagerMethods:
         raise NotImplementedError
 
     def drain_tag(self, tag: str) -> list[tuple[str, Any]]:
-        """Take all waiting tasks of a tag out of the line; return their ids and parameters.
+        """Take all waiting tasks of a tag out of the line.
+
+        Return their ids and parameters.
 
         Nobody else will get them, and they have no results. Those that run go on.
         """
