@@ -38,7 +38,14 @@ PROGRAMS = ("concurrent", "concurrent-master", "concurrent-slave")
 
 NAMES = {
     "Write jobs": ("Task", "TaskSystem", "ITaskSystem", "IMaster"),
-    "Run jobs": ("LocalCluster", "ApplicationNode", "ClusterExecutor", "SystemHandle", "current_application"),
+    "Run jobs": (
+        "LocalCluster",
+        "ApplicationNode",
+        "ClusterExecutor",
+        "SystemHandle",
+        "current_application",
+        "find_master",
+    ),
     "Call services": ("ServiceProxy", "Parcel"),
     "Run nodes": ("MasterNode", "SlaveNode"),
     "Write components": (
@@ -60,6 +67,7 @@ NAMES = {
         "DurationOption",
         "SizeOption",
     ),
+    "Write commands": ("master_options", "asked_master"),
     "Interfaces of components": (
         "ITaskScheduleStrategy",
         "ITaskScheduler",

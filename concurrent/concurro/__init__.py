@@ -44,6 +44,7 @@ from concurro.system import TaskSystem
 from concurro.task import Task
 
 if TYPE_CHECKING:
+    from concurro.cli.asking import asked_master, master_options
     from concurro.config import (
         AddressOption,
         BoolOption,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from concurro.kernel import Component, Environment, ExtensionPoint, Selected
     from concurro.nodes.application import ApplicationNode
     from concurro.nodes.cluster import LocalCluster
+    from concurro.nodes.finding import find_master
     from concurro.nodes.handle import SystemHandle
     from concurro.nodes.master import MasterNode
     from concurro.nodes.nested import current_application
@@ -92,7 +94,10 @@ _LATER = {
     "SlaveNode": "nodes.slave",
     "StrOption": "config",
     "SystemHandle": "nodes.handle",
+    "asked_master": "cli.asking",
     "current_application": "nodes.nested",
+    "find_master": "nodes.finding",
+    "master_options": "cli.asking",
 }
 
 _ERROR_NAMES = sorted(
@@ -141,8 +146,11 @@ __all__ = [  # noqa: PLE0604 - the error names are strings too, taken from their
     "SystemHandle",
     "Task",
     "TaskSystem",
+    "asked_master",
     "current_application",
+    "find_master",
     "implementer",
+    "master_options",
     *_ERROR_NAMES,
 ]
 

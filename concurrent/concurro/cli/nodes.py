@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from concurro.cli.noted import with_noted_master
 from concurro.cli.outcomes import reported_errors
 from concurro.config import Config, parse_address
 from concurro.execution.launcher_process import LauncherProcess
 from concurro.ids import Role
+from concurro.nodes.noted import with_noted_master
 from concurro.transport.keys_folder import SECRET_ENDING, KeyFolder
 
 if TYPE_CHECKING:

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from concurro.cli.asking import asked_master, master_options
 from concurro.cli.fields import aligned
-from concurro.cli.noted import with_noted_master
 from concurro.cli.outcomes import CommandFailure
-from concurro.config import Config
-from concurro.ids import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from concurro.nodes.application import ApplicationNode
 
 JSON_VERSION = 1
-PATIENCE = 3.0
-"""How long to wait for a master to answer unless the configuration says otherwise [s]."""
-
 ANSWER_LIMIT = 30.0
-
-
-def _master_options(function: Callable[..., None]) -> Callable[..., None]:
-    keys = click.option("--keys", metavar="PATH", help="Your key file, or the folder that holds it.")
-    config = click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it.")
-    master = click.option("--master", metavar="URL", help="Address of the master; else the one that is configured.")
-    return master(keys(config(function)))
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command("status")
-@_master_options
+@master_options
 @_json_option
 def status_command(master: str | None, keys: str | None, config: str | None, *, as_json: bool) -> None:
     """Show the slaves and systems of a master.
@@ -45,7 +30,7 @@ def status_command(master: str | None, keys: str | None, config: str | None, *, 
     QUEUED are tasks that were sent to a slave and have not started, FINISHED attempts that ended there; OPEN are
     tasks of a system that are not final.
     """
-    with _asked(master, keys, config) as application:
+    with asked_master(master, keys, config) as application:
         status = application.status()
     if as_json:
         click.echo(json.dumps(status, indent=2))
@@ -56,27 +41,27 @@ def status_command(master: str | None, keys: str | None, config: str | None, *, 
 
 @click.command("explain")
 @click.argument("wanted", metavar="ID")
-@_master_options
+@master_options
 @_json_option
 def explain_command(wanted: str, master: str | None, keys: str | None, config: str | None, *, as_json: bool) -> None:
     """Say why a task or a system is where it is.
 
     ID is a system's id, or its beginning of four characters and more; for a task a colon and its number follow.
     """
-    with _asked(master, keys, config) as application:
+    with asked_master(master, keys, config) as application:
         sentence = _ask(application, "explain", wanted)
     click.echo(json.dumps({"version": JSON_VERSION, "id": wanted, "explanation": sentence}) if as_json else sentence)
 
 
 @click.command("cancel")
 @click.argument("wanted", metavar="ID")
-@_master_options
+@master_options
 def cancel_command(wanted: str, master: str | None, keys: str | None, config: str | None) -> None:
     """Cancel a system.
 
     ID is its id, or its beginning of four characters and more. Tasks that wait are cancelled, running ones killed.
     """
-    with _asked(master, keys, config) as application:
+    with asked_master(master, keys, config) as application:
         was_open = _ask(application, "cancel", wanted)
     if not was_open:
         message = f"there is no running system {wanted}; see concurrent status"
@@ -147,18 +132,6 @@ def _shadow_line(shadow: dict[str, Any]) -> str:
         f"its choices are expected {abs(regret):.3g} s {'later' if regret < 0 else 'sooner'} "
         f"in sum, of {shadow['expected']:.3g} s"
     )
-
-
-@contextmanager
-def _asked(master: str | None, keys: str | None, path: str | None) -> Iterator[ApplicationNode]:
-    from concurro.nodes.application import ApplicationNode  # noqa: PLC0415 - not for --help
-
-    config = Config.load(path, overrides={"application.master": master, "security.keys": keys})
-    if config.origin("application.connect_timeout") == "default":
-        config = Config.load(config, overrides={"application.connect_timeout": str(PATIENCE)})
-    url = str(config["application.master"] or with_noted_master(config, Role.APPLICATION)["slave.master"])
-    with ApplicationNode(url, config=config) as application:
-        yield application
 
 
 def _ask(application: ApplicationNode, question: str, wanted: str) -> Any:

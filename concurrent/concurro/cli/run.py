@@ -19,7 +19,6 @@ import click
 
 from concurro.cli.interruption import interruptible
 from concurro.cli.loading import find_system
-from concurro.cli.noted import with_noted_master
 from concurro.cli.outcomes import EXIT_FAILED, EXIT_INTERRUPTED, CommandFailure
 from concurro.cli.parameters import build_system
 from concurro.cli.report import Report, print_detached, print_report
@@ -27,6 +26,7 @@ from concurro.config import Config
 from concurro.config.configuration import DEFAULT_ORIGIN
 from concurro.ids import Role
 from concurro.kernel import Environment
+from concurro.nodes.noted import with_noted_master
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

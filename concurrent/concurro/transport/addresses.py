@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concurro.config import Address, parse_address
@@ -18,7 +19,6 @@ from concurro.transport.stream import StreamListener, connect_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from concurro.transport.keys import PeerKey
     from concurro.transport.link import Link
@@ -152,6 +152,27 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_ours(url: str, keys: Path | None = None) -> bool:
+    """Say whether somebody listens there who left a key for us.
+
+    Args:
+        url: The address.
+        keys: Our key file or folder, when it is not one that a master of our user left.
+
+    Raises:
+        AddressError: The address is malformed.
+    """
+    address = parse_address(url)
+    if address.scheme == "ipc":
+        return Path(address.path).is_socket()
+    try:
+        if keys is None:
+            find_automatic(_number_of(address.host), address.port)
+    except OSError:  # no key, or no such host
+        return False
+    return listens(address.host, address.port)
 
 
 def _automatic_key(address: Address) -> PeerKey:

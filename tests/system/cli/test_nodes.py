@@ -8,6 +8,7 @@ import socket
 import psutil
 import pytest
 
+from concurro.transport.addresses import is_ours
 from tests.support.commands import running, running_master, running_slave
 from tests.support.programs import EXAMPLES, command, run_program
 from tests.support.waiting import wait_until
@@ -25,6 +26,18 @@ def test_a_master_says_how_to_join_it(tmp_path):
     assert f"concurrent-slave --master {url}" in said
     assert f"concurrent run FILE --master {url}" in said
     assert master.stdout == ""
+
+
+def test_a_master_of_ours_is_told_from_others_and_from_nobody(tmp_path, runtime_folder, monkeypatch):
+    with running_master(tmp_path) as (master, url):
+        found = is_ours(url)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        without_its_key = is_ours(url)
+        monkeypatch.undo()
+        master.end()
+
+        assert (found, without_its_key, is_ours(url)) == (True, False, False)
 
 
 @pytest.mark.slow

@@ -1,0 +1,65 @@
+"""Reach a running master, for commands that ask it something.
+
+Commands of plugins have the same options, and look for the same master.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from concurro.config import Config
+from concurro.ids import Role
+from concurro.nodes.noted import with_noted_master
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from concurro.nodes.application import ApplicationNode
+
+F = TypeVar("F", bound="Callable[..., object]")
+
+PATIENCE = 3.0
+"""How long to wait for a master to answer unless the configuration says otherwise [s]."""
+
+
+def master_options(function: F) -> F:
+    """Give a click command the options `master`, `keys` and `config`.
+
+    Each is None when it is not given; `asked_master` takes them.
+    """
+    keys = click.option("--keys", metavar="PATH", help="Your key file, or the folder that holds it.")
+    config = click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it.")
+    master = click.option("--master", metavar="URL", help="Address of the master; else the one that is configured.")
+    return master(keys(config(function)))
+
+
+@contextmanager
+def asked_master(
+    master: str | None = None, keys: str | None = None, config: str | None = None
+) -> Iterator[ApplicationNode]:
+    """Give an application connected to the master that is meant.
+
+    The one given, else the one that is configured, else the one that the key file notes, else
+    the one on the default address.
+
+    Args:
+        master: Its address.
+        keys: Our key file, or a folder with it.
+        config: A `concurrent.toml`, or the folder that holds it.
+
+    Raises:
+        MasterUnreachable: No master answered within some seconds.
+        RefusedError: The master does not want us.
+        ConfigError: The settings, or the key file, cannot be used.
+    """
+    from concurro.nodes.application import ApplicationNode  # noqa: PLC0415 - not for --help
+
+    settings = Config.load(config, overrides={"application.master": master, "security.keys": keys})
+    if settings.origin("application.connect_timeout") == "default":
+        settings = Config.load(settings, overrides={"application.connect_timeout": str(PATIENCE)})
+    url = str(settings["application.master"] or with_noted_master(settings, Role.APPLICATION)["slave.master"])
+    with ApplicationNode(url, config=settings) as application:
+        yield application
