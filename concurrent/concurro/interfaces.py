@@ -416,6 +416,7 @@ class IMasterServiceHost(Interface):
 
     durable = Attribute("Whether the master has a journal (bool): what `keep` writes survives its restart.")
     kept = Attribute("Dict of key to value: what the service had written with `keep` when it was built.")
+    ending = Attribute("Whether the master ends (bool): its peers must leave, and may come back to the next.")
 
     def keep(key: str, value: Any, done: Callable[[], object] | None = None) -> None:
         """Write a plain value to the journal; None removes it.
@@ -424,6 +425,15 @@ class IMasterServiceHost(Interface):
 
         Raises:
             NotPicklableError: It is not plain, or too large.
+        """
+
+    def keep_all(values: dict[str, Any], done: Callable[[], object] | None = None) -> None:
+        """Write plain values to the journal, all or none; None removes one.
+
+        Else as `keep`.
+
+        Raises:
+            NotPicklableError: One is not plain, or too large; nothing is written.
         """
 
     def now() -> float:

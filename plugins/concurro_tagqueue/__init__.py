@@ -21,15 +21,18 @@ from concurro_tagqueue.errors import (
     UnknownTaskError,
     WaitTimeoutError,
 )
-from concurro_tagqueue.records import TagCounts
+from concurro_tagqueue.proxy import TaskManagerProxy
+from concurro_tagqueue.records import LabelRecord, TagCounts
 from concurro_tagqueue.surface import TaskManagerMethods
 from concurro_tagqueue.task_manager import TaskManager
 
 __all__ = [
+    "LabelRecord",
     "QueueLostError",
     "TagCounts",
     "TaskManager",
     "TaskManagerMethods",
+    "TaskManagerProxy",
     "TaskManagerTermination",
     "TaskRaisedException",
     "UnknownDataError",

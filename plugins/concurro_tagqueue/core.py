@@ -134,6 +134,8 @@ class TaskManagerCore:
 
     def next_deadline(self) -> float | None:
         """Return when to call `expire` next [s]; None while nobody pings."""
+        while self._deadlines and self._deadlines[0][1] not in self.processes:
+            heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
 
     def expire(self, now: float) -> list[Process]:
@@ -186,8 +188,21 @@ class TaskManagerCore:
             raise TaskManagerTermination(_TERMINATED)
         task = self.waiting.first(choice)
         if task is not None:
-            self._hand_out(task, process_id, session)
+            self.hand_out(task, session, process_id)
         return task
+
+    def hand_out(self, task: TaggedTask, session: str | None, process_id: int | None = None) -> None:
+        """Hand out a task that waits."""
+        self.waiting.remove(task)
+        task.state = State.RUNNING
+        task.handed_out += 1
+        task.process_id, task.session = process_id, session
+        self._running[task.tag] += 1
+        if process_id is not None:
+            self.processes[process_id].running[task.task_id] = task
+        if session is not None:
+            self._of_session.setdefault(session, {})[task.task_id] = task
+        self._changed(task)
 
     def store(self, task_id: str, result: Any, *, raised: bool = False) -> bool:
         """Store what a running task returned, or raised.
@@ -401,7 +416,7 @@ class TaskManagerCore:
             self._changed(task)
             return
         self._takers.remove(waiter)
-        self._hand_out(task, waiter.process_id, waiter.session)
+        self.hand_out(task, waiter.session, waiter.process_id)
         waiter.over, waiter.task = True, task
         self._ready.append(waiter)
 
@@ -414,18 +429,6 @@ class TaskManagerCore:
         self._hand_over(task, waiter.session)
         waiter.over, waiter.task = True, task
         self._ready.append(waiter)
-
-    def _hand_out(self, task: TaggedTask, process_id: int | None, session: str | None) -> None:
-        self.waiting.remove(task)
-        task.state = State.RUNNING
-        task.handed_out += 1
-        task.process_id, task.session = process_id, session
-        self._running[task.tag] += 1
-        if process_id is not None:
-            self.processes[process_id].running[task.task_id] = task
-        if session is not None:
-            self._of_session.setdefault(session, {})[task.task_id] = task
-        self._changed(task)
 
     def _hand_over(self, task: TaggedTask, session: str | None) -> None:
         self.finished.remove(task)

@@ -24,6 +24,26 @@ class TagCounts(NamedTuple):
     finished: int
 
 
+class LabelRecord(NamedTuple):
+    """A task manager of a master, and what is in it.
+
+    Attributes:
+        label: Its name.
+        waiting: Number of tasks that wait, by tag.
+        running: Of those that run.
+        finished: Of results that nobody has taken.
+        processes: What each registered process said of itself, by id.
+        terminated: Whether it was terminated.
+    """
+
+    label: str
+    waiting: dict[str, int]
+    running: dict[str, int]
+    finished: dict[str, int]
+    processes: dict[int, str]
+    terminated: bool
+
+
 class State(Enum):
     """Where a task is."""
 

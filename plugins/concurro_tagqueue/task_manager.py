@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from concurro_tagqueue.proxy import TaskManagerProxy
+    from concurro_tagqueue.records import LabelRecord
 
 
 class _Waiter(Waiter):
@@ -80,6 +81,22 @@ class TaskManager(TaskManagerMethods):
 
         return TaskManagerProxy(master, label, patience=patience, config=config)
 
+    @staticmethod
+    def labels(master: Any = None, *, config: Any = None) -> list[LabelRecord]:
+        """Return what task managers a master has, and how many tasks are in them.
+
+        Args:
+            master: As `connect` takes it.
+            config: As well.
+
+        Raises:
+            MasterUnreachable: No master answered.
+            UnknownServiceError: It has no task managers.
+        """
+        from concurro_tagqueue.proxy import labels  # noqa: PLC0415 - it builds upon this module
+
+        return labels(master, config=config)
+
     # Processes
 
     def register_process(self, watchdog_period: float | None = None, info: str | None = None) -> int:
@@ -96,6 +113,7 @@ class TaskManager(TaskManagerMethods):
         """Forget a process; its running tasks return to the front of the line."""
         with self._lock:
             self._core.unregister(process_id)
+            self._watched.notify()  # who watches pings may have nothing left to do
             self._ring()
 
     def ping(self, process_id: int) -> None:

@@ -127,9 +127,9 @@ class Keeper:
         """Forget the slaves of masters before that have not come."""
         self._writer.write([SlaveSeen(name, here=False) for name in sorted(self.missed)])
 
-    def keep_for_service(self, row: ServiceKept, size: int, done: Callable[[], None] | None) -> None:
-        """Write what a service wants to find again, then call `done`."""
-        self._writer.write([row], done, size)
+    def keep_for_service(self, rows: list[ServiceKept], size: int, done: Callable[[], None] | None) -> None:
+        """Write what a service keeps, all or nothing, then call `done`."""
+        self._writer.write(rows, done, size)
 
     def read_for_service(self, service: str, done: Callable[[dict[str, Any]], None]) -> None:
         """Read what a service wrote, also to masters before."""

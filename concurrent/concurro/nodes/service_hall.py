@@ -113,6 +113,7 @@ class ServiceHall:
         workers: Those that live, by address.
         slaves: Returns the ids of the slaves that are here.
         keeper: The journal; None without one.
+        closed: Whether the master ends.
     """
 
     def __init__(self, env: Environment, loop: Loop, status: Callable[[], dict[str, Any]]) -> None:
@@ -126,7 +127,7 @@ class ServiceHall:
         self.hosts: list[MasterServiceHost] = []
         self._services: dict[str, HostedService] = {}
         self._sought: dict[str, list[HallLine]] = {}
-        self._closed = False
+        self.closed = False
 
     def open(
         self, name: str, who: str, send: Callable[[list[Any]], None], hang_up: Callable[[LineCode, str], None]
@@ -147,7 +148,7 @@ class ServiceHall:
 
     def close(self, reason: str) -> None:
         """End every line."""
-        self._closed = True
+        self.closed = True
         for service in self._services.values():
             service.close(reason)
 
@@ -185,11 +186,11 @@ class ServiceHall:
         """Read what the service wrote to the journal, maybe in masters before."""
         if self.keeper is None:
             self._found(name, component, {})
-        elif not self._closed:
+        elif not self.closed:
             self.keeper.read_for_service(name, lambda kept: self._found(name, component, kept))
 
     def _found(self, name: str, component: Any, kept: dict[str, Any]) -> None:
-        if self._closed or name not in self._sought:
+        if self.closed or name not in self._sought:
             return
         host = MasterServiceHost(name, self, kept)
         try:
@@ -227,6 +228,11 @@ class MasterServiceHost:
         self._hall = hall
 
     @property
+    def ending(self) -> bool:
+        """Whether the master ends, and every line with it."""
+        return self._hall.closed
+
+    @property
     def workers(self) -> dict[str, ServiceWorker]:
         """Workers for services that live, by address."""
         return dict(self._hall.workers)
@@ -249,10 +255,19 @@ class MasterServiceHost:
         Raises:
             NotPicklableError: It is not plain, or too large.
         """
-        payload, _ = PlainValues.pack([key, value], None)
+        self.keep_all({key: value}, done)
+
+    def keep_all(self, values: dict[str, Any], done: Callable[[], object] | None = None) -> None:
+        """Write plain values to the journal, all or none; None removes one.
+
+        Raises:
+            NotPicklableError: One is not plain, or too large; nothing is written.
+        """
+        size = sum(len(PlainValues.pack([key, value], None)[0]) for key, value in values.items())
         call = None if done is None else lambda: self.guarded(done)
         if self._hall.keeper is not None:
-            self._hall.keeper.keep_for_service(ServiceKept(self._name, key, value), len(payload), call)
+            rows = [ServiceKept(self._name, key, value) for key, value in values.items()]
+            self._hall.keeper.keep_for_service(rows, size, call)
         elif call is not None:
             self._hall.loop.soon(call)
 

@@ -251,3 +251,21 @@ class ServiceCaller(Control):
             NotPicklableError: It cannot travel; names the culprit.
         """
         return Parcel.of(value, self._packer)
+
+    def dumps(self, value: Any) -> bytes:
+        """Return a value as bytes that hold all of it.
+
+        For what takes no more than bytes: a service of the master, a file. As what is sent to workers,
+        classes of `__main__` included; `loads`, of any application, rebuilds it.
+
+        Raises:
+            NotPicklableError: It cannot travel; names the culprit.
+        """
+        return self._packer.dumps_whole(value)
+
+    def loads(self, packed: bytes) -> Any:
+        """Return the value that `dumps` packed, another copy each time.
+
+        Loading runs code of users: it may raise anything.
+        """
+        return self._packer.loads_whole(packed)

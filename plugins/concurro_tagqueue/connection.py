@@ -1,0 +1,295 @@
+r"""The way of a proxy to its task manager at the master, over restarts too.
+
+    ask --> line there? --no--> reach the master, attach the session --> the same task manager? go on
+                        \-yes-> request n --> answer n
+            line lost meanwhile: reach it again, ask again under the same number; it is done once
+
+Each thread waits for its own answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+import uuid
+from collections import deque
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+from concurro import (
+    ApplicationNode,
+    ClosedError,
+    ConcurroError,
+    ConfigError,
+    LocalCluster,
+    MasterUnreachable,
+    ServiceLostError,
+)
+from concurro_tagqueue import errors
+from concurro_tagqueue.sessions import Status, split
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from concurro import ServiceProxy
+
+SERVICE = "tagqueue"
+
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 1.0
+"""Between two attempts to reach a master [s]."""
+
+AT_ONCE = 8
+"""So many parts of a large value are on their way at once."""
+
+LOST = (MasterUnreachable, ServiceLostError)
+
+_ERRORS: dict[str, type[Exception]] = {
+    kind.__name__: kind
+    for kind in (
+        errors.TaskManagerTermination,
+        errors.UnknownDataError,
+        errors.UnknownProcessError,
+        errors.UnknownTaskError,
+        errors.WaitTimeoutError,
+        ConfigError,
+    )
+}
+_WITH_A_FACT = frozenset({"UnknownDataError", "UnknownProcessError", "UnknownTaskError"})
+
+
+class Connection:
+    """A session with a task manager of a master. Thread-safe.
+
+    Args:
+        master: Address, application or cluster; None for `[application] master`.
+        label: Of the task manager.
+        patience: How long to wait for a master that is gone [s].
+        config: For an application of our own.
+
+    Attributes:
+        application: Through which it goes.
+
+    Raises:
+        MasterUnreachable: No master answered.
+        ConfigError: What is given cannot be used.
+    """
+
+    def __init__(self, master: Any, label: str, patience: float, config: Any) -> None:
+        if not isinstance(label, str) or not label:
+            message = f"the label of a task manager is a text, got {label!r}"
+            raise ConfigError(message)
+        self.label = label
+        self._session = uuid.uuid4().hex
+        self._patience = patience
+        self._master, self._config = master, config
+        self._owns = master is None or isinstance(master, str)
+        self.application: Any = open_application(master, config)
+        self._numbers = itertools.count(1)
+        self._open: dict[int, Future[Any] | None] = {}
+        self._lock = threading.Lock()
+        self._reaching = threading.RLock()
+        self._line: ServiceProxy | None = None
+        self._origin = ""
+        self._fault: Exception | None = None
+        self._closing = threading.Event()
+        try:
+            self._reach()
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, operation: str, *arguments: Any, value: bytes | None = None, **wait: float | None) -> Any:
+        """Have something done once; return what came of it.
+
+        Args:
+            operation: Its name.
+            arguments: Plain values.
+            value: One more, however large.
+            wait: `timeout`, of an operation that has one [s].
+
+        Raises:
+            ConcurroError: What the task manager raised.
+            MasterUnreachable: The master is gone for longer than our patience.
+            QueueLostError: The task manager is gone.
+            ClosedError: This was closed.
+        """
+        parts = [] if value is None else split(value)
+        deadline = None if wait.get("timeout") is None else time.monotonic() + (wait["timeout"] or 0.0)
+        with self._lock:
+            number = next(self._numbers)
+            self._open[number] = None
+            low = next(iter(self._open))
+        try:
+            while True:
+                line = self._reach()
+                given = list(arguments)
+                if parts:
+                    given.append(parts[0] if len(parts) == 1 else len(parts))
+                if wait:
+                    given.append(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                try:
+                    return self._ask_once(line, number, [low, operation, given], parts)
+                except LOST:
+                    self._lose(line)
+        finally:
+            with self._lock:
+                del self._open[number]
+
+    def close(self) -> None:
+        """Leave the task manager; what waits for it ends. Idempotent."""
+        with self._lock:
+            if self._closing.is_set():
+                return
+            self._closing.set()
+            waiting = [future for future in self._open.values() if future is not None]
+            line, self._line = self._line, None
+        for future in waiting:
+            future.cancel()
+        if line is not None:
+            with contextlib.suppress(ConcurroError):
+                line.tell("detach", self.label, self._session)
+        if self._owns:
+            self.application.close()
+
+    # How
+
+    def _ask_once(self, line: ServiceProxy, number: int, request: list[Any], parts: list[bytes]) -> Any:
+        who = (self.label, self._session, number)
+        try:
+            if len(parts) > 1:
+                for index, part in enumerate(parts):
+                    line.tell("ahead", *who, index, part)
+            status, answer = self._result(line.call("do", *who, *request), number)
+            _refuse_failure(status, answer)
+            answer = self._whole(line, request[1], answer, number)
+            if request[1] == "collect":
+                line.tell("received", *who)
+        except LOST:
+            raise
+        except BaseException:
+            with contextlib.suppress(ConcurroError):
+                line.tell("abandon", *who)
+            raise
+        return answer
+
+    def _result(self, future: Any, number: int) -> Any:
+        with self._lock:
+            if self._closing.is_set():
+                future.cancel()
+            self._open[number] = future
+        try:
+            return future.result()
+        except CancelledError:
+            raise ClosedError(self._was_closed()) from None
+
+    def _whole(self, line: ServiceProxy, operation: str, answer: Any, number: int) -> Any:
+        """Return an answer with its large value, which comes in parts."""
+        if operation == "retrieve_data":
+            return self._joined(line, answer, number) if isinstance(answer, int) else answer
+        if operation in ("take", "collect", "drain") and answer and isinstance(answer[-1], int):
+            return [*answer[:-1], self._joined(line, answer[-1], number)]
+        return answer
+
+    def _joined(self, line: ServiceProxy, count: int, number: int) -> bytes:
+        parts: list[bytes] = []
+        coming: deque[Any] = deque()
+        for index in range(count):
+            coming.append(line.call("part", self.label, self._session, number, index))
+            if len(coming) >= AT_ONCE:
+                parts.append(self._result(coming.popleft(), number))
+        parts += [self._result(future, number) for future in coming]
+        return b"".join(parts)
+
+    def _reach(self) -> ServiceProxy:
+        """Return the line to the service, our session attached."""
+        line = self._line
+        if line is not None:
+            return line
+        with self._reaching:
+            if self._line is None:
+                self._attach()
+            if self._line is None:
+                raise ClosedError(self._was_closed())
+            return self._line
+
+    def _attach(self) -> None:
+        deadline = time.monotonic() + self._patience
+        pause = FIRST_PAUSE
+        while not self._closing.is_set():
+            if self._fault is not None:
+                raise self._fault
+            line: ServiceProxy | None = None
+            try:
+                line = self.application.service(SERVICE)
+                origin = line.call("attach", self.label, self._session).result()
+            except LOST:
+                gave_up = line is None and not self._owns  # the application's own patience is over
+                if gave_up or not self._origin or time.monotonic() > deadline:
+                    raise
+            else:
+                self._check_origin(origin)
+                with self._lock:
+                    self._line = None if self._closing.is_set() else line
+                return
+            self._closing.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            self._renew()
+
+    def _renew(self) -> None:
+        """Have an application that tries again, where it is ours."""
+        if self._owns and not self._closing.is_set():
+            self.application.close()
+            self.application = open_application(self._master, self._config)
+
+    def _check_origin(self, origin: str) -> None:
+        if self._origin and origin != self._origin:
+            message = (
+                f"the task manager {self.label!r} is gone, and its tasks with it: the master was started again without "
+                f"a journal, or it was terminated and everybody else left; connect again to begin anew"
+            )
+            self._fault = errors.QueueLostError(message)
+            raise self._fault
+        self._origin = origin
+
+    def _lose(self, line: ServiceProxy) -> None:
+        with self._lock:
+            if self._line is line:
+                self._line = None
+
+    def _was_closed(self) -> str:
+        return f"this proxy of the task manager {self.label!r} was closed"
+
+
+def open_application(master: Any, config: Any) -> Any:
+    """Return the application that is meant.
+
+    Raises:
+        ConfigError: None is.
+    """
+    if master is None or isinstance(master, str):
+        return ApplicationNode(master or None, config=config)
+    if isinstance(master, LocalCluster):
+        return master.application
+    if isinstance(master, ApplicationNode):
+        return master
+    message = f"master is an address, an ApplicationNode, a LocalCluster or None, got {type(master).__name__}"
+    raise ConfigError(message)
+
+
+def _refuse_failure(status: int, answer: Any) -> None:
+    """Raise what the task manager raised.
+
+    Raises:
+        ConcurroError: So it is.
+    """
+    if status == Status.OK:
+        return
+    name, text, fact = answer
+    kind = _ERRORS.get(name)
+    if kind is None:
+        message = f"{name}: {text}"
+        raise ConcurroError(message)
+    raise kind(text, fact) if name in _WITH_A_FACT else kind(text)
