@@ -331,8 +331,8 @@ class CodeTable:
             self._remember(members, sum(ref.size for ref in needs.values()))
             return members[index]
 
+    def _remember(self, members: Any, size: int) -> None:
         """Let what arrived stay: the next call of a function is seldom the last."""
-        """Let what arrived stay for a while: the next call of a function is seldom the last."""
         recent = self._recent
         recent.append((members, size))
         self._recent_bytes += size
