@@ -31,7 +31,7 @@ BOTH = (TO_MASTER, FROM_MASTER)
 _RESET = struct.pack("ii", 1, 0)
 _BURST = 0.02
 
-ANSWER_LIMIT = 10.0
+ANSWER_LIMIT = 30.0
 """How long the thread of a network may take to obey [s]."""
 
 
@@ -49,7 +49,7 @@ class _Half:
 class FaultProxy:
     """Passes bytes between who dials `url` and a port of this machine.
 
-    Thread-safe.
+    Thread-safe. Once it is closed, what it is ordered to do is done: there is nothing to do it to.
 
     Attributes:
         url: Where it listens.
@@ -74,7 +74,8 @@ class FaultProxy:
         self._garbles: set[int] = set()
         self.garbled = 0
         self._halves: list[_Half] = []
-        self._orders: deque[Callable[[], None]] = deque()
+        self._orders: deque[tuple[Callable[[], None], threading.Event]] = deque()
+        self._ordering = threading.Lock()  # held while the thread is woken: what wakes it is not closed meanwhile
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -94,9 +95,8 @@ class FaultProxy:
 
     def close(self) -> None:
         """End every connection and listen no more. Idempotent."""
-        if self._thread.is_alive():
-            self._order(self._stop)
-            self._thread.join(10)
+        self._order(self._stop)
+        self._thread.join(ANSWER_LIMIT)
 
     # Faults
 
@@ -147,31 +147,46 @@ class FaultProxy:
     # The thread
 
     def _order(self, order: Callable[[], None]) -> None:
-        done = threading.Event()
-
-        def obey() -> None:
-            order()
-            done.set()
-
-        self._orders.append(obey)
-        os.write(self._wake_write, b"\0")
-        if not done.wait(ANSWER_LIMIT):
+        obeyed = threading.Event()
+        with self._ordering:
+            if self._wake_write < 0:
+                return
+            self._orders.append((order, obeyed))
+            os.write(self._wake_write, b"\0")
+        if not obeyed.wait(ANSWER_LIMIT):
             message = f"the network between {self.url} and the master does not answer"
             raise TimeoutError(message)
 
     def _run(self) -> None:
-        while self._running:
-            for key, _ in self._selector.select(self._patience()):
-                if key.fileobj is self._listener:
-                    self._accept()
-                elif key.fileobj == self._wake_read:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(self._wake_read, 4096)
-                else:
-                    self._read(key.data)
-            while self._orders:
-                self._orders.popleft()()
-            self._pass_on()
+        try:
+            while self._running:
+                self._turn()
+        finally:
+            self._end_orders()
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._patience()):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif key.fileobj == self._wake_read:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+            else:
+                self._read(key.data)
+        while self._orders and self._running:
+            order, obeyed = self._orders.popleft()
+            order()
+            obeyed.set()
+        self._pass_on()
+
+    def _end_orders(self) -> None:
+        """Take no more orders; those that came after the last one are done, too."""
+        with self._ordering:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_write = -1
+        for _, obeyed in self._orders:
+            obeyed.set()
 
     def _patience(self) -> float | None:
         waiting = [half for half in self._halves if half.queue and not self._held[half.direction]]
@@ -291,8 +306,6 @@ class FaultProxy:
         self._selector.unregister(self._listener)
         self._listener.close()
         self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
         self._running = False
 
 
