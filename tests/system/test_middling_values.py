@@ -43,6 +43,18 @@ class Doubles(Task):
         return self.array
 
 
+class Echoes(Task):
+    """Returns its array."""
+
+    name = "echoes"
+
+    def __init__(self, array):
+        self.array = array
+
+    def __call__(self):
+        return self.array
+
+
 def segments_of(processes):
     """Return how many memory files of ours the processes have open."""
     count = 0
@@ -98,6 +110,20 @@ def test_an_idle_application_gives_back_the_pages_of_arguments():
         gc.collect()
 
         wait_until(lambda: segments_of(me) == 0, LIMIT, "the pages to be given back")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [100_000, 200_000])
+def test_an_idle_worker_gives_back_an_argument_that_was_its_result_too(count):
+    with LocalCluster(workers=1, config=SHIPPED) as cluster:
+        workers = cluster.slaves[0].workers
+        array = np.arange(float(count))
+
+        result = cluster.push_task(Echoes(array)).result(LIMIT)
+
+        assert np.array_equal(result, array)
+        del result, array
+        wait_until(lambda: segments_of(workers) == 0, LIMIT, "the worker to let go of the pages")
 
 
 @pytest.mark.slow

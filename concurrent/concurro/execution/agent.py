@@ -472,19 +472,18 @@ class SlaveAgent:
     def flush(self) -> None:
         """Do what is due, and see to what will be; once per turn."""
         self.act()
-        if self._looked_ahead or not self._running:
-            return
-        now = self._loop.now()
-        due = self.core.next_time()
-        if due is not None and due <= now:  # by what it has learned
-            self.core.tick(now)
-            self._carry_out(now)
+        if not self._looked_ahead and self._running:
+            now = self._loop.now()
             due = self.core.next_time()
-        if self._unmapped:
+            if due is not None and due <= now:  # by what it has learned
+                self.core.tick(now)
+                self._carry_out(now)
+                due = self.core.next_time()
+            self._looked_ahead = True
+            self._due = due
+            self._set_timer(due)
+        if self._unmapped:  # in an idle turn, too: pages are given back in one
             self._unmap()
-        self._looked_ahead = True
-        self._due = due
-        self._set_timer(due)
 
     def act(self) -> None:
         """Do what follows from what was learned, and write it.

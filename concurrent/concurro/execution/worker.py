@@ -131,7 +131,6 @@ class Worker:
         self._runner = TaskRunner()
         self._door = this_process.door = WorkerDoor(service, self._runner.packer, self._attempt)
         self._tainted = ""
-        self._untidy = False  # whether pages are lent that may come back
         voice.on_use = self._speak
         os.register_at_fork(after_in_child=self._leave_to_parent)
         signal.signal(NUDGE_SIGNAL, self._report_held_back)
@@ -364,7 +363,6 @@ class Worker:
                 continue
             descriptor = self._runner.blobs.descriptor(digest)
             if descriptor is not None:
-                self._untidy = True
                 self._send([Note.MAPPED, digest, size], descriptor)
                 self._let_go(digest)
                 continue
@@ -391,7 +389,7 @@ class Worker:
         if (self._ended or self._held_back) and not self._channel.pending():
             self._send_results()  # they never wait while this waits
         try:
-            if self._untidy:
+            if self._runner.blobs.lends:
                 self._tidy_while_idle()
             frames = self._channel.receive()
         except OSError:
@@ -402,8 +400,8 @@ class Worker:
 
     def _tidy_while_idle(self) -> None:
         """Give up pages that nobody has any more, until something comes."""
-        while self._untidy and not self._channel.wait(TIDY_PERIOD):
-            self._untidy = self._runner.blobs.tidy()
+        while self._runner.blobs.lends and not self._channel.wait(TIDY_PERIOD):
+            self._runner.blobs.tidy()
 
     def _is_copy(self) -> bool:
         """Say whether this is a process that a task forked.

@@ -166,7 +166,10 @@ class BlobStore:
         view = view.cast("B")
         digest = self._recall(view, owner)
         if digest is None:
-            digest = digest_of(view) if self._by_content or view.nbytes < MAP_THRESHOLD else new_name()
+            named = self._by_content or view.nbytes < MAP_THRESHOLD
+            digest = digest_of(view) if named else new_name()
+            if named and self.claim(digest, owner):
+                return BlobRef(digest, view.nbytes)
             descriptor = self._pool.fill(view) if self._pool is not None else None
             if descriptor is not None:
                 self._keep(digest, _Kept(view.nbytes, None, descriptor), owner)
@@ -368,11 +371,17 @@ class BlobStore:
                 self._descriptors -= 1
                 self.on_dropped(digest)
 
-    def tidy(self) -> bool:
+    @property
+    def lends(self) -> bool:
+        """Whether there are pages of ours that `tidy` may give up."""
+        return self._pool is not None and self._pool.lends
+
+    def tidy(self) -> None:
         """Give up pages that nobody has any more; see `SegmentPool.tidy`."""
         with self._lock:
             self._sweep()
-        return self._pool is not None and self._pool.tidy()
+        if self._pool is not None:
+            self._pool.tidy()
 
     def close(self) -> None:
         """Give up all pages; whoever has some keeps them."""

@@ -341,22 +341,23 @@ class SegmentPool:
             return None
         return self.lend(segment)
 
-    def tidy(self) -> bool:
+    @property
+    def lends(self) -> bool:
+        """Whether there is anything that may be given up, now or later."""
+        return bool(self._lent or self._free) and os.getpid() == self._pid
+
+    def tidy(self) -> None:
         """Look at all that was lent, and give up what nobody has.
 
         To be called now and then while the process is idle: what is free stays for once, to be used again.
-
-        Returns:
-            Whether there is anything that may be given up later.
         """
         with self._lock:
             if os.getpid() != self._pid:
-                return False
+                return
             self._collect(len(self._lent))
             if self._idle:
                 self._trim(0)
             self._idle = True
-            return bool(self._lent or self._free)
 
     def close(self) -> None:
         """Give every segment up; receivers keep what they have."""

@@ -421,6 +421,19 @@ def test_a_blob_goes_with_the_array_that_it_was_made_of(store):
     assert ref.digest not in store
 
 
+def test_what_came_from_others_is_not_written_again_when_it_is_sent_on(store):
+    array = np.arange(50_000.0)
+    packer = packer_of(store)
+    _, blobs = packer.dumps(array, "mine")
+    there = arrived(store, blobs)
+
+    _, again = packer_of(there).dumps(array.copy(), "result")
+
+    assert again == blobs
+    assert there.owned_by(blobs[0][1], "result")
+    assert not there.lends
+
+
 def arrays_of(blobs):
     """Return the blobs that are as large as an array of these tests."""
     return [digest for _, digest, size in blobs if size == 8 * COUNT]
