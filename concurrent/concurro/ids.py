@@ -545,7 +545,7 @@ class SlaveRecord:
         sick: Why it must not get tasks; empty when it may.
         draining: Whether it is leaving and takes nothing new.
         lent: Slots among its workers that are lent by tasks that wait.
-        waits: Lease to what its task waits for, in words, while its slot is lent.
+        waits: Lease to what its task waits for, in words, and whether its slot is lent.
         blobs: Digests known to be on its machine.
         stopped: Process ids of busy workers that are stopped, as by SIGSTOP.
     """

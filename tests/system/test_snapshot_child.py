@@ -15,6 +15,7 @@ from concurro.nodes.snapshot import SnapshotTaker
 from concurro.transport.loop import Loop
 from concurro.wire.messages import Kind
 from concurro.wire.segments import SegmentPool
+from tests.support.waiting import wait_until
 from tests.unit.nodes.host_driver import Driver, Job, numbers
 
 N = 7
@@ -28,6 +29,23 @@ class Slow(Job):
 
     def __getstate__(self):
         os.kill(os.getpid(), signal.SIGSTOP)
+        return vars(self)
+
+
+class Parent(Job):
+    """Forks a process when it is pickled, which stays until there is a gate."""
+
+    def __init__(self, tasks, folder):
+        super().__init__(tasks)
+        self.folder = folder
+
+    def __getstate__(self):
+        began, gate = self.folder / "began", self.folder / "gate"
+        if not began.exists():
+            began.touch()
+            if os.fork() == 0:
+                wait_until(gate.exists, DEADLINE)
+                os._exit(0)
         return vars(self)
 
 
@@ -122,6 +140,21 @@ def test_one_that_takes_too_long_is_killed_and_told(make, monkeypatch):
 
     assert body[2:5] == [b"", None, 0]
     assert body[5] == f"the child that pickled ended with {-signal.SIGKILL}"
+
+
+@pytest.mark.parametrize("has_descriptors", [True, False])
+def test_a_process_that_the_child_forked_keeps_nobody_waiting(make, monkeypatch, tmp_path, has_descriptors):
+    if not has_descriptors:
+        monkeypatch.delattr(os, "pidfd_open")
+        monkeypatch.setattr(snapshot, "PATIENCE", 0.2)
+    taking = make(Parent(numbers(1), tmp_path))
+
+    taking.take()
+    _, body = taking.wait()
+    (tmp_path / "gate").touch()
+
+    assert body[5] == ""
+    assert taking.taker._child is None
 
 
 def test_another_one_is_refused_meanwhile(make, monkeypatch):

@@ -1,7 +1,8 @@
 """The agent's end of the service channels: frames passed on, slots lent.
 
     worker == ServiceNote.FRAMES == agent -- TUNNEL [number] + the same frames -- master
-             WAITS --> may it lend? --> ANSWER, and WAITS [lease, for what] to the master
+             WAITS --> may it lend? --> ANSWER, and WAITS [lease, for what] to the master,
+                                        also when that takes longer
 
 A tunnel is one attempt's way to the master. It ends with the attempt, with the worker, with
 the slave. The frames are never looked at. When the link to the master is behind, the
@@ -38,6 +39,9 @@ BACKLOG_LIMIT = 4 * 1024 * 1024
 LOOK_AGAIN = 0.01
 """How soon a link that was behind is looked at again [s]."""
 
+TELL_AFTER = 0.5
+"""When a task waits for so long for a slot to lend, the master is told of its wait [s]."""
+
 APPLICATION_MODULE = "concurro.nodes.nested"
 """What a worker imports when a task asks for its application."""
 
@@ -70,9 +74,10 @@ class Tunnel:
         lease: The attempt.
         worker: Its worker.
         waits: For what it waits, in words.
+        told: Whether the master was told of its wait.
     """
 
-    __slots__ = ("lease", "number", "session", "waits", "worker")
+    __slots__ = ("lease", "number", "session", "told", "waits", "worker")
 
     def __init__(self, number: int, session: int, lease: int, worker: Speaker) -> None:
         self.number = number
@@ -80,6 +85,7 @@ class Tunnel:
         self.lease = lease
         self.worker = worker
         self.waits = ""
+        self.told = False
 
 
 class ServiceDesk:
@@ -120,6 +126,8 @@ class ServiceDesk:
         self._tunnels: dict[int, Tunnel] = {}
         self._of_worker: dict[int, Tunnel] = {}
         self._paused: dict[int, Speaker] = {}
+        self._asking: dict[int, Tunnel] = {}
+        self._will_tell = False
 
     def take(self, worker: Speaker, frames: list[Any]) -> None:
         """Take a message of a worker.
@@ -183,10 +191,13 @@ class ServiceDesk:
         tunnel = self._of_worker.get(worker_id)
         if tunnel is None:
             return
+        self._asking.pop(worker_id, None)
         lent, workers = self._core.lent, self._core.workers
         self._tell(tunnel.worker, ServiceNote.ANSWER, tunnel.session, granted, lent, workers)
         if granted:
-            self._send(Kind.WAITS, [tunnel.lease, tunnel.waits], ())
+            self._tell_master(tunnel, f"{tunnel.waits}, its slot is lent")
+        elif tunnel.told:
+            self._tell_master(tunnel, "")
 
     def leases(self) -> set[int]:
         """Return the attempts that speak to the master."""
@@ -227,11 +238,28 @@ class ServiceDesk:
         tunnel.waits = what
         self._touch()
         self._core.lend(tunnel.worker.id, tunnel.lease)
+        self._asking[tunnel.worker.id] = tunnel
+        if not self._will_tell:
+            self._will_tell = True
+            self._loop.after(TELL_AFTER, self._tell_of_asking)
+
+    def _tell_of_asking(self) -> None:
+        """Tell the master who waits without lending: that may take long."""
+        self._will_tell = False
+        asking, self._asking = self._asking, {}
+        for tunnel in asking.values():
+            self._tell_master(tunnel, f"{tunnel.waits}, and keeps its slot: its slave has lent all that it may")
 
     def _go_on(self, tunnel: Tunnel) -> None:
         self._touch()  # what it asked for is answered in the next flush
-        if self._core.end_loan(tunnel.worker.id):
-            self._send(Kind.WAITS, [tunnel.lease, ""], ())
+        self._core.end_loan(tunnel.worker.id)
+        self._asking.pop(tunnel.worker.id, None)
+        if tunnel.told:
+            self._tell_master(tunnel, "")
+
+    def _tell_master(self, tunnel: Tunnel, what: str) -> None:
+        tunnel.told = bool(what)
+        self._send(Kind.WAITS, [tunnel.lease, what], ())
 
     @staticmethod
     def _tell(worker: Speaker, note: ServiceNote, *body: Any) -> None:

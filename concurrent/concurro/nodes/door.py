@@ -173,7 +173,7 @@ class Door:
         if peer.session.lasting and session not in self._sessions:
             peer.lasting = True
             peer.on_away = lambda reason: self.on_away(peer, reason)
-            peer.on_back = lambda: self.on_back(peer)
+            peer.on_back = lambda: self._came_back(peer)
             self._sessions[session] = peer
         peer.send(Kind.WELCOME, self._welcome(peer, shown))
         self.on_joined(peer, role, name, facts)
@@ -252,9 +252,7 @@ class Door:
                 self._judge_slave(peer, now)
             elif peer.away_since is not None and now - peer.away_since > self._grace:
                 self._gone(peer, "it did not come back")
-            if peer.may_send() == (peer in self._full):
-                self._full ^= {peer}
-                self.on_full(peer, peer in self._full)
+            self._judge_room(peer)
             if peer.data_silent(now, DATA_SILENCE):
                 peer.unbind_data("silent for too long")
         for stranger in [peer for peer, since in self._strangers.items() if now - since > STRANGER_PATIENCE]:
@@ -262,6 +260,17 @@ class Door:
         for link in [link for link, since in self._late.items() if now - since > LATE_PATIENCE]:
             del self._late[link]
             link.close()
+
+    def _came_back(self, peer: Peer) -> None:
+        """Tell of a peer that is back, and whether it has room now."""
+        self._full.discard(peer)
+        self.on_back(peer)
+        self._judge_room(peer)
+
+    def _judge_room(self, peer: Peer) -> None:
+        if peer.may_send() == (peer in self._full):
+            self._full ^= {peer}
+            self.on_full(peer, peer in self._full)
 
     def _judge_slave(self, peer: Peer, now: float) -> None:
         if not peer.session.silent(now):

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 PROTOCOL_ERROR_LIMIT = 10
 
+DATA_LINK_PATIENCE = 5.0
+"""How long a session that goes on waits for a data link before chunks are asked for without one [s]."""
+
 
 def python_version() -> str:
     """Return major.minor of this interpreter."""
@@ -78,6 +81,7 @@ class Peer:
         self._link: Link | None = None
         self._data: Link | None = None
         self._data_heard = self._data_said = 0.0
+        self._chunks_lost = False  # with a data link, and not asked for again
         self._faults = 0
         self._known = False
         self._acknowledging: Timer | None = None
@@ -203,6 +207,8 @@ class Peer:
         for packed in again:
             link.send(packed)
         self.on_back()
+        if self._chunks_lost:  # usually another data link comes, and they are asked for then
+            self._loop.after(DATA_LINK_PATIENCE, self._do_without_data_link)
 
     # The data connection
 
@@ -214,7 +220,7 @@ class Peer:
         link.on_message = self._chunk
         link.on_closed = lambda reason: self._data_ended(link, reason)
         link.send([pack_message(Kind.HEARTBEAT, [])])
-        self.on_chunks_lost()
+        self._ask_for_chunks()
 
     def data_silent(self, now: float, limit: float) -> bool:
         """Say whether the data link was silent for too long."""
@@ -250,11 +256,20 @@ class Peer:
         if link is self._data:
             log.debug("the data connection of %s ended: %s", self.id or self._name, reason)
             self._drop_data()
-            self.on_chunks_lost()
+            self._ask_for_chunks()
+
+    def _ask_for_chunks(self) -> None:
+        self._chunks_lost = False
+        self.on_chunks_lost()
+
+    def _do_without_data_link(self) -> None:
+        if self._chunks_lost and self._link is not None:
+            self._ask_for_chunks()
 
     def _drop_data(self) -> None:
         data, self._data = self._data, None
         if data is not None:
+            self._chunks_lost = True
             self._drop(data)
 
     # Messages

@@ -77,7 +77,7 @@ class SnapshotTaker:
             return
         self._child = child
         self._loop.watch(child.ended, lambda: self._finish(core.number, n, child))
-        child.timer = self._loop.after(PATIENCE, child.kill)
+        child.timer = self._loop.after(PATIENCE, lambda: self._stop(core.number, n, child))
 
     def release(self, n: int) -> None:
         """Let go of the large parts of a snapshot. Idempotent."""
@@ -106,7 +106,12 @@ class SnapshotTaker:
         if pid == 0:
             _be_child(core, self._packer, n, (memory, ending), parent)
         os.close(ending)
-        return _Child(pid, memory, ended, published)
+        return _Child(pid, memory, _end_of(pid, ended), published)
+
+    def _stop(self, number: int, n: int, child: _Child) -> None:
+        """End a child that takes too long, and tell what it left."""
+        child.kill()
+        self._finish(number, n, child)
 
     def _finish(self, number: int, n: int, child: _Child) -> None:
         """Tell what the child left."""
@@ -145,9 +150,22 @@ class _Child:
         self.timer: Timer | None = None
 
     def kill(self) -> None:
-        """End it: it takes too long."""
+        """End it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
+
+
+def _end_of(pid: int, pipe: int) -> int:
+    """Return what can be read once a child has ended.
+
+    Its descriptor, or the pipe, which it has: but what it forked has that as well, and may live on.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # an older kernel, another system
+        return pipe
+    os.close(pipe)
+    return process
 
 
 def owner_of(n: int) -> Hashable:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     BacklogOf = Callable[[Hashable], int]
 
 
+MOST_FOR_SERVICES = 1024
+"""A slave opens at most so many tunnels for services at once: one for each worker that hosts some."""
+
 INSIDE = Identity("of a running job", frozenset({Role.APPLICATION}))
 """A task or a callback: whatever it says, it is an application."""
 
@@ -50,6 +53,7 @@ class TunnelLink:
         tunnels: Where it ends.
         slave_id: The slave in between.
         number: What the slave calls it.
+        lease: The attempt; 0 for services.
         peer: Who is at the other end, in words.
     """
 
@@ -58,8 +62,9 @@ class TunnelLink:
     identity = INSIDE
     fault: Exception | None = None
 
-    def __init__(self, tunnels: Tunnels, slave_id: str, number: int, peer: str) -> None:
+    def __init__(self, tunnels: Tunnels, slave_id: str, number: int, lease: int, peer: str) -> None:
         self.peer = peer
+        self.lease = lease
         self.on_message: Callable[[Frames], None] = ignore_message
         self.on_closed: Callable[[str], None] = ignore_closed
         self._tunnels = tunnels
@@ -134,15 +139,26 @@ class Tunnels:
             self._send(("slave", slave_id), Kind.TUNNEL_END, [number, "the master closed it"], ())
 
     def _open(self, slave_id: str, number: int, lease: int, links: dict[int, TunnelLink]) -> None:
-        if not lease and number not in links:
-            link = links[number] = TunnelLink(self, slave_id, number, f"services on slave {slave_id}")
-            self._welcome(link, Outer(None))
-            return
         slave = self._core.slaves.get(slave_id)
-        task = slave.leases.get(lease) if slave is not None else None
-        if task is None or number in links:
-            reason = "the attempt is not wanted any more" if task is None else "there is a tunnel of that number"
-            self._send(("slave", slave_id), Kind.TUNNEL_END, [number, reason], ())
+        task = slave.leases.get(lease) if slave is not None and lease else None
+        if refusal := _refusal(number, lease, links, wanted=task is not None or not lease):
+            self._send(("slave", slave_id), Kind.TUNNEL_END, [number, refusal], ())
             return
-        link = links[number] = TunnelLink(self, slave_id, number, f"task {task.id} on slave {slave_id}")
-        self._welcome(link, Outer(task.system, task.id))
+        whose = f"task {task.id}" if task is not None else "services"
+        link = links[number] = TunnelLink(self, slave_id, number, lease, f"{whose} on slave {slave_id}")
+        self._welcome(link, Outer(None) if task is None else Outer(task.system, task.id))
+
+
+def _refusal(number: int, lease: int, links: dict[int, TunnelLink], *, wanted: bool) -> str:
+    """Say why a tunnel is not opened; empty when it is.
+
+    An attempt has one at a time, and a slave a few for services: strangers behind them are waited for without end.
+    """
+    if not wanted:
+        return "the attempt is not wanted any more"
+    if number in links:
+        return "there is a tunnel of that number"
+    open_ones = sum(link.lease == lease for link in links.values())
+    if open_ones >= (1 if lease else MOST_FOR_SERVICES):
+        return "the attempt has a tunnel" if lease else f"there are {open_ones} tunnels for services"
+    return ""

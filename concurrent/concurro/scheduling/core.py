@@ -428,7 +428,7 @@ class SchedulerCore:
             self._settle_hook(slave_id, leases)
 
     def waits(self, slave_id: str, lease: int, what: str) -> None:
-        """Note for what a leased task waits, its slot lent; "" when it goes on."""
+        """Note for what a leased task waits; "" when it goes on."""
         slave = self.slaves.get(slave_id)
         if slave is not None and lease in slave.leases and what:
             slave.waits[lease] = what

@@ -143,10 +143,10 @@ def explain_stopped(slave: SlaveRecord) -> str:
 
 
 def explain_wait(host: Any, task: TaskRecord) -> str:
-    """Say for what a leased task waits, its slot lent; empty when it does not."""
+    """Say for what a leased task waits; empty when it does not."""
     slave = host.slaves.get(task.slave_id)
     what = slave.waits.get(task.lease) if slave is not None else None
-    return f"; it waits for {what}, its slot is lent" if what else ""
+    return f"; it waits for {what}" if what else ""
 
 
 def explain_hindrance(host: Any, task: TaskRecord, queue: ClassQueue | None, placing: Placing) -> str:

@@ -87,7 +87,7 @@ class Kind(IntEnum):
     OUTPUT = 20  # [[lease, task name or "", stream 1|2, text, bytes dropped before it], ...], ahead of the results
     INVENTORY = 22  # [[lease, system, generation, number, attempt, stamp], ...]: what it holds from the master before,
     #                  first of all when HELLO said `was`; the results of these follow
-    WAITS = 21  # [lease, for what]: its task waits and lends its slot; "" when it goes on
+    WAITS = 21  # [lease, for what, and whether its slot is lent]: its task waits; "" when it goes on
 
     # Master to slave.
     CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs, system id,

@@ -165,8 +165,40 @@ def test_a_wait_lends_the_slot_and_the_master_hears_for_what(desk):
     desk.say(ServiceNote.GOES_ON, 7)
 
     assert desk.told() == [([ServiceNote.ANSWER, 7, True, 1, 1],)]
-    assert desk.sent[-2:] == [(Kind.WAITS, [1, "task x:1"]), (Kind.WAITS, [1, ""])]
+    assert desk.sent[1:] == [(Kind.WAITS, [1, "task x:1, its slot is lent"]), (Kind.WAITS, [1, ""])]
     assert desk.driver.core.lent == 0
+
+
+def test_the_master_hears_of_a_wait_whose_slot_is_not_lent_for_long(desk):
+    desk.say(ServiceNote.WAITS, 7, "task x:1")
+    desk.loop.turn()
+    asking = desk.sent[1:]
+    desk.decide()
+    desk.say(ServiceNote.GOES_ON, 7)
+
+    assert asking == [(Kind.WAITS, [1, "task x:1, and keeps its slot: its slave has lent all that it may"])]
+    assert desk.sent[2:] == [(Kind.WAITS, [1, "task x:1, its slot is lent"]), (Kind.WAITS, [1, ""])]
+
+
+@pytest.mark.parametrize("end", ["goes on", "refused"])
+def test_the_master_hears_that_such_a_wait_is_over(desk, end):
+    desk.say(ServiceNote.WAITS, 7, "task x:1")
+    desk.loop.turn()
+
+    if end == "refused":
+        desk.desk.wait_answered(1, granted=False)
+    desk.say(ServiceNote.GOES_ON, 7)
+    desk.loop.turn()
+
+    assert desk.sent[2:] == [(Kind.WAITS, [1, ""])]
+
+
+def test_the_master_is_told_once_of_a_wait_that_was_answered_in_time(desk):
+    desk.say(ServiceNote.WAITS, 7, "task x:1")
+    desk.decide()
+    desk.loop.turn()
+
+    assert desk.sent[1:] == [(Kind.WAITS, [1, "task x:1, its slot is lent"])]
 
 
 def test_nobody_is_told_of_a_wait_that_lends_nothing_but_who_waits(desk):

@@ -5,73 +5,9 @@ from __future__ import annotations
 import pytest
 
 from concurro.nodes.door import CHECK_PERIOD, STRANGER_PATIENCE, Door
-from concurro.nodes.tunnels import INSIDE
-from concurro.wire.messages import Kind, pack_message, unpack_message
+from concurro.wire.messages import Kind
 from tests.support.messages import hello_body
-
-
-class Clock:
-    """A loop whose time passes by hand."""
-
-    def __init__(self):
-        self.time = 100.0
-        self.timers = []
-
-    def now(self):
-        return self.time
-
-    def after(self, delay, callback):
-        timer = Timer(self.time + delay, callback)
-        self.timers.append(timer)
-        return timer
-
-    def request_flush(self, callback):
-        callback()
-
-    def pass_time(self, seconds):
-        """Let so many seconds pass, timer by timer [s]."""
-        until = self.time + seconds
-        while due := [timer for timer in self.timers if timer.when <= until]:
-            timer = min(due, key=lambda timer: timer.when)
-            self.timers.remove(timer)
-            self.time = timer.when
-            if timer.callback is not None:
-                timer.callback()
-        self.time = until
-
-
-class Timer:
-    """A call that is due."""
-
-    def __init__(self, when, callback):
-        self.when = when
-        self.callback = callback
-
-    def cancel(self):
-        self.callback = None
-
-
-class Link:
-    """A connection that notes what is sent."""
-
-    ordered = True
-    identity = INSIDE
-    fault = None
-    peer = "somebody"
-
-    def __init__(self):
-        self.sent = []
-        self.closed = False
-
-    def send(self, frames):
-        self.sent.append(unpack_message(list(frames)))
-
-    def close(self):
-        self.closed = True
-
-    def hear(self, kind, body, seq=0):
-        """Deliver a message."""
-        self.on_message([pack_message(kind, body, seq)])
+from tests.unit.nodes.hand_clock import Clock, Link
 
 
 @pytest.fixture
@@ -109,3 +45,22 @@ def test_who_is_inside_a_job_may_say_its_first_word_whenever_its_code_asks_for_u
 
     assert joined == ["the system of a callback"]
     assert [message.kind for message in link.sent] == [Kind.WELCOME]
+
+
+def test_who_comes_back_and_still_takes_nothing_is_said_to_be_full_again(clock, door):
+    link, again, news = Link(ordered=False), Link(ordered=False), []
+    door.on_full = lambda peer, full: news.append(full)
+    door.on_back = lambda peer: news.append("back")
+    door.knock(link)
+    link.hear(Kind.HELLO, hello_body("application", client_id="c"), seq=1)
+    (peer,) = door.peers.values()
+    while peer.may_send():
+        peer.send(Kind.BLOB_CHUNK, [bytes(32), 1 << 20, 0], [bytes(1 << 20)])
+    clock.pass_time(2 * CHECK_PERIOD)
+    link.on_closed("it broke")
+
+    door.knock(again)
+    again.hear(Kind.HELLO, [*hello_body("application", client_id="c")[:4], 1, 0, "north", {"client_id": "c"}])
+
+    assert again.sent[0].kind == Kind.WELCOME
+    assert news == [True, "back", True]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from concurro.ids import Role
-from concurro.nodes.tunnels import Tunnels
+from concurro.nodes.tunnels import MOST_FOR_SERVICES, Tunnels
 from concurro.wire.messages import Kind, Message
 
 
@@ -15,7 +15,7 @@ class Task:
 
 
 class Slave:
-    leases = {5: Task()}  # noqa: RUF012 - a stand-in that nobody changes
+    leases = {5: Task(), 7: Task()}  # noqa: RUF012 - a stand-in that nobody changes
 
 
 class Core:
@@ -80,6 +80,27 @@ def test_a_number_that_is_in_use_opens_nothing(bench):
     assert bench.sent[-1][1] == Kind.TUNNEL_END
 
 
+def test_an_attempt_has_one_tunnel_at_a_time(bench):
+    bench.open(1)
+    bench.take(Kind.TUNNEL_OPEN, 2, 5)
+    refused = bench.sent[-1]
+    bench.take(Kind.TUNNEL_END, 1, "the attempt opened another one")
+    bench.open(3)
+
+    assert refused == (("slave", "north"), Kind.TUNNEL_END, [2, "the attempt has a tunnel"], ())
+    assert len(bench.welcomed) == 2
+
+
+def test_a_slave_has_so_many_tunnels_for_services_and_no_more(bench):
+    for number in range(MOST_FOR_SERVICES + 1):
+        bench.take(Kind.TUNNEL_OPEN, number, 0)
+
+    assert len(bench.welcomed) == MOST_FOR_SERVICES
+    assert [message[1:3] for message in bench.sent] == [
+        (Kind.TUNNEL_END, [MOST_FOR_SERVICES, f"there are {MOST_FOR_SERVICES} tunnels for services"])
+    ]
+
+
 def test_the_slave_ends_a_tunnel(bench):
     link, heard, ends = bench.open()
 
@@ -103,7 +124,7 @@ def test_the_master_ends_a_tunnel_once(bench):
 
 def test_every_tunnel_ends_with_its_slave(bench):
     _, _, first = bench.open(1)
-    _, _, second = bench.open(2)
+    _, _, second = bench.open(2, lease=7)
 
     bench.tunnels.slave_left("north", "silent")
 
