@@ -27,6 +27,7 @@ from concurro.config.options import Option
 from concurro.ids import ProgressRecord, ServiceWorker, SlaveRecord, SlaveView, SystemRecord, TaskClass, TaskRecord
 from concurro.nodes.cluster import LocalSlave
 from concurro.nodes.futures import TaskFuture
+from concurro.nodes.partial_results import PartialResults
 from tests.support.failure_lines import failure_lines, numbered_tests
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ NAMES = {
         "LocalCluster",
         "ApplicationNode",
         "ClusterExecutor",
+        "as_completed",
         "SystemHandle",
         "current_application",
         "find_master",
@@ -86,6 +88,7 @@ NAMES = {
 
 GIVEN = (
     TaskFuture,
+    PartialResults,
     ServiceWorker,
     ProgressRecord,
     SlaveView,
@@ -111,6 +114,7 @@ INTERNAL = {
     "ClusterExecutor": ("sharing",),
     "SystemHandle": (
         "describe",
+        "refuse_to_wait",
         "wait_accepted",
         "acknowledge",
         "take_progress",
@@ -119,7 +123,7 @@ INTERNAL = {
         "end_failed",
         "end_cancelled",
     ),
-    "TaskFuture": ("describe",),
+    "TaskFuture": ("describe", "refuse_to_wait", "withdraw", "end_withdrawn"),
     "MasterNode": ("fail", "use_launcher", "wait"),
     "SlaveNode": ("fail", "use_launcher", "wait"),
 }

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from concurro.nodes.nested import current_application
     from concurro.nodes.service_proxy import ServiceProxy
     from concurro.nodes.slave import SlaveNode
+    from concurro.nodes.streams import as_completed
     from concurro.wire.parcels import Parcel
 
 __version__ = "0.1.0"
@@ -94,6 +95,7 @@ _LATER = {
     "SlaveNode": "nodes.slave",
     "StrOption": "config",
     "SystemHandle": "nodes.handle",
+    "as_completed": "nodes.streams",
     "asked_master": "cli.asking",
     "current_application": "nodes.nested",
     "find_master": "nodes.finding",
@@ -146,6 +148,7 @@ __all__ = [  # noqa: PLE0604 - the error names are strings too, taken from their
     "SystemHandle",
     "Task",
     "TaskSystem",
+    "as_completed",
     "asked_master",
     "current_application",
     "find_master",

@@ -203,8 +203,11 @@ class TaskTimeout(TaskError, TimeoutError):  # noqa: N818 - a fixed public name
     """The attempt ran longer than the task's `timeout` and was killed."""
 
 
-class WorkerLost(TaskError, RuntimeError):  # noqa: N818 - a fixed public name
-    """The worker, or its slave, died while it ran the task."""
+class WorkerLost(TaskError, concurrent.futures.BrokenExecutor):  # noqa: N818 - a fixed public name
+    """The worker, or its slave, died while it ran the task.
+
+    A `BrokenExecutor` for those who expect one; the others' tasks, and the cluster, go on.
+    """
 
 
 class TaskMemoryExceeded(TaskError, MemoryError):  # noqa: N818 - a fixed public name

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import os
 import threading
-import time
 import uuid
+import weakref
 from concurrent.futures import BrokenExecutor
+from numbers import Integral
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
+from concurro.errors import ConfigError
 from concurro.execution.inside import this_process
-from concurro.nodes.arguments import check_count
+from concurro.nodes.arguments import check_count, check_timeout
+from concurro.nodes.futures import Patience
+from concurro.nodes.streams import MOST_OPEN, as_they_come, check_buffersize, in_order
 from concurro.task import Task
 
 if TYPE_CHECKING:
@@ -106,10 +111,51 @@ class FunctionCalls(FunctionCall):
         return call_all(self.function, *self.args)
 
 
+class Ownership:
+    """What an executor uses, and ends. Thread-safe.
+
+    It outlives its executor: that one may be forgotten while its calls run.
+
+    Args:
+        application: Runs the calls; they are pushed in the name of this object.
+        close: Ends the executor's own cluster or connection; None where it is somebody else's.
+
+    Attributes:
+        is_shut_down: Whether it takes no more calls.
+    """
+
+    def __init__(self, application: ApplicationNode | InlineApplication, close: Callable[[], None] | None) -> None:
+        self.application = application
+        self.is_shut_down = False
+        self._close = close
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+
+    def end(self, *, wait: bool) -> None:
+        """Take no more calls, let those that are open end, then close. Idempotent."""
+        with self._lock:
+            self.is_shut_down = True
+            close, self._close = self._close, None
+        futures = self.application.futures_of(self)
+        if wait:
+            _finish(futures, close)
+        elif close is not None:
+            threading.Thread(target=_finish, args=(futures, close), name="concurro-executor-end").start()
+
+    def end_forgotten(self) -> None:
+        """End as nobody can use it any more.
+
+        At the end of the program that waits, as no thread can be started there.
+        """
+        if os.getpid() == self._pid:
+            self.end(wait=not threading.main_thread().is_alive())
+
+
 class ClusterExecutor(concurrent.futures.Executor):
     """Calls functions on a cluster. Thread-safe.
 
-    Without a master it owns a local cluster and ends it in `shutdown`.
+    Without a master it owns a local cluster and ends it in `shutdown`, or when it is forgotten or the program
+    ends: after the last of its calls.
 
     Args:
         max_workers: Workers of the local cluster; None for one per usable processor.
@@ -119,9 +165,11 @@ class ClusterExecutor(concurrent.futures.Executor):
         initargs: Its arguments.
 
     Raises:
-        ValueError: `max_workers` is below 1, or given together with `master`.
+        ValueError: `max_workers` is no whole number of 1 or more, or given together with `master`.
         TypeError: `initializer` cannot be called.
     """
+
+    _own_workers = 0  # of a cluster that ends with it
 
     def __init__(
         self,
@@ -132,14 +180,16 @@ class ClusterExecutor(concurrent.futures.Executor):
         initargs: tuple[Any, ...] = (),
     ) -> None:
         if max_workers is not None:
-            max_workers = check_count("max_workers", max_workers)
+            max_workers = _check_workers(max_workers)
         if max_workers is not None and master is not None:
             message = f"max_workers is for a cluster of its own; the master at {master} has slaves already"
             raise ValueError(message)
         preparation = _preparation(initializer, initargs)
         if master is None:
-            from concurro.nodes.cluster import LocalCluster  # noqa: PLC0415 - a worker imports this module for Call
+            from concurro.execution.processors import usable_processors  # noqa: PLC0415 - a worker imports this
+            from concurro.nodes.cluster import LocalCluster  # noqa: PLC0415 - module for Call
 
+            self._own_workers = max_workers or usable_processors()
             cluster = LocalCluster(max_workers)
             self._begin(cluster.application, preparation, cluster.close)
         else:
@@ -160,6 +210,16 @@ class ClusterExecutor(concurrent.futures.Executor):
         executor._begin(application, None, None)  # noqa: SLF001 - its own class
         return executor
 
+    @property
+    def _max_workers(self) -> int:
+        """How many calls run at once, under the name that the standard pools have.
+
+        Dask, and others, ask for it.
+        """
+        if self._own_workers:
+            return self._own_workers
+        return max(1, sum(int(slave["workers"]) for slave in self._application.status()["slaves"]))
+
     def _begin(self, application: Any, preparation: Preparation | None, close: Callable[[], None] | None) -> None:
         self._application: ApplicationNode | InlineApplication = application
         self._code: CodeTable = application.code
@@ -169,9 +229,9 @@ class ClusterExecutor(concurrent.futures.Executor):
         known: dict[Any, Any] = self._code.call_classes if preparation is None else {}
         self._classes: dict[type[FunctionCall], dict[Callable[..., Any], type[FunctionCall]]]
         self._classes = {kind: known.setdefault(kind, {}) for kind in (FunctionCall, FunctionCalls)}
-        self._close = close
-        self._is_shut_down = False
-        self._lock = threading.Lock()
+        self._owned = Ownership(application, close)
+        if close is not None:
+            weakref.finalize(self, self._owned.end_forgotten)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:
         """Call `fn(*args, **kwargs)` on a worker; return its future.
@@ -180,30 +240,64 @@ class ClusterExecutor(concurrent.futures.Executor):
             RuntimeError: After `shutdown`.
             NotPicklableError: Function or arguments cannot travel; names the culprit.
         """
-        if self._is_shut_down:
+        if self._owned.is_shut_down:
             raise RuntimeError(_SHUT_DOWN)
         if fn.__class__ is FunctionType and self._is_lasting(fn, FunctionCall):
             fields: dict[str, Any] = {"args": args, "kwargs": kwargs} if kwargs else {"args": args}
-            return self._application.push_call(self._class_of(fn, FunctionCall), fields, self)
-        return self._application.push_call(self._call_class, {"call": (fn, args, kwargs)}, self)
+            return self._application.push_call(self._class_of(fn, FunctionCall), fields, self._owned)
+        return self._application.push_call(self._call_class, {"call": (fn, args, kwargs)}, self._owned)
 
     def map(
-        self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
     ) -> Iterator[Any]:
         """Return the results of `fn` over the iterables, in order, lazily.
 
+        The rest is cancelled when one call fails, when the time is over, or when nobody wants more.
+
         Args:
             fn: Called with one element of each iterable.
-            iterables: As for the built-in `map`.
+            iterables: As for the built-in `map`; taken as a whole at once, but for `buffersize`.
             timeout: Seconds until `next` raises TimeoutError, from now on [s].
             chunksize: Calls per task; more is faster for many short ones.
+            buffersize: How many tasks may be submitted whose results were not taken; None for any number.
         """
-        chunksize = check_count("chunksize", chunksize)
-        if chunksize == 1:
-            return super().map(fn, *iterables, timeout=timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        futures = [self._submit_chunk(fn, columns) for columns in _columns(iterables, chunksize)]
-        return itertools.chain.from_iterable(_in_order(futures, deadline))
+        patience, size = Patience(check_timeout(timeout)), check_buffersize(buffersize)
+        if check_count("chunksize", chunksize) == 1:
+            return in_order(itertools.starmap(self.submit, _rows(fn, iterables)), size, patience)
+        chunks = (self._submit_chunk(fn, columns) for columns in _columns(iterables, chunksize))
+        return _one_by_one(in_order(chunks, size, patience))
+
+    def imap(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield the results of `fn` over the iterables as they come, in any order.
+
+        For streams longer than memory: an element is taken from the iterables when a result is asked
+        for, and never more than `buffersize` tasks are on their way. The rest is cancelled when one
+        call fails, when the time is over, or when the iterator is closed or forgotten.
+
+        Args:
+            fn: Called with one element of each iterable.
+            iterables: As for the built-in `map`; nothing is taken before the first `next`.
+            timeout: Seconds until `next` raises TimeoutError, from now on [s].
+            chunksize: Calls per task; more is faster for many short ones.
+            buffersize: How many tasks may be submitted whose results were not taken; None for 1000.
+        """
+        patience, size = Patience(check_timeout(timeout)), check_buffersize(buffersize) or MOST_OPEN
+        if check_count("chunksize", chunksize) == 1:
+            return as_they_come(itertools.starmap(self.submit, _rows(fn, iterables)), size, patience)
+        chunks = (self._submit_chunk(fn, columns) for columns in _columns(iterables, chunksize))
+        return _one_by_one(as_they_come(chunks, size, patience))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
         """Take no more calls; end the cluster if it is this executor's own.
@@ -212,27 +306,22 @@ class ClusterExecutor(concurrent.futures.Executor):
 
         Args:
             wait: Whether to return after the last call ended.
-            cancel_futures: Whether to cancel what has not ended.
+            cancel_futures: Whether to cancel calls that have not started. The oldest, as many as there are
+                workers of its own, count as started.
         """
-        with self._lock:
-            self._is_shut_down = True
-            close, self._close = self._close, None
-        futures = self._application.futures_of(self)
-        if cancel_futures:
-            for future in futures:
-                future.cancel()
-        if wait:
-            _finish(futures, close)
-        elif close is not None:
-            threading.Thread(target=_finish, args=(futures, close), name="concurro-executor-end").start()
+        if cancel_futures and not self._owned.is_shut_down:
+            self._owned.is_shut_down = True
+            for future in self._application.futures_of(self._owned)[self._own_workers :]:
+                future.withdraw()
+        self._owned.end(wait=wait)
 
     def _submit_chunk(self, fn: Callable[..., Any], columns: tuple[list[Any], ...]) -> TaskFuture:
         """Submit one call per row of these columns, as one task."""
-        if self._is_shut_down:
+        if self._owned.is_shut_down:
             raise RuntimeError(_SHUT_DOWN)
         if fn.__class__ is FunctionType and self._is_lasting(fn, FunctionCalls):
-            return self._application.push_call(self._class_of(fn, FunctionCalls), {"args": columns}, self)
-        return self._application.push_call(self._call_class, {"call": (call_all, (fn, *columns), {})}, self)
+            return self._application.push_call(self._class_of(fn, FunctionCalls), {"args": columns}, self._owned)
+        return self._application.push_call(self._call_class, {"call": (call_all, (fn, *columns), {})}, self._owned)
 
     def _class_of(self, function: Callable[..., Any], kind: type[FunctionCall]) -> type[FunctionCall]:
         """Return the class for calls of a function.
@@ -285,26 +374,17 @@ def _columns(iterables: tuple[Iterable[Any], ...], size: int) -> Iterator[tuple[
         yield tuple(map(list, zip(*chunk, strict=True)))
 
 
-def _in_order(futures: list[TaskFuture], deadline: float | None) -> Iterator[Any]:
-    """Yield the results of futures, and forget each.
-
-    The rest is cancelled when one failed, or nobody wants more.
-    """
-    futures.reverse()
-    try:
-        while futures:
-            yield _take_result(futures.pop(), deadline)
-    finally:
-        for future in futures:
-            future.cancel()
+def _rows(fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...]) -> Iterator[tuple[Any, ...]]:
+    """Yield the arguments of `submit`, call by call."""
+    return ((fn, *row) for row in zip(*iterables, strict=False))
 
 
-def _take_result(future: TaskFuture, deadline: float | None) -> Any:
-    try:
-        return future.result(None if deadline is None else deadline - time.monotonic())
-    finally:
-        future.cancel()
-        del future  # an error's traceback would keep it, and it keeps the error
+def _one_by_one(chunks: Iterator[list[Any]]) -> Iterator[Any]:
+    """Yield the results of chunks, and forget each."""
+    for chunk in chunks:
+        chunk.reverse()
+        while chunk:
+            yield chunk.pop()
 
 
 def _finish(futures: list[TaskFuture], close: Callable[[], None] | None) -> None:
@@ -315,6 +395,14 @@ def _finish(futures: list[TaskFuture], close: Callable[[], None] | None) -> None
 
 def _make_class(parent: type[CallClass], **attributes: Any) -> type[CallClass]:
     return type(parent.__name__, (parent,), {**attributes, "__module__": __name__})
+
+
+def _check_workers(max_workers: Any) -> int:
+    if isinstance(max_workers, Integral) and max_workers <= 0:
+        kind = type(max_workers).__name__
+        message = f"max_workers must be greater than 0, a whole number of 1 or more, got {max_workers!r} ({kind})"
+        raise ConfigError(message)
+    return check_count("max_workers", max_workers)
 
 
 def _preparation(initializer: Any, arguments: tuple[Any, ...]) -> Preparation | None:

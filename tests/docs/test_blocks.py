@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import shlex
 import subprocess
 import sys
@@ -16,6 +18,18 @@ from tests.support.programs import EXAMPLES, ROOT, command, run_program
 
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
 WITHOUT_OPTIONS = {"components"}
+
+
+LIBRARIES = {"dask", "joblib", "scipy", "sklearn"}
+"""What a block may need that is not there: how to use Concurrent with it."""
+
+
+def imports_of(block: Block) -> set[str]:
+    """Return the packages that a block imports."""
+    nodes = list(ast.walk(ast.parse(block.text)))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in names}
 
 
 def where(block: Block) -> str:
@@ -40,6 +54,9 @@ def test_the_readme_prints_the_example_word_by_word():
 @pytest.mark.usefixtures("runtime_folder")
 @pytest.mark.parametrize("block", [block for block in blocks("python") if "sys.argv" not in block.text], ids=where)
 def test_a_python_block_runs(block: Block, tmp_path: Path):
+    missing = [library for library in LIBRARIES & imports_of(block) if importlib.util.find_spec(library) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed")
     program = tmp_path / "block.py"
     program.write_text(block.text, encoding="utf-8")
 

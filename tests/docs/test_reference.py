@@ -78,7 +78,7 @@ def test_every_public_name_is_listed_with_its_contract(generate: ModuleType):
 
     assert missing == []
     assert "get_next_slave(task=None, slaves=None)" in text
-    assert "partial_results() -> Iterator[Any]" in text
+    assert "partial_results() -> PartialResults" in text
 
 
 def test_every_public_name_is_listed_once(generate: ModuleType):

@@ -95,7 +95,7 @@ SAMPLES = [
         [
             *(1, 1, 5, [[0, "m.T", 1, 2.5, 3, {"gpu": 1.0}, b"code", BLOBS], [1, "m.U", 0, None, None, {}, b"", None]]),
             *([[0, b"p"], [1, b"q", BLOBS]], [2, 3], [[b"v", BLOBS]], [1, None, "half"], None),
-            {"exhausted": False, "round": 1, "notices": ["a task failed"]},
+            {"exhausted": False, "round": 1, "notices": ["a task failed"], "unstarted": [4]},
         ],
     ),
     Sample(Kind.OUT, Sender.HOST, [1, 1, 5, [], [], [], [], None, ["complete", [0, b"v", None]], {"more": False}]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import math
 import os
 import signal
@@ -16,9 +17,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from concurro import ClusterExecutor, LocalCluster, NotPicklableError, RemoteTraceback, WorkerLost
+from concurro import (
+    ClusterExecutor,
+    LocalCluster,
+    NotPicklableError,
+    RemoteTraceback,
+    WorkerLost,
+    as_completed,
+    current_application,
+)
 from concurro.executor import FunctionCall
 from tests.support.commands import running_master, running_slave
+from tests.support.jobs import wait_for_gate
 from tests.support.programs import run_program
 from tests.support.waiting import wait_until
 
@@ -57,6 +67,22 @@ def touch_and_sleep(path, seconds):
     with open(path, "a") as file:  # noqa: PTH123 - a worker needs no more
         file.write("x")
     time.sleep(seconds)
+
+
+def wait_in(folder, name):
+    with open(f"{folder}/{name}", "w"):  # noqa: PTH123 - a worker needs no more
+        wait_for_gate(folder)
+    return name
+
+
+def wait_for_gate_or_not(folder):
+    if folder:
+        wait_for_gate(folder)
+    return folder
+
+
+def sum_of_calls(count):
+    return sum(current_application().executor().imap(scale, range(count), buffersize=3))
 
 
 @pytest.fixture
@@ -142,6 +168,7 @@ def test_a_lost_worker_fails_its_call_alone(executor):
     after = executor.submit(scale, 1)
 
     assert isinstance(lost.exception(30), WorkerLost)
+    assert isinstance(lost.exception(), BrokenExecutor)
     assert "SIGKILL" in str(lost.exception())
     assert after.result(20) == 2
 
@@ -247,13 +274,94 @@ def test_shutdown_without_waiting_lets_the_calls_end():
     assert future.result(20) is None
 
 
-def test_shutdown_can_cancel_what_is_open():
+def test_shutdown_can_cancel_what_has_not_started(tmp_path):
+    trace = tmp_path / "trace"
     executor = ClusterExecutor(1)
-    futures = [executor.submit(time.sleep, 60) for _ in range(5)]
+    futures = [executor.submit(touch_and_sleep, str(trace), 0.3) for _ in range(20)]
 
     executor.shutdown(cancel_futures=True)
 
-    assert all(future.cancelled() for future in futures)
+    ran = [future for future in futures if not future.cancelled()]
+    assert ran[0] is futures[0]
+    assert [future.exception(0) for future in ran] == [None] * len(ran)
+    assert len(trace.read_text()) == len(ran) < 20
+
+
+def test_shutdown_lets_running_calls_of_a_shared_cluster_end(shared_cluster, tmp_path):
+    executor = shared_cluster.executor()
+    running = [executor.submit(wait_in, str(tmp_path), str(number)) for number in range(2)]
+    for number in range(2):
+        wait_until((tmp_path / str(number)).exists, 30, "a call")
+    waiting = [executor.submit(scale, 1) for _ in range(5)]
+
+    executor.shutdown(wait=False, cancel_futures=True)
+    wait_until(lambda: all(future.cancelled() for future in waiting), 30, "the end of what had not started")
+    (tmp_path / "gate").touch()
+
+    assert [future.result(30) for future in running] == ["0", "1"]
+
+
+def test_a_stream_is_taken_as_its_results_are(executor):
+    taken = 0
+
+    def stream():
+        nonlocal taken
+        for number in range(100_000):
+            taken += 1
+            yield number
+
+    total = 0
+    for place, result in enumerate(executor.imap(scale, stream(), chunksize=100, buffersize=10)):
+        total += result
+        assert taken <= place + 1100
+
+    assert total == sum(number * 2 for number in range(100_000))
+
+
+def test_results_of_a_stream_come_as_their_calls_end(executor, tmp_path):
+    results = executor.imap(wait_for_gate_or_not, [str(tmp_path), "", ""])
+
+    first = [next(results), next(results)]
+    (tmp_path / "gate").touch()
+
+    assert [*first, *results] == ["", "", str(tmp_path)]
+
+
+def test_a_stream_that_is_closed_cancels_what_is_open(executor, tmp_path):
+    trace = tmp_path / "trace"
+    results = executor.imap(touch_and_sleep, [str(trace)] * 3, [0, 600, 600])
+
+    next(results)
+    results.close()
+
+    assert executor.submit(scale, 1).result(30) == 2
+
+
+def test_an_error_ends_a_stream(executor):
+    results = executor.imap(math.sqrt, (-1 for _ in range(1000)), buffersize=5)
+
+    with pytest.raises(ValueError, match=r"math domain error|nonnegative") as raised:
+        next(results)
+
+    assert isinstance(raised.value.__cause__, RemoteTraceback)
+    assert list(results) == []
+
+
+def test_map_with_a_buffer_keeps_the_order_of_an_endless_stream(executor):
+    results = executor.map(scale, itertools.count(), buffersize=8)
+
+    assert list(itertools.islice(results, 1000)) == [number * 2 for number in range(1000)]
+    results.close()
+
+
+def test_futures_of_a_stream_are_yielded_as_they_end(executor):
+    futures = as_completed((executor.submit(scale, number) for number in range(2000)), buffersize=16)
+
+    assert sorted(future.result() for future in futures) == [number * 2 for number in range(2000)]
+
+
+def test_a_call_iterates_over_calls_of_its_own(executor):
+    assert executor.submit(sum_of_calls, 20).result(30) == 380
 
 
 def test_a_call_after_shutdown_is_refused():
@@ -369,7 +477,9 @@ def test_a_running_master_serves_executors(tmp_path, runtime_folder):
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_too_few_workers_are_refused(workers):
-    with pytest.raises(ValueError, match=f"max_workers must be a whole number of 1 or more, got {workers}"):
+    with pytest.raises(
+        ValueError, match=f"max_workers must be greater than 0, a whole number of 1 or more, got {workers}"
+    ):
         ClusterExecutor(workers)
 
 

@@ -288,13 +288,13 @@ class ApplicationNode(ServiceCaller):
         """Ask the master to cancel a system."""
         self._post(lambda: self._core.cancel_system(system_id))
 
-    def cancel_task(self, system_id: str, number: int) -> None:
-        """Ask the master to cancel a pushed task."""
+    def cancel_task(self, system_id: str, number: int, *, started: bool = True) -> None:
+        """Ask the master to cancel a pushed task; see `Control`."""
         self.refuse_elsewhere()
         with self._lock:
             plain = self._core.plain
             if system_id == plain.system_id and number in plain.open:
-                plain.cancelled.append(number)
+                (plain.cancelled if started else plain.withdrawn).append(number)
                 self._departures.dirty = True
         self._loop.wake()
 

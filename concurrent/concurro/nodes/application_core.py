@@ -176,12 +176,12 @@ class ApplicationCore:
         while True:
             room = min(EMISSION_LIMIT, self.credit - plain.sent)
             first, classes, tasks = plain.take(room, self.byte_credit)
-            if not (tasks or plain.cancelled or plain.answer_due):
+            cancelled, unstarted = plain.take_unwanted()
+            if not (tasks or cancelled or unstarted or plain.answer_due):
                 return
-            cancelled, plain.cancelled = plain.cancelled, []
             plain.answer_due = False
-            retired = plain.take_retired()
-            facts = {"retired": retired} if retired else {}
+            facts = {"retired": plain.take_retired(), "unstarted": unstarted}
+            facts = {name: numbers for name, numbers in facts.items() if numbers}
             body = [plain.number, plain.consumed, first, classes, tasks, cancelled, [], None, None, facts]
             self._send(Kind.OUT, body)
 
@@ -532,12 +532,12 @@ def progress_record(progress: list[Any] | None, counts: dict[str, int], elapsed:
     return ProgressRecord(done, total, message, counts, elapsed)
 
 
-def resolve(future: Future[Any], result: Any, error: TaskError | None) -> None:
+def resolve(future: TaskFuture, result: Any, error: TaskError | None) -> None:
     """Resolve the future of a task, unless its owner cancelled it."""
     try:
         if error is None:
             future.set_result(result)
-        else:
+        elif not (isinstance(error, TaskCancelled) and future.end_withdrawn()):
             future.set_exception(original(error))
     except InvalidStateError:
         return

@@ -52,8 +52,11 @@ class Control:
         """Ask the master to cancel a system."""
         raise NotImplementedError
 
-    def cancel_task(self, system_id: str, number: int) -> None:
-        """Ask the master to cancel a pushed task."""
+    def cancel_task(self, system_id: str, number: int, *, started: bool = True) -> None:
+        """Ask the master to cancel a pushed task.
+
+        `started=False` leaves one alone that has started.
+        """
         raise NotImplementedError
 
     def output_of(self, task_id: str) -> str:

@@ -19,8 +19,9 @@ from concurro.ids import format_task_id
 from concurro.nodes.arguments import check_timeout
 
 if TYPE_CHECKING:
+    import asyncio
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from concurro.nodes.control import Control, Lend
 
@@ -74,6 +75,19 @@ class LoopFuture(Future[Any]):
     def describe(self) -> str:
         """Say in words what it is that comes."""
         return "an answer of the master"
+
+    def refuse_to_wait(self, call: str) -> None:
+        """Refuse a call that waits for it, where that would be for ever.
+
+        Raises:
+            WaitInCallbackError: This is a callback.
+            ClosedError: This process was forked before it was there.
+        """
+        self._control.refuse_to_wait(call)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait in the running asyncio loop; whoever is cancelled there cancels it."""
+        return asyncio_future(self).__await__()
 
     def done(self) -> bool:
         """Return whether it is cancelled or has a result or an error."""
@@ -281,6 +295,8 @@ class TaskFuture(LoopFuture):
         task_id: Id of the task.
     """
 
+    _withdrawn = False
+
     def __init__(self, control: Control, system_id: str, number: int) -> None:
         # As that of `LoopFuture`, without the call: this runs for every task.
         self._condition = RLock()
@@ -332,6 +348,26 @@ class TaskFuture(LoopFuture):
         if not was_cancelled:
             self._control.cancel_task(self._system_id, self._number)
         return True
+
+    def withdraw(self) -> None:
+        """Let it be cancelled unless it runs, or has run; it ends either way."""
+        self._withdrawn = True
+        if not self.done():
+            self._control.cancel_task(self._system_id, self._number, started=False)
+
+    def end_withdrawn(self) -> bool:
+        """Take that the master cancelled it; return whether that was wanted.
+
+        For who gave the future.
+        """
+        return self._withdrawn and super().cancel()
+
+
+def asyncio_future(future: Future[Any]) -> asyncio.Future[Any]:
+    """Return a future of the running asyncio loop that ends as this one does."""
+    import asyncio  # noqa: PLC0415 - only who awaits pays for it
+
+    return asyncio.wrap_future(future)
 
 
 def _over_already(future: LoopFuture) -> str:

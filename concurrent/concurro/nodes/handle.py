@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import HostLost, RemoteTraceback, SystemFailedError
 from concurro.ids import Failure, Outcome, ProgressRecord, SystemState
-from concurro.nodes.futures import SHORT_WAIT, LoopFuture
+from concurro.nodes.futures import LoopFuture
+from concurro.nodes.partial_results import PartialResults, Published
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from concurro.nodes.control import Control
     from concurro.wire.payload import Packer
@@ -31,7 +31,8 @@ class SystemHandle(LoopFuture):
     """A running task system. Thread-safe.
 
     `result(timeout)` gives what `gather_result` gave as its result; its error, if not None, is
-    raised (an exception as it is, else `SystemFailedError`).
+    raised (an exception as it is, else `SystemFailedError`). `await handle` is the same in an
+    asyncio loop; whoever is cancelled there cancels the system, but for `asyncio.shield`.
 
     Attributes:
         system_id: Id of the system; `attach(system_id)` makes another handle.
@@ -42,11 +43,9 @@ class SystemHandle(LoopFuture):
         self.system_id = system_id
         self._name = name
         self._progress = ProgressRecord()
-        self._published: deque[Any] = deque()
-        self._news = threading.Condition()
+        self._published = Published(control, self.describe)
         self._watchers: list[Callable[[ProgressRecord], None]] = []
         self._gathered: tuple[Any, Any] | None = None
-        self._ended = False
         self._acknowledged = threading.Event()
         self._refusal: BaseException | None = None
 
@@ -75,37 +74,15 @@ class SystemHandle(LoopFuture):
         """
         return self._gathered
 
-    def partial_results(self) -> Iterator[Any]:
-        """Yield what the system publishes until it ends.
+    def partial_results(self) -> PartialResults:
+        """Iterate over what the system publishes until it ends.
 
-        Each value goes to one iterator.
+        With `for`, or `async for`. Each value goes to one iterator.
 
         Raises:
-            WaitInCallbackError: Nothing is there yet, and this is a callback.
+            WaitInCallbackError: By `next`: nothing is there yet, and this is a callback.
         """
-        while True:
-            if not self._has_news():
-                self._control.refuse_to_wait("partial_results()")
-                self._wait_for_news()
-            with self._news:
-                if self._published:
-                    value = self._published.popleft()
-                elif self._ended:
-                    return
-                else:
-                    continue  # another iterator was faster
-            yield value
-
-    def _has_news(self) -> bool:
-        return bool(self._published) or self._ended
-
-    def _wait_for_news(self) -> None:
-        lend = self._control.lend
-        with self._news:
-            if self._news.wait_for(self._has_news, None if lend is None else SHORT_WAIT) or lend is None:
-                return
-        with lend(self.describe(), self._has_news), self._news:
-            self._news.wait_for(self._has_news)
+        return PartialResults(self._published)
 
     def cancel(self) -> bool:
         """Ask for the end of the system, running or not.
@@ -185,9 +162,7 @@ class SystemHandle(LoopFuture):
 
     def take_published(self, value: Any) -> None:
         """Take a partial result."""
-        with self._news:
-            self._published.append(value)
-            self._news.notify_all()
+        self._published.add(value)
 
     def take_end(self, state: str, result: list[Any] | None, packer: Packer) -> None:
         """Take the end of the system."""
@@ -210,7 +185,7 @@ class SystemHandle(LoopFuture):
         elif error is not None:
             self.end_failed(error)
         else:
-            self._close_news()
+            self._published.close()
             self.set_result(value)
 
     def end_failed(self, error: BaseException) -> None:
@@ -219,20 +194,15 @@ class SystemHandle(LoopFuture):
             if not self._acknowledged.is_set():
                 self._refusal = error
                 self._acknowledged.set()
-            self._close_news()
+            self._published.close()
             self.set_exception(error)
 
     def end_cancelled(self) -> None:
         """End as cancelled."""
         if not self.done():
             self._acknowledged.set()
-            self._close_news()
+            self._published.close()
             super().cancel()
-
-    def _close_news(self) -> None:
-        with self._news:
-            self._ended = True
-            self._news.notify_all()
 
 
 def as_exception(error: Any) -> BaseException:

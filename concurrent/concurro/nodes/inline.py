@@ -168,7 +168,7 @@ class InlineApplication(Control):
         """Cancel a system at its next task."""
         self._cancelled.add(system_id)
 
-    def cancel_task(self, system_id: str, number: int) -> None:
+    def cancel_task(self, system_id: str, number: int, *, started: bool = True) -> None:
         """Cancel nothing: the task has run."""
 
     def output_of(self, task_id: str) -> str:

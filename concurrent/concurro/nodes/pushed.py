@@ -51,6 +51,7 @@ class PushedTasks:
         opening: Whether the master was asked for one.
         consumed: The last input that was consumed.
         cancelled: Numbers of tasks to be cancelled.
+        withdrawn: Numbers of tasks to be cancelled unless they have started.
         answer_due: Whether the master is to hear what was consumed.
         sent: How many tasks were sent and are not final.
         sent_bytes: Bytes of those [B].
@@ -64,6 +65,7 @@ class PushedTasks:
         self.opening = False
         self.consumed = 0
         self.cancelled: list[int] = []
+        self.withdrawn: list[int] = []
         self.answer_due = False
         self.sent = 0
         self.sent_bytes = 0
@@ -174,6 +176,20 @@ class PushedTasks:
         if self._classes.are_many:
             self._classes.retire({_class_key(pushed) for pushed in self.open.values()})
         return first, self._classes.take_new(), entries
+
+    def take_unwanted(self) -> tuple[list[int], list[int]]:
+        """Return which tasks are to be cancelled, for the same OUT.
+
+        Only those that were sent: first those that are ended wherever they are, then those that
+        are unless they have started.
+        """
+        if not (self.cancelled or self.withdrawn):
+            return [], []
+        sent = self._next - len(self._waiting)
+        taken = [n for n in self.cancelled if n < sent], [n for n in self.withdrawn if n < sent]
+        self.cancelled = [n for n in self.cancelled if n >= sent]
+        self.withdrawn = [n for n in self.withdrawn if n >= sent]
+        return taken
 
     def take_retired(self) -> list[int]:
         """Return the numbers of classes that were retired, for the same OUT."""

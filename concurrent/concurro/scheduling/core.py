@@ -29,7 +29,6 @@ from concurro.ids import (
     SystemState,
     TaskClass,
     TaskRecord,
-    format_task_id,
     make_lease,
 )
 from concurro.interfaces import ISchedulerHost, implementer
@@ -417,8 +416,10 @@ class SchedulerCore:
             task.lease = 0
             task.attempt -= 1
             task.system.leased -= 1
-            task.outcome = None
+            unwanted, task.outcome = task.outcome is Outcome.CANCELLED, None
             self.scheduler.handle_task(task)
+            if unwanted:
+                self.cancel_tasks(task.system, [task.number])
         if self._settle_hook is not None:
             self._settle_hook(slave_id, leases)
 
@@ -578,10 +579,6 @@ class SchedulerCore:
             if task.requires:
                 give(slave.free, task.requires)
             self.scheduler.slave_joined(slave)
-
-    def task_id(self, system: SystemRecord, number: int) -> str:
-        """Return a task's id as people see it."""
-        return format_task_id(system.system_id, number)
 
 
 def _by_task(held: tuple[int, TaskRecord]) -> tuple[int, int]:

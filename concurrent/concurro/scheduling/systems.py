@@ -39,6 +39,7 @@ from concurro.scheduling.recovery import Recovery
 from concurro.scheduling.rerun import HostRestarts, skip_known
 from concurro.scheduling.roster import Roster
 from concurro.scheduling.snapshots import SnapshotDesk
+from concurro.scheduling.withdrawing import cancel_emitted
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
@@ -387,8 +388,7 @@ class SystemTable:
             return
         if tasks and life.cancel_by is None:
             self._core.emit(record, *skip_known(life, first, tasks))
-        if cancelled:
-            self._core.cancel_tasks(record, cancelled)
+        cancel_emitted(self._core, record, cancelled, facts.get("unstarted", ()))
         forget_classes(self._core.scheduler, record, facts.get("retired", ()))
         self._recorder.emitted(life, first, classes, tasks, cancelled)
 

@@ -70,7 +70,7 @@ class SubmittedJob:
 
     def published(self) -> list[int]:
         """Return the places of which its application was told, in order."""
-        return [] if self.handle is None else [place for place, _ in self.handle._published]  # noqa: SLF001 - without taking it
+        return [] if self.handle is None else [place for place, _ in self.handle._published.untaken()]  # noqa: SLF001 - without taking it
 
 
 def judge(jobs: Iterable[SubmittedJob], ledger: Ledger, masters: int) -> Iterator[str]:

@@ -324,7 +324,7 @@ class Run:
     def _look_at_job(self, job: SubmittedJob, handle: SystemHandle) -> None:
         """Let another application follow a job when the master has ended."""
         epoch = self._epoch()
-        for place, went_well in handle._published:  # noqa: SLF001 - without taking it
+        for place, went_well in handle._published.untaken():  # noqa: SLF001 - without taking it
             job.told.setdefault(place, (went_well, epoch))
         if not handle.done():
             job.accepted = job.accepted or handle._acknowledged.is_set()  # noqa: SLF001 - what `submit` waits for

@@ -115,7 +115,8 @@ class Kind(IntEnum):
     #   tasks: [[class, payload] or [class, payload, blobs], ...], numbered on from the first
     #   publications: [[value, blobs], ...]; progress: [done, total, message]
     #   end: [state, result] with state "complete" or "failed" and result as above
-    #   facts: {"exhausted": bool, "round": int, "notices": [text, ...] or absent}
+    #   facts: {"exhausted": bool, "round": int, "notices": [text, ...] or absent,
+    #           "unstarted": numbers of tasks to be cancelled unless they have started, or absent}
 
     # Application and master.
     SUBMIT = 56  # [token, system id, name, payload, blobs, options {detach, ttl, weight, restarts, speculate}]

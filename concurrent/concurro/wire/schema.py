@@ -175,7 +175,7 @@ _END = record(
     ("result", ENDED),
     exact=True,
 )
-_OUT_FACTS = facts(exhausted=flag, more=flag, round=count, notices=NOTICES, retired=sequence(count))
+_OUT_FACTS = facts(exhausted=flag, more=flag, round=count, notices=NOTICES, retired=sequence(count), unstarted=NUMBERS)
 _OPTIONS = facts(detach=flag, ttl=scalar, weight=scalar, restarts=count, speculate=flag)
 _CLASS = record(
     ("system", whole),

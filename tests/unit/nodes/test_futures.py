@@ -38,8 +38,8 @@ class Asked(Control):
     def __init__(self):
         self.cancelled = []
 
-    def cancel_task(self, system_id, number):
-        self.cancelled.append((system_id, number))
+    def cancel_task(self, system_id, number, *, started=True):
+        self.cancelled.append((system_id, number) if started else (system_id, number, "unless it has started"))
 
 
 @pytest.fixture
@@ -235,3 +235,40 @@ def test_a_callback_may_exit_in_a_thread_of_its_user(future):
 
     with pytest.raises(SystemExit, match="enough"):
         future.cancel()
+
+
+def test_a_withdrawn_task_is_cancelled_when_the_master_says_so(future):
+    future.withdraw()
+
+    assert future._control.cancelled == [("job", 3, "unless it has started")]
+    assert not future.done()
+    assert future.end_withdrawn()
+    assert future.cancelled()
+
+
+def test_a_withdrawn_task_that_had_started_has_its_result(future):
+    future.withdraw()
+
+    future.set_result(42)
+
+    assert future.result(0) == 42
+    assert not future.end_withdrawn()
+
+
+def test_the_end_of_a_task_that_others_cancelled_is_an_error(future):
+    assert not future.end_withdrawn()
+    assert not future.done()
+
+
+def test_a_future_is_awaited_in_a_loop_and_cancelled_there(future):
+    other = TaskFuture(Asked(), "job", 4)
+
+    async def main():
+        threading.Timer(0.01, future.set_result, [42]).start()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(other, 0.01)
+        return await future
+
+    assert asyncio.run(main()) == 42
+    assert other.cancelled()
+    assert other._control.cancelled == [("job", 4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import CancelledError, Future
 
@@ -113,3 +114,21 @@ def test_an_end_wakes_whoever_waits_for_partial_results(handle):
     with pytest.raises(CancelledError):
         handle.result(0)
     assert handle.state == "cancelled"
+
+
+def test_a_handle_is_awaited_in_a_loop(handle, packer):
+    async def main():
+        threading.Timer(0.01, lambda: handle.take_end("complete", [0, *packer.dumps((42, None))], packer)).start()
+        return await handle
+
+    assert asyncio.run(main()) == 42
+
+
+def test_who_is_cancelled_while_it_awaits_cancels_the_system(handle, control):
+    async def main():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(handle, 0.01)
+
+    asyncio.run(main())
+
+    assert control.cancelled == [handle.system_id]

@@ -331,3 +331,14 @@ def test_the_code_of_a_retired_class_is_kept_no_longer(few_classes, packer):
 
     assert sum(one() is not None for one in classes) < 10
     assert len(packer.blobs._of_owner) < 20
+
+
+def test_what_is_unwanted_before_it_was_sent_is_told_with_it(pushed):
+    for number in range(4):
+        pushed.push(Control(), Number(number))
+    pushed.cancelled += [0, 2]
+    pushed.withdrawn += [1, 3]
+
+    told = [(pushed.take(2, ROOM)[0], pushed.take_unwanted()) for _ in range(3)]
+
+    assert told == [(0, ([0], [1])), (2, ([2], [3])), (4, ([], []))]
