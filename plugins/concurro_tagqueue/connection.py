@@ -2,7 +2,7 @@ r"""The way of a proxy to its task manager at the master, over restarts too.
 
     ask --> line there? --no--> reach the master, attach the session --> the same task manager? go on
                         \-yes-> request n --> answer n
-            line lost meanwhile: reach it again, ask again under the same number; it is done once
+            line lost: reach it again, at once; ask again what was not answered, under the same numbers
 
 Each thread waits for its own answer.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import threading
 import time
 import uuid
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from concurro import ServiceProxy
+
+log = logging.getLogger("concurro.tagqueue")
 
 SERVICE = "tagqueue"
 
@@ -88,6 +91,7 @@ class Connection:
         self._owns = master is None or isinstance(master, str)
         self.application: Any = open_application(master, config)
         self._numbers = itertools.count(1)
+        self._asked = 0
         self._open: dict[int, Future[Any] | None] = {}
         self._lock = threading.Lock()
         self._reaching = threading.RLock()
@@ -121,7 +125,8 @@ class Connection:
         with self._lock:
             number = next(self._numbers)
             self._open[number] = None
-            low = next(iter(self._open))
+            self._asked = number
+            low = self._low()
         try:
             while True:
                 line = self._reach()
@@ -146,11 +151,12 @@ class Connection:
             self._closing.set()
             waiting = [future for future in self._open.values() if future is not None]
             line, self._line = self._line, None
+            low = self._low()
         for future in waiting:
             future.cancel()
         if line is not None:
             with contextlib.suppress(ConcurroError):
-                line.tell("detach", self.label, self._session)
+                line.tell("detach", self.label, self._session, low)
         if self._owns:
             self.application.close()
 
@@ -224,15 +230,16 @@ class Connection:
             line: ServiceProxy | None = None
             try:
                 line = self.application.service(SERVICE)
-                origin = line.call("attach", self.label, self._session).result()
+                with self._lock:
+                    low = self._low()
+                origin = line.call("attach", self.label, self._session, low).result()
             except LOST:
                 gave_up = line is None and not self._owns  # the application's own patience is over
                 if gave_up or not self._origin or time.monotonic() > deadline:
                     raise
             else:
                 self._check_origin(origin)
-                with self._lock:
-                    self._line = None if self._closing.is_set() else line
+                self._use(line)
                 return
             self._closing.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -258,6 +265,32 @@ class Connection:
         with self._lock:
             if self._line is line:
                 self._line = None
+
+    def _use(self, line: ServiceProxy) -> None:
+        with self._lock:
+            self._line = None if self._closing.is_set() else line
+        line.on_lost(lambda error: self._lost(line))  # noqa: ARG005 - why it is does not matter
+
+    def _lost(self, line: ServiceProxy) -> None:
+        """Come back soon, lest what we hold be given to others.
+
+        Called in the thread that brings news.
+        """
+        self._lose(line)
+        if not self._closing.is_set():
+            threading.Thread(target=self._come_back, name="tagqueue-comes-back", daemon=True).start()
+
+    def _come_back(self) -> None:
+        try:
+            self._reach()
+        except ClosedError:
+            return  # nobody wants it any more
+        except ConcurroError as error:
+            log.warning("the task manager %r is not reached any more: %s", self.label, error)
+
+    def _low(self) -> int:
+        """Return the number below which every answer has come; the lock is held."""
+        return next(iter(self._open), self._asked + 1)
 
     def _was_closed(self) -> str:
         return f"this proxy of the task manager {self.label!r} was closed"

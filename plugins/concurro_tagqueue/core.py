@@ -343,17 +343,21 @@ class TaskManagerCore:
         self._note("counters", None)
 
     def end_session(self, session: str) -> None:
-        """Let go all that a connection held, which is gone."""
+        """Let go what a connection held, which is gone; but see `end_results`."""
         lines = (self._takers.everybody(), self._collectors.everybody(), *self._watchers.values())
         for waiter in [waiter for line in lines for waiter in line if waiter.session == session]:
             self.unpark(waiter)
         for task in reversed(list(self._of_session.get(session, {}).values())):
             if task.state is State.RUNNING:
                 self._to_front(task)
-            else:
-                self.put_back(task)
         for process in [process for process in self.processes.values() if process.session == session]:
             self.unregister(process.process_id)
+
+    def end_results(self, session: str) -> None:
+        """Let go the results that a connection took, and that may not have come."""
+        for task in reversed(list(self._of_session.get(session, {}).values())):
+            if task.state is State.TAKEN:
+                self.put_back(task)
 
     def number_of_tasks(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
         """Return how many wait, run, have a result, by tag; no zeros."""

@@ -187,7 +187,7 @@ def terminate(served: ServedTasks, answer: Answer) -> None:
 OPERATIONS = {
     "add": Operation(add),
     "add_large": Operation(add_large),
-    "collect": Operation(collect, lasts=False),
+    "collect": Operation(collect),
     "counts": Operation(counts, keeps=False),
     "delete_data": Operation(delete_data),
     "discard": Operation(discard),

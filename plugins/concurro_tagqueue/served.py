@@ -89,16 +89,18 @@ class ServedTasks:
 
     # Sessions
 
-    def attach(self, peer: Any, name: str) -> Session:
-        """Let a peer speak for a session, from now on."""
+    def attach(self, peer: Any, name: str, low: int) -> None:
+        """Let a peer speak for a session; what is below `low` has come."""
         session = self.sessions.setdefault(name, Session(name))
         session.peer, session.since = peer, None
-        return session
+        self._arrived(session, low)
+        self.settle()
 
     def end(self, session: Session) -> None:
-        """Let go all that a session held: nobody speaks for it any more.
+        """Let go what a session held: nobody speaks for it any more.
 
-        It may come back; what it was answered, and was not undone now, is remembered.
+        It may come back; what it was answered, and was not undone now, is remembered. The results that it
+        took may have come, or not: they wait for it until `end_results`.
         """
         session.peer, session.since = None, self._host.now()
         session.ahead.clear()
@@ -109,8 +111,16 @@ class ServedTasks:
         self.core.end_session(session.name)
         self.settle()
 
+    def end_results(self, session: Session) -> None:
+        """Let go the results that a session took: it does not come back for them."""
+        for answer in [answer for answer in session.answers.values() if answer.form is Form.RESULT]:
+            self._drop(answer)
+        self.core.end_results(session.name)
+        self.settle()
+
     def forget(self, session: Session) -> None:
         """Forget a session that has ended."""
+        self.end_results(session)
         for answer in list(session.answers.values()):
             self._drop(answer)
         self.sessions.pop(session.name, None)
@@ -143,7 +153,7 @@ class ServedTasks:
             operation: A name of `OPERATIONS`.
             arguments: What it takes.
         """
-        self._dropped += session.arrived(low)
+        self._arrived(session, low)
         answer = session.answers.get(number)
         if answer is None:
             chosen = OPERATIONS[operation]
@@ -184,9 +194,7 @@ class ServedTasks:
         answer = session.answers.get(number)
         if answer is not None:
             self._drop(answer)
-            for task in answer.tasks:
-                if task.state is State.TAKEN and task.session == session.name:
-                    self.core.confirm(task)
+            self._confirm(answer)
             self.settle()
 
     def settle(self) -> None:
@@ -251,6 +259,18 @@ class ServedTasks:
         self._watchdog = self._host.after(max(0.0, deadline - self.now()), self._expire)
 
     # How
+
+    def _arrived(self, session: Session, low: int) -> None:
+        """Forget the answers below a number: their caller has them."""
+        for answer in session.arrived(low):
+            self._dropped.append(answer)
+            self._confirm(answer)
+
+    def _confirm(self, answer: Answer) -> None:
+        """Forget the task whose result has come."""
+        for task in answer.tasks:
+            if task.state is State.TAKEN and task.session == answer.session.name:
+                self.core.confirm(task)
 
     def _expire(self) -> None:
         self._watchdog = None

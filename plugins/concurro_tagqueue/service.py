@@ -3,11 +3,12 @@
     proxy --attach(label, session)--------------> its session, of this peer from now on
           --do(label, session, number, ...)-----> the answer; a wait is a future, and holds nothing up
           --ahead / part------------------------> large values, in parts
-    peer left: its processes unregister, its tasks return to the front, its results are not lost
+    peer left: its processes unregister, its tasks return to the front
     no ping for two periods: alike, of one process
 
-The master looks at neither parameters nor results. With a journal all of it survives the master: sessions
-have `[tagqueue] grace` to come back.
+The master looks at neither parameters nor results. Who leaves may come back, on another line: it has
+`[tagqueue] grace` for that, before the results that were on their way to it are somebody else's. With a journal
+all of it survives the master, and for as long.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from concurro_tagqueue.rows import read
 from concurro_tagqueue.served import ServedTasks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from concurro import IServicePeer
@@ -37,7 +39,7 @@ class TagQueueService(Component):
     methods = ("abandon", "ahead", "attach", "detach", "do", "labels", "part", "received")
     grace = DurationOption(
         30.0,
-        "After a restart of the master: how long who was connected may take to come back, before its tasks return [s].",
+        "How long who was cut off may take to come back for results, and to another master also for its tasks [s].",
     )
 
     def __init__(self) -> None:
@@ -62,15 +64,17 @@ class TagQueueService(Component):
 
     # For peers
 
-    def attach(self, peer: IServicePeer, label: str, session: str) -> str:
+    def attach(self, peer: IServicePeer, label: str, session: str, low: int) -> str:
         """Speak for a session from now on; return which task manager it is.
+
+        All answers below `low` have come.
 
         The answer is another one when there is a new task manager of that label.
         """
         served = self._served.get(label)
         if served is None:
             served = self._served[label] = ServedTasks(label, self._host)
-        served.attach(peer, session)
+        served.attach(peer, session, low)
         return served.origin
 
     def do(  # noqa: PLR0913 - a request, all of it plain
@@ -115,9 +119,13 @@ class TagQueueService(Component):
         served, found = self._find(peer, label, session)
         served.abandon(found, number)
 
-    def detach(self, peer: IServicePeer, label: str, session: str) -> None:
-        """Learn that a session has ended, and does not come back."""
+    def detach(self, peer: IServicePeer, label: str, session: str, low: int) -> None:
+        """Learn that a session has ended, and does not come back.
+
+        All answers below `low` have come.
+        """
         served, found = self._find(peer, label, session)
+        served.attach(peer, session, low)
         served.end(found)
         served.forget(found)
         self._tidy(served)
@@ -148,12 +156,13 @@ class TagQueueService(Component):
         served.end(session)
         ended = session.since
 
-        def forget() -> None:
+        def if_still_away(let_go: Callable[[Session], None]) -> None:
             if session.since == ended and served.sessions.get(session.name) is session:
-                served.forget(session)
+                let_go(session)
                 self._tidy(served)
 
-        self._host.after(MEMORY, forget)
+        self._host.after(self.grace, lambda: if_still_away(served.end_results))
+        self._host.after(MEMORY, lambda: if_still_away(served.forget))
         self._tidy(served)
 
     def _tidy(self, served: ServedTasks) -> None:

@@ -179,8 +179,10 @@ def test_the_end_of_a_session_lets_go_all_that_it_held(core):
     core.end_session("s")
 
     assert [core.take(ANY) for _ in range(3)] == [tasks[0], tasks[1], tasks[3]]
-    assert core.take_result(ANY) is tasks[2]
+    assert core.take_result(ANY) is None
     assert list(core.processes) == [1]
+    core.end_results("s")
+    assert core.take_result(ANY) is tasks[2]
     core.add("b", None)
     assert ready(core) == []
     assert not waiter.over
