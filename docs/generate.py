@@ -46,6 +46,7 @@ NAMES = {
         "as_completed",
         "SystemHandle",
         "current_application",
+        "when_application",
         "find_master",
     ),
     "Call services": ("ServiceProxy", "Parcel"),

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from concurro.nodes.finding import find_master
     from concurro.nodes.handle import SystemHandle
     from concurro.nodes.master import MasterNode
-    from concurro.nodes.nested import current_application
+    from concurro.nodes.nested import current_application, when_application
     from concurro.nodes.service_proxy import ServiceProxy
     from concurro.nodes.slave import SlaveNode
     from concurro.nodes.streams import as_completed
@@ -100,6 +100,7 @@ _LATER = {
     "current_application": "nodes.nested",
     "find_master": "nodes.finding",
     "master_options": "cli.asking",
+    "when_application": "nodes.nested",
 }
 
 _ERROR_NAMES = sorted(
@@ -154,6 +155,7 @@ __all__ = [  # noqa: PLE0604 - the error names are strings too, taken from their
     "find_master",
     "implementer",
     "master_options",
+    "when_application",
     *_ERROR_NAMES,
 ]
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from concurro_monitor.runtime import Runtime, RuntimeProxy
 
 
+LOOKS = 20
+LOOK_AGAIN = 0.1
+"""So often, and so long after each other, it is looked whether a worker is gone [s]."""
+
+
 class Loop:
     """A loop over items, run by `await`, each time anew.
 
@@ -106,7 +111,7 @@ class Loop:
                 for ended in done:
                     index, item, worker = running.pop(ended)
                     error = None if ended.cancelled() else ended.exception()
-                    if isinstance(error, RuntimeDisconnectedError) and self._safe and not await self._lives(worker):
+                    if isinstance(error, RuntimeDisconnectedError) and self._safe and await self._is_lost(worker):
                         again.append((index, item))
                         free.extend(await self._newcomers(free, running))
                         continue
@@ -130,8 +135,16 @@ class Loop:
                 return workers
             await asyncio.sleep(0.05)
 
-    async def _lives(self, worker: RuntimeProxy) -> bool:
-        return worker in await asyncio.to_thread(lambda: self._runtime.workers)
+    async def _is_lost(self, worker: RuntimeProxy) -> bool:
+        """Say whether a worker is gone.
+
+        Who was connected to it may know before the master.
+        """
+        for _ in range(LOOKS):
+            if worker not in await asyncio.to_thread(lambda: self._runtime.workers):
+                return True
+            await asyncio.sleep(LOOK_AGAIN)
+        return False
 
     async def _newcomers(
         self, free: deque[RuntimeProxy], running: dict[Any, tuple[int, Any, RuntimeProxy]]

@@ -106,6 +106,10 @@ class Runtime:
             found: P = self._parts[factory]
             return found
 
+    def parts(self, but: Any = None) -> list[Any]:
+        """Return what plugins have in this process, but that of one factory."""
+        return [part for factory, part in list(self._parts.items()) if factory is not but]
+
     def ask(self, method: str, *arguments: Any) -> Any:
         """Call the monitor; return the future of the answer."""
         return self.application.service("monitor").call(method, *arguments)
@@ -259,11 +263,14 @@ class Runtime:
     def barrier(self, timeout: float | None = None) -> Answer[None]:
         """Return an awaitable of the end of everything submitted before.
 
+        Also by what was submitted.
+
         It raises TimeoutError when that takes longer than `timeout` [s].
         """
-        answer: Answer[None] = Answer("the end of what was submitted")
-        waits = [pending for part in list(self._parts.values()) for pending in getattr(part, "unfinished", list)()]
-        _count_down(waits, answer)
+        own: Answer[None] = Answer("the end of what was submitted")
+        _count_down([pending for part in self.parts() for pending in getattr(part, "unfinished", list)()], own)
+        elsewhere = [part.elsewhere() for part in self.parts() if hasattr(part, "elsewhere")]
+        answer = self.loop.start(_one_by_one([own, *elsewhere]), "the end of what was submitted")
         if timeout is not None and not answer.done():
             _end_after(timeout, answer)
         return answer
@@ -541,6 +548,13 @@ def _count_down(waits: list[Pending[Any]], answer: Answer[None]) -> None:
 
     for pending in waits:
         pending.then(one_less)
+
+
+async def _one_by_one(waits: list[Any]) -> None:
+    """Wait for each of them; None is nothing."""
+    for wait in waits:
+        if wait is not None:
+            await wait
 
 
 def _end_after(timeout: float, answer: Answer[None]) -> None:

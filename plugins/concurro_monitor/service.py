@@ -10,6 +10,7 @@ is lost, unless its creator, who alone has its constructor's arguments, places i
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 UNKNOWN_PATIENCE = 1.5
 """A uid that nobody placed may still be on its way for so long [s]."""
+
+STAFF_PATIENCE = 5.0
+"""How long an array waits for workers that a slave that is here should have [s]."""
 
 GONE_KEPT = 10_000
 """So many tesserae that are no more are remembered, to say so."""
@@ -79,6 +83,8 @@ class MonitorService(Component):
         self._by_address: dict[str, str] = {}
         self._entries: dict[str, _Entry] = {}
         self._waiting: list[Callable[[], None]] = []
+        self._counting: list[Callable[[], None]] = []
+        self._short: set[str] = set()
         self._unknown: dict[str, list[Future[list[Any]]]] = {}
         self._shelves: dict[str, str] = {}
         self._sought: dict[str, list[Future[str]]] = {}
@@ -158,7 +164,9 @@ class MonitorService(Component):
             for waiting in self._unknown.pop(uid, ()):
                 waiting.set_result(known.place)
 
-        if runtime and not runtime.startswith("#"):
+        if runtime.startswith("#"):
+            self._when_staffed(lambda: self._when_all_are_there(choose), class_name)
+        elif runtime:
             choose()
         else:
             self._when_staffed(choose, class_name)
@@ -260,6 +268,8 @@ class MonitorService(Component):
         waiting, self._waiting = self._waiting, []
         for choose in waiting:
             choose()
+        if self._counting and not self._short_of_workers():
+            self._end_counting()
 
     def _worker_left(self, worker: Any, reason: str) -> None:
         uid = self._by_address.pop(worker.address, "")
@@ -314,6 +324,30 @@ class MonitorService(Component):
             return
         self._waiting.append(choose)
         self._host.after(1.0, lambda: self._say_waits(choose, what))
+
+    def _when_all_are_there(self, choose: Callable[[], None]) -> None:
+        """Choose once every slave that is here has its workers, or after a while."""
+        if not self._short_of_workers():
+            choose()
+            return
+        self._counting.append(choose)
+        self._host.after(STAFF_PATIENCE, self._give_up_counting)
+
+    def _short_of_workers(self) -> set[str]:
+        """Return the slaves that have fewer workers than they should."""
+        here = Counter(self._places[uid].node for uid in self.workers)
+        slaves = self._host.status()["slaves"]
+        short = {slave["id"] for slave in slaves if here[self._node_uids.get(slave["id"], "")] < slave["workers"]}
+        return short - self._short
+
+    def _give_up_counting(self) -> None:
+        self._short |= self._short_of_workers()
+        self._end_counting()
+
+    def _end_counting(self) -> None:
+        counting, self._counting = self._counting, []
+        for choose in counting:
+            self._when_staffed(choose, "an array")
 
     def _say_waits(self, choose: Callable[[], None], what: str) -> None:
         if choose in self._waiting:

@@ -146,12 +146,11 @@ def read_only(value: Any) -> Any:
 
     As deep as plain containers go.
     """
-    lock = getattr(value, "setflags", None)
-    if lock is not None and hasattr(value, "dtype"):
+    kind = type(value)
+    if hasattr(kind, "setflags") and hasattr(kind, "dtype"):
         view = value.view()
         view.setflags(write=False)
         return view
-    kind = type(value)
     if kind is dict:
         return {key: read_only(item) for key, item in value.items()}
     if kind in (list, tuple):

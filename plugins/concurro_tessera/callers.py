@@ -8,29 +8,35 @@ proxies that arrive --hold--> home; what we answer or forget waits until homes k
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import queue
 import threading
-from collections import deque
 from functools import partial
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from concurro_monitor import Answer, Runtime, here
+from concurro import NoApplicationError, when_application
+from concurro_monitor import Answer, Runtime, RuntimeDisconnectedError, here
 from concurro_tessera.calls import Task
+from concurro_tessera.records import is_of_run, run_of, running_call
 from concurro_tessera.ways import Entry, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from concurro_tessera.proxies import TesseraProxy
 
 WARM = 8
 """So many workers are spoken to before anybody waits for them."""
 
-PINNED = 30.0
-"""What was pickled for somewhere unknown, in a task of the core say, is kept so long [s]."""
+QUIET_ROUNDS = 2
+"""So many times one after the other nobody must have had anything to do: a call may have been on its way."""
+
+DELIVER_POLL = 0.002
+DELIVER_LIMIT = 5.0
+"""What was not sent yet when the process leaves may take so long [s]."""
 
 SWEEP_AFTER = 0.02
 """What was dropped is told when nothing was for so long [s]."""
@@ -42,33 +48,82 @@ class Caller:
     Attributes:
         runtime: Of the process.
         open: Uid to task, of calls on their way or running.
+        pinned_early: Uids of calls that are not sent yet, and whose results are to be kept for a while.
         proxies: Uid to the proxy of a tessera: one object per process.
+        restarted: Uid to the seat of a tessera that is constructed again from here when its worker is lost, as
+            long as it lives anywhere.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.open: dict[str, Task] = {}
         self.proxies: WeakValueDictionary[str, TesseraProxy] = WeakValueDictionary()
+        self.restarted: dict[str, Any] = {}
+        self.pinned_early: set[str] = set()
         self.lock = threading.RLock()
         self._ways: dict[str, Way] = {}
         self._foreign: WeakValueDictionary[str, Task] = WeakValueDictionary()
         self._prefix = f"{runtime.application.client_id}-"
+        self._run = "" if runtime.is_worker or runtime.is_nested else runtime.application.client_id
         self._numbers = itertools.count(1)
         self._swept: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._holds: set[Any] = set()
         self._after_holds: list[Callable[[], object]] = []
-        self._pinned: deque[tuple[float, Any]] = deque()
+        self._unplaced: set[Any] = set()
         self.sweep = self._swept.put
         threading.Thread(target=self._sweep, name="concurro-sweeper", daemon=True).start()
+        runtime.application.before_end(self.deliver)
+
+    @property
+    def run(self) -> str:
+        """The run of what is created here; empty when that is not known."""
+        call = running_call.get()
+        return self._run if call is None else run_of(call.tessera)
 
     def new_uid(self) -> str:
         """Return a name that nothing else has."""
         return f"{self._prefix}{next(self._numbers)}"
 
-    def unfinished(self) -> list[Task]:
-        """Return the calls that have not ended."""
+    def unfinished(self, run: str = "") -> list[Task]:
+        """Return the calls made here that have not ended.
+
+        But for the one that runs.
+
+        Args:
+            run: Only those of tesserae of that run; empty for all.
+        """
+        own = running_call.get()
         with self.lock:
-            return [task for task in self.open.copy().values() if not task.done()]
+            calls = list(self.open.copy().values())
+        return [
+            task
+            for task in calls
+            if not task.done() and (own is None or task.uid != own.uid) and is_of_run(task.tessera, run)
+        ]
+
+    def elsewhere(self) -> Coroutine[Any, Any, None] | None:
+        """Return what ends when all calls of this run have.
+
+        Wherever they were made,
+        but for those that are made here from now on.
+        """
+        if self.runtime.is_worker or self.runtime.is_nested:
+            return None
+        return self._quiet(next(self._numbers))
+
+    async def _quiet(self, mark: int) -> None:
+        rounds = 0
+        while rounds < QUIET_ROUNDS:
+            _, workers = await awaited(self.runtime.ask("network"))
+            facts = (self.run, self._prefix, mark)
+            asked = [awaited(self.way(worker[1]).ask("barrier", *facts)) for worker in workers]
+            rounds += 1
+            for answer in asked:
+                try:
+                    if await answer:
+                        rounds = 0  # what has ended now may have called others
+                except RuntimeDisconnectedError:
+                    rounds = 0
 
     def way(self, address: str) -> Way:
         """Return the way to a worker."""
@@ -79,6 +134,22 @@ class Caller:
                 if way is None:
                     way = self._ways[address] = Way(self, address)
         return way
+
+    def placing(self, seat: Any) -> None:
+        """Notice that it is asked where a tessera lives; `held` ends that."""
+        with self.lock:
+            self._unplaced.add(seat)
+
+    def deliver(self) -> None:
+        """Wait until all that was sent has arrived: this process leaves."""
+        until = monotonic() + DELIVER_LIMIT
+        while monotonic() < until:
+            late = [way for way in list(self._ways.values()) if not way.is_delivered]
+            if not late and not self._unplaced:
+                return
+            for way in late:
+                way.flush()
+            sleep(DELIVER_POLL)
 
     def warm_up(self) -> None:
         """Let the first workers import what they need.
@@ -112,6 +183,26 @@ class Caller:
         """Tell the home of a call that nobody wants it any more."""
         if task.way is not None:
             task.way.send((int(Entry.CANCEL), task.uid))
+
+    def pin_result(self, task: Task) -> None:
+        """Let a result be kept for a while though nobody may have the task.
+
+        It was pickled for somewhere unknown, as in the state of a task system.
+        """
+        with self.lock:
+            way = task.way
+            if way is None:
+                self.pinned_early.add(task.uid)
+        if way is not None:
+            way.send((int(Entry.PIN_RESULT), task.uid))
+
+    def sent_late(self, task: Task) -> None:
+        """Say what was to be said of a call that has left now."""
+        with self.lock:
+            pinned = task.uid in self.pinned_early
+            self.pinned_early.discard(task.uid)
+        if pinned:
+            self.pin_result(task)
 
     def remember(self, task: Task) -> None:
         """Let a task be the one that comes back when it has travelled."""
@@ -171,6 +262,7 @@ class Caller:
     def held(self, done: Any) -> None:
         """Notice that a home knows of a proxy, or is gone."""
         with self.lock:
+            self._unplaced.discard(done)
             self._holds.discard(done)
             if self._holds:
                 return
@@ -185,13 +277,6 @@ class Caller:
                 self._after_holds.append(callback)
                 return
         callback()
-
-    def pin(self, value: Any) -> None:
-        """Keep what was pickled for somewhere unknown for a while."""
-        now = monotonic()
-        while self._pinned and self._pinned[0][0] < now - PINNED:
-            self._pinned.popleft()
-        self._pinned.append((now, value))
 
     def _sweep(self) -> None:
         """Tell homes what is gone here.
@@ -222,7 +307,8 @@ class Caller:
             del dropped, facts
 
     def close(self) -> None:
-        """End what was started. Idempotent."""
+        """End what was started, once all that was sent has arrived. Idempotent."""
+        self.deliver()
         self._swept.put(None)
         for way in list(self._ways.values()):
             way.close()
@@ -235,6 +321,12 @@ def caller_here() -> Caller:
         NoApplicationError: It has no runtime.
     """
     return here().part(Caller)
+
+
+def as_soon_as_possible(callback: Callable[[], object]) -> None:
+    """Call once others can be called from here; never where they never can."""
+    with contextlib.suppress(NoApplicationError):
+        when_application(callback)
 
 
 def awaited(future: Any) -> Answer[Any]:

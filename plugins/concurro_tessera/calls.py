@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+from concurro import NoApplicationError
 from concurro_monitor import Answer, Pending, refuse_in_a_loop
 from concurro_tessera.arguments import Dependency, keep
 from concurro_tessera.failures import CallCancelledError, CallCycleError, rebuild
@@ -88,7 +90,8 @@ class Task(Pending["Task"]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a reference to the same call."""
-        keep(self)
+        if not keep(self) and os.getpid() == self._caller.runtime.pid:
+            self._caller.pin_result(self)
         self._caller.remember(self)
         address = self.way.address if self.way is not None else ""
         return _task_of, (self.uid, self.tessera, self.method, address, self.incarnation)
@@ -277,7 +280,7 @@ _fetch_lock = threading.Lock()
 
 
 def _part_of(value: Any, shape: Any, key: Any, what: str) -> Any:
-    if shape is None:
+    if shape is None and not isinstance(value, dict):
         if key == 0 and key is not False:
             return value
         message = f"{what} has one output, outputs[0], not {key!r}"
@@ -438,8 +441,61 @@ class _Patience:
 _now = monotonic
 
 
-def _task_of(uid: str, tessera: str, method: str, address: str, incarnation: int) -> Task:
+def _task_of(uid: str, tessera: str, method: str, address: str, incarnation: int) -> Task | EarlyTask:
     """Return the task of a call that was made elsewhere."""
-    from concurro_tessera.callers import caller_here  # noqa: PLC0415 - it makes tasks
+    from concurro_tessera.callers import as_soon_as_possible, caller_here  # noqa: PLC0415 - it makes tasks
 
-    return caller_here().foreign(uid, tessera, method, address, incarnation)
+    try:
+        return caller_here().foreign(uid, tessera, method, address, incarnation)
+    except NoApplicationError:
+        early = EarlyTask((uid, tessera, method, address, incarnation))
+        as_soon_as_possible(early.find)
+        return early
+
+
+class EarlyTask:
+    """A task that arrived where nobody can be called yet.
+
+    As in the state of a task system: its callbacks use it as a task.
+    """
+
+    __slots__ = ("_facts", "_found")
+
+    def __init__(self, facts: tuple[str, str, str, str, int]) -> None:
+        self._facts = facts
+        self._found: Task | None = None
+
+    def find(self) -> Task:
+        """Return the task.
+
+        Raises:
+            NoApplicationError: It is still too early.
+        """
+        if self._found is None:
+            from concurro_tessera.callers import caller_here  # noqa: PLC0415 - as above
+
+            self._found = caller_here().foreign(*self._facts)
+        return self._found
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the task has of that name."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.find(), name)
+
+    def __await__(self) -> Generator[Any, None, Task]:
+        """Wait in the running loop; give the task."""
+        return self.find().__await__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as the task does."""
+        return (_task_of, self._facts) if self._found is None else self._found.__reduce__()
+
+    def __repr__(self) -> str:
+        """Return what was called."""
+        _, tessera, method, *_ = self._facts
+        return f"<Task {method} of {tessera}>" if self._found is None else repr(self._found)
+
+    def as_dependency(self, at: Any) -> Dependency | None:
+        """Return what stands for it among arguments."""
+        return self.find().as_dependency(at)

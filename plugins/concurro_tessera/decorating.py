@@ -10,6 +10,7 @@ from concurro_tessera.arrays import ArrayProxy
 from concurro_tessera.callers import caller_here
 from concurro_tessera.parameters import link, parameter_class
 from concurro_tessera.proxies import Seat, TesseraProxy
+from concurro_tessera.records import RUN
 
 C = TypeVar("C", bound=type)
 
@@ -133,7 +134,7 @@ def create(
     """Construct an instance somewhere, or in a given worker; return its proxy."""
     caller = caller_here()
     packed = pack_arguments(caller.runtime.application.pack, (cls, *args), kwargs)
-    uid = f"tess-{cls.__name__.lower()}-{caller.new_uid()}"
+    uid = f"tess-{cls.__name__.lower()}-{caller.new_uid()}{RUN}{caller.run}"
     seat = Seat(caller, uid, cls, settings["max_retries"])
     with caller.lock:
         proxy = caller.proxies[uid] = TesseraProxy(seat)

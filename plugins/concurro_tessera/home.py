@@ -11,14 +11,14 @@ from __future__ import annotations
 import gc
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from concurro_monitor import Runtime, RuntimeDisconnectedError, use
 from concurro_tessera.arguments import Dependency
 from concurro_tessera.callers import Caller
 from concurro_tessera.failures import CallCancelledError, MultiError
-from concurro_tessera.proxies import READY
-from concurro_tessera.records import ACKNOWLEDGE_AFTER, Call, Outbox, pack_failure
+from concurro_tessera.proxies import PINNED, READY
+from concurro_tessera.records import ACKNOWLEDGE_AFTER, Call, Outbox, is_of_run, pack_failure
 from concurro_tessera.residents import INIT, Tessera
 from concurro_tessera.ways import Entry
 
@@ -26,12 +26,24 @@ if TYPE_CHECKING:
     import asyncio
 
     from concurro import IServicePeer, IWorkerServiceHost, Parcel
+    from concurro_tessera.shelf import Shelf
 
 UNKNOWN_PATIENCE = 5.0
 """A call or tessera that is asked for may still be on its way for so long [s]."""
 
 COLLECT_AFTER = 0.3
 """A tessera that nothing refers to is kept for so long [s]."""
+
+
+TELL_AFTER = 0.05
+"""Collected tesserae are told of, and what they leave is cleaned up, so long after the first of them [s]."""
+
+
+class _Unknown:
+    """Whoever will unpickle what was pickled for somebody who is not known."""
+
+    name = "somebody for whom a proxy was pickled"
+    gone = ""
 
 
 class Home:
@@ -41,13 +53,15 @@ class Home:
         loop: The worker's asyncio loop.
         runtime: Of this process.
         inline: Results up to so long travel with the news that a call ended [B].
+        shelf: The others.
     """
 
-    def __init__(self, host: IWorkerServiceHost, inline: int) -> None:
+    def __init__(self, host: IWorkerServiceHost, inline: int, shelf: Shelf) -> None:
         self.runtime = Runtime(host=host)
         use(self.runtime)
         self.loop: asyncio.AbstractEventLoop = self.runtime.loop.loop
         self.inline = inline
+        self.shelf = shelf
         self._host = host
         self._outboxes: dict[IServicePeer, Outbox] = {}
         self._tesserae: dict[str, Tessera] = {}
@@ -56,7 +70,9 @@ class Home:
         self._early_holds: dict[str, list[Outbox]] = {}
         self._early_watchers: dict[str, list[Outbox]] = {}
         self._awaited: dict[str, list[Future[None]]] = {}
+        self._unknown = Outbox(cast("IServicePeer", _Unknown()), host.post)
         self._unacknowledged: set[Outbox] = set()
+        self._collected: list[tuple[str, int]] = []
         self._caller: Caller | None = None
         # The first call from here would wait for a connection, in whichever thread makes it.
         threading.Thread(target=self._connect, name="concurro-connect", daemon=True).start()
@@ -147,7 +163,7 @@ class Home:
     ) -> None:
         call = self._calls[uid] = Call(uid, outbox, tessera_uid, INIT, payload, 0)
         outbox.calls.add(uid)
-        tessera = self._tesserae[tessera_uid] = Tessera(self, tessera_uid, incarnation, options)
+        tessera = self._tesserae[tessera_uid] = Tessera(self, tessera_uid, incarnation, options, outbox)
         for holder in (outbox, *self._early_holds.pop(tessera_uid, ())):
             if holder is outbox or not holder.peer.gone:
                 tessera.holders[holder] = tessera.holders.get(holder, 0) + 1
@@ -248,6 +264,21 @@ class Home:
         elif tessera is None and outbox in self._early_holds.get(uid, ()):
             self._early_holds[uid].remove(outbox)
 
+    def _pin(self, outbox: Outbox, uid: str, incarnation: int, seconds: float) -> None:  # noqa: ARG002 - every entry has its outbox
+        """Note a proxy that was pickled for somebody unknown."""
+        tessera = self._tesserae.get(uid)
+        if tessera is not None and tessera.incarnation == incarnation:
+            tessera.holders[self._unknown] = tessera.holders.get(self._unknown, 0) + 1
+            self._host.after(seconds, lambda: self._let_go(tessera, self._unknown, 1))
+
+    def _pin_result(self, outbox: Outbox, uid: str) -> None:  # noqa: ARG002 - as above
+        """Note a task that was pickled for somebody unknown."""
+        call = self._calls.get(uid)
+        if call is not None:
+            call.holders = {call.outbox} if call.holders is None else call.holders
+            call.holders.add(self._unknown)
+            self._host.after(PINNED, lambda: self._forget(self._unknown, uid))
+
     def hold(self, peer: IServicePeer, uid: str, incarnation: int) -> bool:
         """Note a proxy more; return whether the tessera is here."""
         tessera = self._tesserae.get(uid)
@@ -273,6 +304,29 @@ class Home:
             self._tell_watchers(call)
         return future
 
+    def barrier(self, run: str, prefix: str, mark: int) -> Future[int]:
+        """Return a future of how many calls had not ended here.
+
+        It comes once they have.
+
+        Args:
+            run: Only of tesserae that may be of that run.
+            prefix: What the names of the calls begin with that whoever asks has made.
+            mark: What their numbers are below that count.
+        """
+        waits: list[Any] = []
+        if self._caller is not None:
+            waits += self._caller.unfinished(run)
+        for part in self.runtime.parts(Caller):
+            waits += part.unfinished()
+        calls = [call for call in self._calls.copy().values() if is_of_run(call.tessera, run)]
+        for call in calls:
+            late = call.uid.startswith(prefix) and int(call.uid.removeprefix(prefix)) > mark
+            ended = None if late or call.ended is not None else self.end_of(call.uid)
+            if ended is not None:
+                waits.append(ended)
+        return _all_over(waits)
+
     def fetch(self, uid: str) -> Any:
         """Return the parts of a result.
 
@@ -283,7 +337,13 @@ class Home:
         if call is None or call.parts is None:
             message = f"no result of call {uid} is kept on {self._host.address}"
             raise KeyError(message)
+        self.shelf.want(uid)
         return call.parts
+
+    @property
+    def kept(self) -> list[int]:
+        """What results hold in memory, and in the file [B]."""
+        return [self.shelf.held, self.shelf.spilled]
 
     def peer_left(self, peer: IServicePeer) -> None:
         """Let go what a caller held."""
@@ -304,6 +364,8 @@ class Home:
         int(Entry.CANCEL): _cancel,
         int(Entry.WAIT_FOR): _wait_for,
         int(Entry.PROBE): _probe,
+        int(Entry.PIN): _pin,
+        int(Entry.PIN_RESULT): _pin_result,
     }
 
     def _acknowledge(self) -> None:
@@ -322,6 +384,8 @@ class Home:
             caller.when_held(lambda: call.outbox.put(entry, now=False))
         else:
             call.outbox.put(entry, now=now)
+        if entry[1] and entry[3] is None:
+            self._host.post(lambda: self._shelve(call))
         if call.watchers or call.holders is not None or call.uid in self._early_watchers or call.uid in self._awaited:
             self._host.post(lambda: self._tell_watchers(call))
 
@@ -336,9 +400,15 @@ class Home:
         if call.holders is not None and not call.holders:
             self._drop(call)
 
+    def _shelve(self, call: Call) -> None:
+        """Count a result that is kept here."""
+        if call.parts is not None:
+            self.shelf.put(call.uid, call.parts)
+
     def _drop(self, call: Call) -> None:
         """Let go the result of a call."""
         self._calls.pop(call.uid, None)
+        self.shelf.drop(call.uid)
         call.parts = call.kept = None
 
     # What calls wait for; in the asyncio loop's thread
@@ -415,13 +485,45 @@ class Home:
             return
         del self._tesserae[tessera.uid]
         tessera.close()
-        uid, incarnation = tessera.uid, tessera.incarnation
+        if tessera.restarts and not tessera.creator.peer.gone:
+            tessera.creator.peer.tell("gone", tessera.uid)
+        if not self._collected:
+            self._host.after(TELL_AFTER, self._tell_collected)
+        self._collected.append((tessera.uid, tessera.incarnation))
 
-        def tell() -> None:
-            gc.collect()  # what it referred to goes as well
+    def _tell_collected(self) -> None:
+        collected, self._collected = self._collected, []
+        self.loop.call_soon_threadsafe(self._clean_up, collected)
+
+    def _clean_up(self, collected: list[tuple[str, int]]) -> None:
+        """Let go what collected tesserae referred to; tell the monitor.
+
+        In the asyncio loop's thread.
+        """
+        gc.collect()
+        for uid, incarnation in collected:
             self.runtime.ask("collected", uid, incarnation)
 
-        self.loop.call_soon_threadsafe(lambda: self.loop.call_later(0.05, tell))
+
+def _all_over(waits: list[Any]) -> Future[int]:
+    """Return a future of their number, which comes once they have ended."""
+    over: Future[int] = Future()
+    left = len(waits)
+    lock = threading.Lock()
+
+    def one_less(_: object = None) -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            last = left == 0
+        if last:
+            over.set_result(len(waits))
+
+    if not waits:
+        over.set_result(0)
+    for wait in waits:
+        wait.add_done_callback(one_less) if isinstance(wait, Future) else wait.then(one_less)
+    return over
 
 
 def _cancel_coroutine(call: Call) -> None:

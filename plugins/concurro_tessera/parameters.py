@@ -34,15 +34,17 @@ class _Link:
         root: The tessera whose object this is; None elsewhere.
         cached: Whether every push publishes.
         sent: What was sent to the root last.
+        published: The copy that the last push put on every machine.
     """
 
-    __slots__ = ("cached", "proxy", "root", "sent")
+    __slots__ = ("cached", "proxy", "published", "root", "sent")
 
     def __init__(self, proxy: TesseraProxy | None, root: Tessera | None = None, *, cached: bool = False) -> None:
         self.proxy = proxy
         self.root = root
         self.cached = cached
         self.sent: Any = None
+        self.published: Any = None
 
 
 class ParameterMixin:
@@ -84,7 +86,8 @@ class ParameterMixin:
         if link.root is None:
             return link.proxy
         root = link.root
-        return proxy_of(root.uid, root.cls, 0, 0, root.address, "", root.incarnation, is_parameter=True)
+        place = (root.address, "", root.incarnation)
+        return proxy_of(root.uid, root.cls, 0, root.restarts, *place, is_parameter=True)
 
     @property
     def cached(self) -> bool:
@@ -123,11 +126,17 @@ class ParameterMixin:
         sent = None if proxy is None else proxy._seat.call(UPDATE, (state_of(self, attr),), {})  # noqa: SLF001 - its own class's neighbour
         published = self.publish() if publish or self.cached else None
 
+        link = self.concurro_link
+
         async def pushed() -> None:
             if sent is not None:
                 await sent
             if published is not None:
-                await published
+                copy = await published
+                if link is not None:
+                    before, link.published = link.published, copy
+                    if before is not None:
+                        await here().drop(before)
 
         return here().loop.start(pushed(), "the end of a push")
 

@@ -9,13 +9,15 @@ name is taken from the class of users.
 
 from __future__ import annotations
 
+import os
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from concurro import NoApplicationError
 from concurro_monitor import Answer, RuntimeDisconnectedError, RuntimeProxy
 from concurro_tessera.arguments import Packed, keep, pack_arguments, unpack_arguments
-from concurro_tessera.callers import Caller, caller_here
+from concurro_tessera.callers import Caller, as_soon_as_possible, caller_here
 from concurro_tessera.calls import Result, Task
 from concurro_tessera.ways import Entry
 
@@ -31,6 +33,15 @@ UPDATE = "\0update"
 BECOME_PARAMETER = "\0parameter"
 READY = "\0ready"
 """Methods that no class has: attributes are read and set in the order of calls."""
+
+PINNED = 30.0
+"""What was pickled for somebody who is not known, in a task of the core say, is kept so long [s]."""
+
+PIN_AGAIN = 10.0
+"""A tessera that is pinned is not pinned again before [s]."""
+
+FOUND_WITHIN = 3.0
+"""Who has a proxy of a tessera that was constructed again knows where it is within this [s]."""
 
 
 class Seat:
@@ -61,6 +72,7 @@ class Seat:
         self.is_parameter = False
         self.constructor: tuple[Packed, dict[str, Any]] | None = None
         self._restarts = 0
+        self._pinned = -PIN_AGAIN
         self._way: Way | None = None
         self._lost: Exception | None = None
         self._lock = threading.RLock()
@@ -72,6 +84,8 @@ class Seat:
         """Let it be constructed: somewhere, or in a given worker."""
         self.constructor = packed, options
         self._restarts = options["restarts"]
+        if self._restarts:
+            self.caller.restarted[self.uid] = self
         self.ready = self._construction()
         self._ask_for_place(runtime)
 
@@ -86,6 +100,7 @@ class Seat:
         return task
 
     def _ask_for_place(self, runtime: str) -> None:
+        self.caller.placing(self)
         facts = (self.uid, self.cls.__qualname__, runtime, self._restarts, self.incarnation)
         placed = self.caller.runtime.ask("place", *facts)
         placed.add_done_callback(self._placed)
@@ -93,6 +108,7 @@ class Seat:
     def locate(self) -> None:
         """Ask where it is, this incarnation or a later one."""
         self.caller.expect_hold(self)
+        self.caller.placing(self)
         located = self.caller.runtime.ask("locate", self.uid, self.incarnation)
         located.add_done_callback(self._placed)
 
@@ -105,6 +121,8 @@ class Seat:
                 if task is not None:
                     task.incarnation = incarnation
                 way.send(_of_incarnation(entry, incarnation), task)
+                if task is not None:
+                    self.caller.sent_late(task)
             self._waiting.clear()
             self._way = way
         way.seat(self)
@@ -138,12 +156,16 @@ class Seat:
             self._give_up(RuntimeDisconnectedError(f"tessera {self.uid} is lost: {error}"))
         elif self.constructor is not None:
             self._ask_for_place("")
+            if self.uid not in self.caller.proxies:
+                self._pin_for(FOUND_WITHIN)
+                self.release()
         else:
             self.locate()
 
     def _give_up(self, error: BaseException) -> None:
         if isinstance(error, ConnectionError) and not isinstance(error, RuntimeDisconnectedError):
             error = RuntimeDisconnectedError(str(error))
+        self.caller.restarted.pop(self.uid, None)
         with self._lock:
             self._lost = error if isinstance(error, Exception) else RuntimeError(repr(error))
             waiting, self._waiting = self._waiting, []
@@ -216,6 +238,19 @@ class Seat:
         """Tell its home that the proxy here is gone."""
         self.send((int(Entry.RELEASE), self.uid, self.incarnation), None)
 
+    def pin(self) -> None:
+        """Let the tessera live for a while though nobody may have a proxy.
+
+        One was pickled for somewhere unknown, as in the state of a task. Not in a copy of this process.
+        """
+        now = monotonic()
+        if os.getpid() == self.caller.runtime.pid and now - self._pinned > PIN_AGAIN:
+            self._pinned = now
+            self._pin_for(PINNED)
+
+    def _pin_for(self, seconds: float) -> None:
+        self.send((int(Entry.PIN), self.uid, self.incarnation, seconds), None)
+
     def attribute(self, method: str, *args: Any) -> Result:
         """Read or set an attribute."""
         return self.call(method, args, {}).result()
@@ -223,8 +258,8 @@ class Seat:
 
 def _of_incarnation(entry: tuple[Any, ...], incarnation: int) -> tuple[Any, ...]:
     """Return an entry that waited, for the incarnation that is there now."""
-    if entry[0] == Entry.RELEASE:
-        return (*entry[:2], incarnation)
+    if entry[0] in (Entry.RELEASE, Entry.PIN):
+        return (*entry[:2], incarnation, *entry[3:])
     return (*entry[:3], incarnation, *entry[4:])
 
 
@@ -322,7 +357,7 @@ class TesseraProxy:
         if seat is None:
             return proxy_of, self._facts
         if not keep(self):
-            seat.caller.pin(self)
+            seat.pin()
         restarts = seat._restarts  # noqa: SLF001 - its own class's neighbour
         place = (seat.address, seat.worker, seat.incarnation)
         return proxy_of, (seat.uid, seat.cls, seat.retries, restarts, *place, seat.is_parameter)
@@ -331,11 +366,6 @@ class TesseraProxy:
         seat = self._bound
         if seat is not None and self._same is None:
             seat.caller.sweep(("proxy", seat.release))
-
-    @property
-    def uid(self) -> str:
-        """Name of the tessera."""
-        return self._seat.uid
 
     @property
     def runtime_id(self) -> str:
@@ -429,8 +459,9 @@ def proxy_of(  # noqa: PLR0913 - the facts of a proxy
         caller = caller_here()
     except NoApplicationError:
         # The state of a task system is loaded before its callbacks may call anybody.
-        facts = (uid, cls, retries, restarts, address, worker, incarnation, is_parameter)
-        return TesseraProxy(None, facts)
+        early = TesseraProxy(None, (uid, cls, retries, restarts, address, worker, incarnation, is_parameter))
+        as_soon_as_possible(lambda: early._seat)  # noqa: SLF001 - of its own class
+        return early
     with caller.lock:
         known = caller.proxies.get(uid)
         if known is not None:

@@ -21,8 +21,25 @@ if TYPE_CHECKING:
 running_call: ContextVar[Call | None] = ContextVar("concurro_tessera_call", default=None)
 """The call whose method runs."""
 
+RUN = "@"
+"""Before it in the uid of a tessera stands its name, behind it the application that it works for."""
+
 ACKNOWLEDGE_AFTER = 0.001
 """A batch without an answer is acknowledged then [s]."""
+
+
+def run_of(tessera: str) -> str:
+    """Return for which application a tessera works; empty for unknown.
+
+    It is the one that made it, or for which the tessera works that made it.
+    """
+    return tessera.rpartition(RUN)[2]
+
+
+def is_of_run(tessera: str, run: str) -> bool:
+    """Say whether a tessera may work for an application; empty for any."""
+    own = run_of(tessera)
+    return not run or not own or own == run
 
 
 class Outbox:

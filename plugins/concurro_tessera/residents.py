@@ -45,6 +45,8 @@ class Tessera:
     Attributes:
         uid: Its name.
         incarnation: How often it was constructed.
+        creator: Who had it constructed.
+        restarts: How often it may be constructed again.
         obj: The object; None before it is constructed.
         holders: Outbox to how many proxies its process has.
         unfinished: How many calls have not ended.
@@ -54,13 +56,15 @@ class Tessera:
     type = "tessera"
     obj: Any = None
 
-    def __init__(self, home: Home, uid: str, incarnation: int, options: dict[str, Any]) -> None:
+    def __init__(self, home: Home, uid: str, incarnation: int, options: dict[str, Any], creator: Outbox) -> None:
         self.uid = uid
         self.incarnation = incarnation
+        self.creator = creator
         self.cls: Any = None
         self.holders: dict[Outbox, int] = {}
         self.unfinished = 0
         self._home = home
+        self.restarts = int(options.get("restarts", 0))
         self._max_pending: int | None = options.get("max_pending")
         self._is_parameter = bool(options.get("parameter"))
         self._lock = threading.Lock()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurro import Component, IWorkerService, IWorkerServiceHost, SizeOption, implementer
+from concurro import Component, IWorkerService, IWorkerServiceHost, PathOption, SizeOption, implementer
 from concurro_tessera.home import Home
+from concurro_tessera.shelf import Shelf
 from concurro_tessera.ways import SERVICE
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ class TesseraService(Component):
 
     name = SERVICE
     inline = SizeOption("1 KiB", "Results over this stay in their worker until they are asked for.", minimum=0)
-    methods = ("take", "hold", "fetch", "ended")
+    budget = SizeOption("1 GiB", "What results kept in a worker may hold in memory; the rest is in a file.", minimum=1)
+    folder = PathOption("", "Where that file is, without a name; empty for the system's folder.")
+    methods = ("take", "hold", "fetch", "ended", "barrier", "kept")
 
     def setup(self, host: IWorkerServiceHost) -> None:
         """Make the home."""
-        self._home = Home(host, self.inline or 0)
+        self._home = Home(host, self.inline or 0, Shelf(self.budget or 0, str(self.folder or "")))
 
     def peer_left(self, peer: IServicePeer, reason: str) -> None:  # noqa: ARG002 - the contract's signature
         """Let go what a caller held."""
@@ -46,3 +49,11 @@ class TesseraService(Component):
     def fetch(self, peer: IServicePeer, uid: str) -> Any:  # noqa: ARG002 - every method is given who calls
         """Return the parts of a result."""
         return self._home.fetch(uid)
+
+    def barrier(self, peer: IServicePeer, run: str, prefix: str, mark: int) -> Any:  # noqa: ARG002 - as above
+        """Return how many calls of a run had not ended, once they have."""
+        return self._home.barrier(run, prefix, mark)
+
+    def kept(self, peer: IServicePeer) -> list[int]:  # noqa: ARG002 - as above
+        """Return what the results kept here hold in memory, and in the file [B]."""
+        return self._home.kept

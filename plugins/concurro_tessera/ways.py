@@ -5,6 +5,7 @@ A line, spoken in batches.
     entries --+-- nothing unacknowledged: at once --------> take(number, entries)   at the worker
               \-- else: with the acknowledgement, or when there are many
     tasks <-------------------------------------------- news(acknowledged, ended calls)
+    seats <-------------------------------------------- gone(uid): a tessera was collected that has restarts
 
 Whatever is sent arrives in order. When the line ends, so does everything that was sent on it: a
 worker's address names one process for good, so nothing of it is ever heard again.
@@ -41,6 +42,8 @@ class Entry(IntEnum):
     CANCEL = 5  # [uid]
     WAIT_FOR = 6  # [uid, tessera]: a call that ends when the tessera is constructed
     PROBE = 7  # [uid, origin]: whether that call waits for the call `origin`
+    PIN = 8  # [tessera, incarnation, seconds]: a proxy was pickled for somebody who is not known here
+    PIN_RESULT = 9  # [uid]: a task was
 
 
 class Way:
@@ -94,6 +97,11 @@ class Way:
             self._urgent = bool(self._waiting)
         self._pump()
 
+    @property
+    def is_delivered(self) -> bool:
+        """Whether all that was sent has arrived, or never will."""
+        return self.lost is not None or (not self._waiting and self._sent == self.acknowledged)
+
     def fetch(self, task: Task) -> Answer[Any]:
         """Return an awaitable of the parts of a result."""
         return Answer.of_future(self._line.call("fetch", task.uid), name="the result")
@@ -145,7 +153,13 @@ class Way:
         urgent = self._urgent and self._sent == self.acknowledged
         return self.lost is None and (urgent or len(self._waiting) >= MOST)
 
-    def _told(self, method: str, acknowledged: int, ended: list[tuple[Any, ...]]) -> None:  # noqa: ARG002 - there is only news
+    def _told(self, method: str, *facts: Any) -> None:
+        if method == "gone":
+            self._caller.restarted.pop(facts[0], None)
+        else:
+            self._take_news(*facts)
+
+    def _take_news(self, acknowledged: int, ended: list[tuple[Any, ...]]) -> None:
         open_tasks = self._caller.open
         if acknowledged > self.acknowledged:
             self.acknowledged = acknowledged

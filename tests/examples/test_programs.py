@@ -31,13 +31,14 @@ PROGRAMS = {
     "application_node": "SystemApplication 24502500\nPushingApplication 24502500",
     "golomb_tesserae": "4 6\n5 11\n6 17",
     "pool_without_nodes": "871 takes 178 steps",
+    "parameter_server": "0.500 -2.000 3.000",
 }
 
 
 def test_every_example_is_tested():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
 
-    assert names == PROGRAMS.keys() | {"option_price", "misra1a"}
+    assert names == PROGRAMS.keys() | {"option_price", "misra1a", "waveform_fit"}
 
 
 @pytest.mark.slow
@@ -83,6 +84,15 @@ def test_the_option_price_is_the_same_for_one_and_three_workers(tmp_path: Path):
 
     assert prices[0] == prices[1]
     assert ast.literal_eval(prices[0])[0] == pytest.approx(10.450583572185565, abs=0.08)
+
+
+@pytest.mark.slow
+def test_the_waveform_fit_has_right_gradients_and_finds_what_it_finds_alone():
+    taylor, misfit, alone = run_program(sys.executable, EXAMPLES / "waveform_fit.py").stdout.splitlines()
+
+    assert [float(ratio) for ratio in taylor.split()[2:]] == pytest.approx([4.0, 4.0, 4.0], abs=0.05)
+    assert float(misfit.split()[1]) < 0.02
+    assert alone == "as without workers: True"
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro import LocalCluster, current_application
 from concurro_tessera import Runtime, tessera
+from concurro_tessera import runtime as here
 from concurro_tessera.running import use
 from tests.support.jobs import SHIPPED, Square, leave_trace, read_trace
 
@@ -212,6 +213,26 @@ class Counter:
     def ask_blocking(self, other: Any, method: str, *args: Any) -> Any:
         """Do the same in a thread."""
         return getattr(other, method)(*args).get(WATCHDOG)
+
+    async def ask_kept(self, name: str, method: str, *args: Any) -> Any:
+        """Call a tessera that is kept as an attribute."""
+        return await getattr(getattr(self, name), method)(*args).result()
+
+    def start(self, other: Any, method: str, *args: Any) -> None:
+        """Call another tessera, and do not wait."""
+        getattr(other, method)(*args)
+
+    async def start_later(self, delay: float, other: Any, method: str, *args: Any) -> None:
+        """Do the same after a while."""
+        await asyncio.sleep(delay)
+        getattr(other, method)(*args)
+
+    async def pass_barrier(self, other: Any) -> int:
+        """Call another tessera, and wait until everything that was submitted here has ended."""
+        other.sleep_soon(0.1)
+        last = other.add(1)
+        await here().barrier(WATCHDOG)
+        return int(last.done())
 
     def spawn(self, value: int) -> Any:
         """Return a proxy of another tessera."""

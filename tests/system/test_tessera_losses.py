@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 
@@ -212,3 +213,30 @@ def test_a_result_that_was_not_fetched_is_lost_with_its_worker(cluster):
         return len(await fetched.result())
 
     assert drive(main) == 100_000
+
+
+def test_f87_a_tessera_whose_creator_has_let_it_go_is_constructed_again_for_others(cluster):
+    async def main():
+        workers = cluster.runtime.workers
+        proxy = await Restarted.remote(10, runtime=workers[0])
+        pid = worker_of(cluster, proxy)
+        holder = await Counter.remote(runtime=workers[1])
+        await holder.keep(other=proxy)
+        del proxy
+
+        os.kill(pid, signal.SIGKILL)
+
+        for _ in range(100):
+            try:
+                result = await holder.ask_kept("other", "add", 1).result()
+                break
+            except RuntimeDisconnectedError:
+                await asyncio.sleep(0.05)
+        await holder.let_go("other")
+        return result
+
+    from concurro_tessera.callers import caller_here
+
+    assert drive(main) == 11
+    gc.collect()
+    wait_until(lambda: not caller_here().restarted, 10, "the end of what was constructed again")

@@ -12,6 +12,7 @@ it belongs to the thread of control instead.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from concurro.transport.loop import Loop
     from concurro.wire.payload import Packer
+
+log = logging.getLogger(__name__)
 
 OUTSIDE = (
     "current_application() is for tasks and for callbacks of a task system, and this is neither; "
@@ -39,15 +42,18 @@ class Door:
         whose: Who goes through it, in words.
         own_system: Id of the system whose callbacks go through it; empty for tasks.
         lends: Whether who waits behind it holds a slot, and lends it.
+        opens: Whether it is shut, and will be open for good.
     """
 
     whose = ""
     own_system = ""
     lends = False
+    opens = False
 
     def __init__(self, application: Any = None) -> None:
         self.application: Any = application
         self.lock = threading.Lock()
+        self._early: list[Callable[[], object]] = []
 
     @property
     def packer(self) -> Packer:
@@ -68,6 +74,19 @@ class Door:
             OSError: The channel is gone.
         """
         raise NotImplementedError
+
+    def wait_for_it(self, callback: Callable[[], object]) -> None:
+        """Call once it is open; nobody else comes first."""
+        self._early.append(callback)
+
+    def let_in(self) -> None:
+        """Notice that it is open."""
+        early, self._early = self._early, []
+        for callback in early:
+            try:
+                callback()
+            except Exception:
+                log.exception("what waited for the application of %s raised", self.whose)
 
 
 class Wall(Door):

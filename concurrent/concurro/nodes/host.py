@@ -162,6 +162,7 @@ class Host:
             return
         system.system_id = self._door.own_system = system_id
         self._core = core
+        self._door.let_in()
         self._trail[0] = 0
         self._put_out(core.start(facts.get("time", 0.0)) if restored is None else restored)
 
@@ -188,6 +189,8 @@ class HostDoor(Door):
         stream: The channel to the master.
         packer: Of the host.
     """
+
+    opens = True
 
     def __init__(self, stream: socket.socket, packer: Packer) -> None:
         super().__init__()

@@ -17,8 +17,8 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any, Self
 
-from concurro.errors import MasterUnreachable, RefusedError, SlotsLentError, WaitInCallbackError
-from concurro.execution.inside import door_here
+from concurro.errors import MasterUnreachable, NoApplicationError, RefusedError, SlotsLentError, WaitInCallbackError
+from concurro.execution.inside import door_here, this_process
 from concurro.ids import Role
 from concurro.nodes.application import ApplicationNode
 from concurro.nodes.peer import Peer, python_version
@@ -67,6 +67,26 @@ def current_application() -> ApplicationNode:
     return found
 
 
+def when_application(callback: Callable[[], object]) -> None:
+    """Call once `current_application` may be called: at once where it may.
+
+    The code and the state of a task system are loaded before that; what they are made of calls somebody
+    then, before the first callback. In the thread that runs callbacks.
+
+    Raises:
+        NoApplicationError: It may not, and never will here.
+    """
+    try:
+        door_here()
+    except NoApplicationError:
+        door = this_process.door
+        if door is None or not door.opens:
+            raise
+        door.wait_for_it(callback)
+        return
+    callback()
+
+
 class NestedApplication(ApplicationNode):
     """An application that goes through a door. Thread-safe.
 
@@ -112,6 +132,7 @@ class NestedApplication(ApplicationNode):
 
     def part(self) -> bool:
         """End it, and what it did not detach; return whether all of it is gone."""
+        self.let_guests_end()
         with self._start_lock:
             was_open, self._state = self._state == "open", "closed"
         if not was_open:

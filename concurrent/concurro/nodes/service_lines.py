@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from concurro.wire.payload import Packer
 
     Send = Callable[[Kind, list[Any], tuple[Any, ...]], None]
+
+log = logging.getLogger("concurro.application")
 
 REASON_PATIENCE = 1.0
 """How long the end of a straight line waits for its reason [s]."""
@@ -205,6 +208,7 @@ class ServiceCaller(Control):
 
     lines: ServiceLines
     _packer: Packer
+    _guests: tuple[Callable[[], object], ...] = ()
 
     def connect(self) -> None:
         """Connect to the master."""
@@ -243,6 +247,22 @@ class ServiceCaller(Control):
         self.refuse_to_wait("workers()")
         listed: list[list[Any]] = self.request("workers", []).result(WORKERS_LIMIT)
         return [ServiceWorker(*entry) for entry in listed]
+
+    def before_end(self, callback: Callable[[], object]) -> None:
+        """Call once before it ends, while services still answer.
+
+        To say what was not said yet. It may wait, some seconds at most. In the thread that ends it.
+        """
+        self._guests = (*self._guests, callback)
+
+    def let_guests_end(self) -> None:
+        """Let whoever asked for it say what was not said yet. Idempotent."""
+        guests, self._guests = self._guests, ()
+        for callback in guests:
+            try:
+                callback()
+            except Exception:
+                log.exception("what was to be called before an application ends raised")
 
     def pack(self, value: Any) -> Parcel:
         """Return a value, packed once: for arguments of services in workers.

@@ -1,10 +1,12 @@
-"""Two machines and a narrow cable, all on one machine.
+"""Several machines and the cables between them, all on one machine.
 
 They are network namespaces of Linux.
 
     near: master, application --- cable, so many megabits per second each way --- far: slave
 
-Nothing but what is started inside can use the cable. Needs root, and `ip` and `tc` of iproute2.
+    leaf 1: slave --- cable --- hub: master --- cable --- leaf 2: slave     leaves do not reach each other
+
+Nothing but what is started inside can use the cables. Needs root, and `ip` and `tc` of iproute2.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _CABLE = "cable"
 _NEAR_ADDRESS, _FAR_ADDRESS = "10.77.0.1", "10.77.0.2"
+_HUB_ADDRESS, _GATE_ADDRESS, _LEAF_ADDRESS = "10.78.0.1", "10.78.{}.1", "10.78.{}.2"
 _BURST = "128kb"
 _QUEUE = "200ms"
 """What waits for the cable for longer is dropped, as in a switch."""
@@ -48,8 +51,18 @@ class Machine:
         Raises:
             OSError: The counter cannot be read.
         """
-        path = f"/sys/class/net/{_CABLE}/statistics/tx_bytes"
-        return int(_run(*self.prefix, "cat", path))
+        return self._count("tx_bytes")
+
+    def bytes_received(self) -> int:
+        """Return what has come over the cable, headers included [B].
+
+        Raises:
+            OSError: The counter cannot be read.
+        """
+        return self._count("rx_bytes")
+
+    def _count(self, counter: str) -> int:
+        return int(_run(*self.prefix, "cat", f"/sys/class/net/{_CABLE}/statistics/{counter}"))
 
 
 @contextmanager
@@ -81,6 +94,69 @@ def two_machines(megabits: float) -> Iterator[tuple[Machine, Machine]]:
             _run("ip", "-n", machine.namespace, "link", "set", _CABLE, "up")
             _run("tc", "-n", machine.namespace, "qdisc", "add", "dev", _CABLE, *shape)
         yield near, far
+
+
+class Star:
+    """A machine in the middle, and others each with a cable to it alone.
+
+    Attributes:
+        hub: In the middle; it passes nothing on from one leaf to another.
+        leaves: The others.
+    """
+
+    def __init__(self, hub: Machine, leaves: list[Machine]) -> None:
+        self.hub = hub
+        self.leaves = leaves
+
+    def close_all_but(self, port: int) -> None:
+        """Let nothing pass the cables but TCP to and from a port of the hub.
+
+        Raises:
+            OSError: This process may not do that.
+        """
+        here, there = ["to", self.hub.address], ["from", self.hub.address]
+        tcp = ["ipproto", "tcp"]
+        for leaf in self.leaves:
+            _let_pass(leaf, [*here, *tcp, "dport", str(port)])
+        _let_pass(self.hub, [*there, *tcp, "sport", str(port)])
+
+
+@contextmanager
+def star_of_machines(count: int) -> Iterator[Star]:
+    """Give a machine in the middle of so many others.
+
+    Args:
+        count: How many others there are.
+
+    Raises:
+        OSError: This process may not make them, or a tool is missing.
+    """
+    if shutil.which("ip") is None:
+        message = "there is no ip: install iproute2"
+        raise OSError(message)
+    hub = Machine(f"concurro-{os.getpid()}-hub", _HUB_ADDRESS)
+    leaves = [Machine(f"concurro-{os.getpid()}-leaf-{i}", _LEAF_ADDRESS.format(i)) for i in range(1, count + 1)]
+    with ExitStack() as stack:
+        for machine in (hub, *leaves):
+            _run("ip", "netns", "add", machine.namespace)
+            stack.callback(_run, "ip", "netns", "del", machine.namespace)
+            _run("ip", "-n", machine.namespace, "link", "set", "lo", "up")
+        _run("ip", "-n", hub.namespace, "address", "add", f"{hub.address}/32", "dev", "lo")
+        for number, leaf in enumerate(leaves, 1):
+            name, gate = f"{_CABLE}{number}", _GATE_ADDRESS.format(number)
+            ends = ["netns", hub.namespace, "type", "veth", "peer", "name", _CABLE, "netns", leaf.namespace]
+            _run("ip", "link", "add", name, *ends)
+            for namespace, device, address in ((hub.namespace, name, gate), (leaf.namespace, _CABLE, leaf.address)):
+                _run("ip", "-n", namespace, "address", "add", f"{address}/24", "dev", device)
+                _run("ip", "-n", namespace, "link", "set", device, "up")
+            _run("ip", "-n", leaf.namespace, "route", "add", hub.address, "via", gate)
+        yield Star(hub, leaves)
+
+
+def _let_pass(machine: Machine, what: list[str]) -> None:
+    """Let a machine send nothing else."""
+    _run("ip", "-n", machine.namespace, "rule", "add", *what, "lookup", "main", "priority", "10")
+    _run("ip", "-n", machine.namespace, "rule", "add", "prohibit", "priority", "20")
 
 
 def _run(*command: str) -> str:

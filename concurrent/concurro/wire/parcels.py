@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _spilling = threading.RLock()
 """Held while any parcel moves to its file or back."""
 
+SPILLED_FROM = 1024
+"""What is small of a value goes to its file from here on [B]."""
+
 PLAIN_LIMIT = 4 * 1024 * 1024
 """Largest plain value [B]; what is larger is no matter for the master."""
 
@@ -43,7 +46,7 @@ class Parcel:
         size: Bytes of the packed value, about [B].
     """
 
-    __slots__ = ("_blobs", "_owner", "_packer", "_payload", "_spilled", "size")
+    __slots__ = ("_blobs", "_head", "_owner", "_packer", "_payload", "_spilled", "size")
 
     def __init__(self, packer: Packer, payload: bytes, blobs: Blobs | None, owner: Hashable) -> None:
         self._packer = packer
@@ -51,6 +54,7 @@ class Parcel:
         self._blobs = blobs
         self._owner = owner
         self._spilled: BinaryIO | None = None
+        self._head = 0
         self.size = len(payload) + sum(blob[2] for blob in blobs or ())
 
     @classmethod
@@ -73,9 +77,9 @@ class Parcel:
         return PackedValues(self._packer).load(self._payload, self._blobs)
 
     def spill(self, file: BinaryIO) -> int:
-        """Move its large parts to a file of its own, until it is wanted.
+        """Move what is large of it to a file of its own, until it is wanted.
 
-        Return their size [B].
+        Return the size of that [B].
 
         Args:
             file: Open for reading and writing, and nobody else's; the parcel closes it.
@@ -84,13 +88,20 @@ class Parcel:
             OSError: It cannot be written. Everything is still here.
         """
         with _spilling:
-            if self._spilled is not None or not self._blobs:
+            head = self._payload if len(self._payload) >= SPILLED_FROM else b""
+            if self._spilled is not None or not (self._blobs or head):
+                file.close()
                 return 0
-            file.writelines(self._packer.blobs.get(digest) for _, digest, _ in self._blobs)
+            blobs = self._blobs or []
+            file.writelines([head, *(self._packer.blobs.get(digest) for _, digest, _ in blobs)])
             file.flush()
             self._spilled = file
-            self._packer.blobs.release(self._owner)
-            return sum(int(size) for _, _, size in self._blobs)
+            self._head = len(head)
+            if head:
+                self._payload = b""
+            if blobs:
+                self._packer.blobs.release(self._owner)
+            return self._spilled_size
 
     def take_back(self) -> int:
         """Take back what was spilled; return its size, 0 for nothing [B].
@@ -103,6 +114,8 @@ class Parcel:
             if file is None:
                 return 0
             file.seek(0)
+            if self._head:
+                self._payload = file.read(self._head)
             for blob in self._blobs or ():
                 purpose, digest, size = blob
                 part = file.read(size)
@@ -112,7 +125,11 @@ class Parcel:
                     self._packer.blobs.put(part, self._owner, digest)
             self._spilled = None
             file.close()
-            return sum(int(size) for _, _, size in self._blobs or ())
+            return self._spilled_size
+
+    @property
+    def _spilled_size(self) -> int:
+        return self._head + sum(int(size) for _, _, size in self._blobs or ())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as it is.

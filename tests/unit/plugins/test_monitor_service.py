@@ -14,6 +14,10 @@ class PlayedHost:
 
     def __init__(self):
         self.later = []
+        self.slots = {}
+
+    def status(self):
+        return {"slaves": [{"id": slave_id, "workers": workers} for slave_id, workers in self.slots.items()]}
 
     def on_slave_joined(self, callback):
         self.slave_joined = callback
@@ -87,6 +91,30 @@ def test_a_worker_can_be_asked_for_by_uid_or_by_number(host, monitor):
     assert monitor.place(PlayedPeer(), "b", "T", "#3", 0, 1).result(0)[0] == "s/1"
     with pytest.raises(LookupError, match=r"worker:7:7.*worker:0:0, worker:0:1"):
         monitor.place(PlayedPeer(), "c", "T", "worker:7:7", 0, 1).result(0)
+
+
+def test_the_members_of_an_array_wait_until_every_slave_has_its_workers(host, monitor):
+    host.slots = {"s": 2}
+    placed = [monitor.place(PlayedPeer(), f"t{number}", "T", f"#{number}", 0, 1) for number in range(2)]
+
+    join(host, 1)
+    assert not placed[1].done()
+    host.worker_joined(ServiceWorker("s/1", "s", 101))
+
+    assert [one.result(0)[0] for one in placed] == ["s/0", "s/1"]
+
+
+def test_an_array_does_not_wait_for_a_slave_that_never_gets_its_workers(host, monitor):
+    host.slots = {"s": 1, "broken": 2}
+    join(host, 1)
+    placed = monitor.place(PlayedPeer(), "t", "T", "#0", 0, 1)
+    assert not placed.done()
+
+    for callback in list(host.later):
+        callback()
+
+    assert placed.result(0)[0] == "s/0"
+    assert monitor.place(PlayedPeer(), "u", "T", "#0", 0, 1).done()
 
 
 def test_an_unknown_tessera_is_a_key_error_after_a_while(host, monitor):
