@@ -10,7 +10,6 @@ hits all of them. Shown are medians, and ours as a ratio: above 1 is better than
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -19,13 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import page
+from benchmarks.arguments import Parser, file_to_write, folder_to_write, not_negative, positive, seconds
 from benchmarks.comparison import main as compare_strategies
 from benchmarks.pools.kinds import PEERS, is_installed
-from benchmarks.report import Measured, machine
-from benchmarks.runner import MeasurementFailed, measure, orphans_adopted
+from benchmarks.report import LEGEND, Measured, machine
+from benchmarks.runner import MeasurementFailed, ends_cleanly, measure, orphans_adopted
 from benchmarks.workloads import WORKLOADS, select
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from benchmarks.sweeper import Tell
     from benchmarks.workload import Workload
 
 
@@ -49,9 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     before = page.read(Path(options.write)) if options.write and options.add else {"workloads": {}}
     measured = []
-    with orphans_adopted():
+    print(LEGEND, flush=True)
+    with orphans_adopted(), ends_cleanly() as tell:
         for workload in workloads:
-            measured.append(_measure(workload, _contenders(workload, peers), options))
+            measured.append(_measure(workload, _contenders(workload, peers), options, tell))
             print(measured[-1].table(), flush=True)
             _write(measured, before, options)
     return 1 if any(one.faults for one in measured) else 0
@@ -75,19 +80,25 @@ def choose_peers(names: str) -> set[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("workloads", nargs="*", help="names, e.g. W2; W1 is every W1-...; none is all")
+    parser = Parser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0], epilog=LEGEND)
+
+    def add(name: str, kind: Callable[[str], Any], default: Any, text: str) -> None:
+        parser.add_argument(name, type=kind, default=default, help=f"{text} (default: {default or 'none'})")
+
+    parser.add_argument("workloads", nargs="*", help="names, e.g. W2; W1 is every W1-... (default: all)")
     parser.add_argument("--list", action="store_true", help="list workloads and contenders")
-    parser.add_argument("--peers", default="all", help="all, none, or names with commas, e.g. ppe,ray")
-    parser.add_argument("--repeat", type=int, default=5, help="measurements per contender")
-    parser.add_argument("--budget", type=float, default=30.0, help="seconds after which a contender has run enough")
-    parser.add_argument("--enough", type=int, default=3, help="but at least so often")
-    parser.add_argument("--workers", type=int, default=2, help="worker processes")
-    parser.add_argument("--count", type=int, default=0, help="tasks; 0 is the workload's own number")
-    parser.add_argument("--timeout", type=float, default=300.0, help="seconds per measurement")
-    parser.add_argument("--json", default="", help="also write every figure to this file")
-    parser.add_argument("--chart", default="", help="also draw the medians as an SVG, with matplotlib")
-    parser.add_argument("--write", default="", help="write the files of the documentation's page to this folder")
+    add("--peers", str, "all", "all, none, or names with commas, e.g. ppe,ray")
+    add("--repeat", positive, 5, "measurements per contender")
+    add("--budget", seconds, 30.0, "seconds after which a contender has run enough")
+    add("--enough", positive, 3, "but at least so often")
+    add("--workers", positive, 2, "worker processes")
+    parser.add_argument(
+        "--count", type=not_negative, default=0, help="tasks (default: the workload's own number, or 0)"
+    )
+    add("--timeout", seconds, 300.0, "seconds per measurement")
+    add("--json", file_to_write, None, "also write every figure to this file")
+    add("--chart", file_to_write, None, "also draw the medians as an SVG, with matplotlib")
+    add("--write", folder_to_write, None, "write the files of the documentation's page to this folder")
     parser.add_argument("--add", action="store_true", help="with --write: keep there what is not measured now")
     return parser
 
@@ -104,7 +115,7 @@ def _contenders(workload: Workload, peers: set[str]) -> list[str]:
     return [name for name in workload.contenders if name not in PEERS or name in peers]
 
 
-def _measure(workload: Workload, contenders: list[str], options: argparse.Namespace) -> Measured:
+def _measure(workload: Workload, contenders: list[str], options: argparse.Namespace, tell: Tell) -> Measured:
     measured = Measured(workload, {name: [] for name in contenders})
     spent = dict.fromkeys(contenders, 0.0)
     for done in range(options.repeat):
@@ -118,6 +129,7 @@ def _measure(workload: Workload, contenders: list[str], options: argparse.Namesp
                     workers=options.workers,
                     count=options.count,
                     timeout=options.timeout,
+                    tell=tell,
                 )
             except MeasurementFailed as fault:
                 measured.faults[contender] = str(fault)

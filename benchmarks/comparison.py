@@ -9,16 +9,19 @@ Without names, every built-in strategy is compared. `--write` makes comparison.j
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.arguments import Parser, file_to_write, folder_to_write, positive
 from benchmarks.strategies import BOUND, SEEDS, Figures, built_in, compare
+
+if TYPE_CHECKING:
+    import argparse
 
 COLUMNS = (
     ("uniform", "efficiency", "uniform: efficiency"),
@@ -93,11 +96,12 @@ def table(figures: Figures) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks strategies", description=(__doc__ or "").partition("\n")[0]
+    parser = Parser(prog="python -m benchmarks strategies", description=(__doc__ or "").partition("\n")[0])
+    count = len(SEEDS)
+    parser.add_argument("strategies", nargs="*", help="names (default: every built-in one)")
+    parser.add_argument(
+        "--seeds", type=positive, default=count, help=f"loads of each kind; figures are medians (default: {count})"
     )
-    parser.add_argument("strategies", nargs="*", help="names; none is every built-in one")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="loads of each kind; figures are medians")
-    parser.add_argument("--json", default="", help="also write every figure to this file")
-    parser.add_argument("--write", default="", help="write comparison.json, .csv and .svg to this folder")
+    parser.add_argument("--json", type=file_to_write, help="also write every figure to this file")
+    parser.add_argument("--write", type=folder_to_write, help="write comparison.json, .csv and .svg to this folder")
     return parser

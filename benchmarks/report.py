@@ -11,11 +11,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.pools.kinds import PEERS
+from benchmarks.pools.kinds import PEERS, is_limit
 from benchmarks.workload import OURS
 
 if TYPE_CHECKING:
     from benchmarks.workload import Workload
+
+LEGEND = (
+    f"Medians; contenders take turns. {OURS} / X above 1: {OURS} is better than X by that factor, below 1 worse. "
+    "A raw limit is no peer: it is what the machine gives where nothing is scheduled, retried or kept in order."
+)
 
 Runs = dict[str, list[dict[str, float]]]
 """Contender to the metrics of each of its runs."""
@@ -65,6 +70,7 @@ class Measured:
         beside = f"   {OURS} / {contender}: {factor:.2f}" if factor else ""
         others = {name: median(results, name) for name in results[0] if name != workload.metric}
         details = "  ".join(f"{name} {figure:.4g}" for name, figure in others.items() if figure is not None)
+        details = f"raw limit  {details}" if is_limit(contender) else details
         return f"  {contender:<20} {value:12.4g} {workload.unit:<8} {details}{beside}"
 
 

@@ -1,10 +1,12 @@
 """Run a measurement in fresh processes, and leave nothing of it behind.
 
     python -m benchmarks -- python -m benchmarks.measure -- whatever the contender starts
+                         -- python -m benchmarks.sweeper
 
 We are the subreaper of all below us, so that daemons end up as our children when their parents
 end. A measurement has a folder of its own for everything temporary. What still runs when it
-has ended, or when its time is up, is killed; then the folders go.
+has ended, or when its time is up, is killed; then the folders go. So it is when we are told to
+end (SIGTERM); when we are killed, a sweeper does it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import ctypes
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,14 +26,17 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from benchmarks.sweeper import SHARED_MEMORY, swept_up
 from benchmarks.workload import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
+
+    from benchmarks.sweeper import Tell
 
 ROOT = Path(__file__).parents[1]
 MEASURE = [sys.executable, "-m", "benchmarks.measure"]
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - that of Linux; folders in it are private
 
 PATIENCE = 5.0
 PATIENCE_WITH_PEERS = 0.5
@@ -53,12 +59,33 @@ def orphans_adopted() -> Iterator[None]:
         _adopt(0)
 
 
+@contextlib.contextmanager
+def ends_cleanly() -> Iterator[Tell]:
+    """Leave nothing behind, for a while, when this process is told to end or is killed.
+
+    Gives what `measure` tells of its folders.
+    """
+    with swept_up() as tell:
+        before = signal.signal(signal.SIGTERM, _end)
+        try:
+            yield tell
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal's taker
+    signal.signal(number, signal.SIG_IGN)  # nothing interrupts the cleaning
+    sys.exit(128 + number)
+
+
 def _adopt(value: int) -> None:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, value, 0, 0, 0)
 
 
-def measure(workload: str, contender: str, *, workers: int, count: int, timeout: float) -> dict[str, float]:
+def measure(  # noqa: PLR0913 - what a measurement may vary
+    workload: str, contender: str, *, workers: int, count: int, timeout: float, tell: Tell | None = None
+) -> dict[str, float]:
     """Return the metrics of one run.
 
     Args:
@@ -67,13 +94,14 @@ def measure(workload: str, contender: str, *, workers: int, count: int, timeout:
         workers: Worker processes.
         count: Tasks; 0 for the workload's own number.
         timeout: After so long it is ended [s].
+        tell: Called with each folder that is made for it.
 
     Raises:
         MeasurementFailed: It failed, or took too long; with its last words.
     """
     command = [*MEASURE, workload, contender, str(workers), str(count)]
     others = set(psutil.Process().children(recursive=True))
-    with _private_folders() as folders, (folders[0] / "stdout").open("w+") as output:
+    with _private_folders(tell) as folders, (folders[0] / "stdout").open("w+") as output:
         with (folders[0] / "stderr").open("w+") as errors:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=_environment(*folders), stdout=output, stderr=errors, start_new_session=True
@@ -104,12 +132,14 @@ def measure(workload: str, contender: str, *, workers: int, count: int, timeout:
 
 
 @contextlib.contextmanager
-def _private_folders() -> Iterator[tuple[Path, Path]]:
+def _private_folders(tell: Tell | None) -> Iterator[tuple[Path, Path]]:
     """Give a folder on disk, and one in memory where there is such a thing. Paths are short: sockets lie in them."""
-    made = [Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))]
-    if SHARED_MEMORY.is_dir():
-        made.append(Path(tempfile.mkdtemp(prefix="bm-", dir=SHARED_MEMORY)))
+    made: list[Path] = []
     try:
+        for place in ["/tmp", *([str(SHARED_MEMORY)] if SHARED_MEMORY.is_dir() else [])]:  # noqa: S108 - private ones in it
+            made.append(Path(tempfile.mkdtemp(prefix="bm-", dir=place)))
+            if tell is not None:
+                tell(made[-1])
         yield made[0], made[-1]
     finally:
         for folder in made:

@@ -370,7 +370,7 @@ WORKLOADS = (
 
 
 def select(names: list[str]) -> list[Workload]:
-    """Return the workloads of these names; no names are all.
+    """Return the workloads of these names, in whatever case; no names are all.
 
     Raises:
         LookupError: A name that no workload has.
@@ -379,7 +379,8 @@ def select(names: list[str]) -> list[Workload]:
         return list(WORKLOADS)
     selected = []
     for name in names:
-        found = [workload for workload in WORKLOADS if workload.name == name or workload.name.startswith(f"{name}-")]
+        key = name.lower()
+        found = [workload for workload in WORKLOADS if f"{workload.name}-".lower().startswith(f"{key}-")]
         if not found:
             message = f"no workload {name!r}; there are {', '.join(workload.name for workload in WORKLOADS)}"
             raise LookupError(message)

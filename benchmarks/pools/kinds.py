@@ -6,6 +6,8 @@ import importlib
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from benchmarks.workload import OURS
+
 if TYPE_CHECKING:
     from benchmarks.pools.pool import Pool
 
@@ -48,3 +50,8 @@ def is_installed(peer: str) -> bool:
     """Say whether what a peer needs can be imported."""
     package = PEERS.get(peer, "")
     return not package or find_spec(package) is not None
+
+
+def is_limit(contender: str) -> bool:
+    """Say whether a contender is what the machine gives at best: no library, and nothing kept in order."""
+    return not contender.startswith((OURS, "without-")) and contender not in PEERS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from benchmarks.without.sitecustomize import PARTS
 from benchmarks.workload import OURS, Workload
 from benchmarks.workloads import WORKLOADS, select
 from tests.support.programs import ROOT, run_program
+from tests.support.waiting import has_ended, wait_until
 
 pytestmark = pytest.mark.usefixtures("runtime_folder")
 
@@ -39,6 +41,36 @@ def test_lists_every_workload_with_its_contenders():
 
 def test_a_family_name_stands_for_all_its_members():
     assert [workload.name for workload in select(["W1"])] == ["W1-submit", "W1-bulk", "W1-system"]
+
+
+def test_the_case_of_a_name_does_not_matter():
+    assert [workload.name for workload in select(["w2", "w1-SYSTEM"])] == ["W2", "W1-system"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--workers", "0"], "--workers: '0' is no whole number of 1 or more"),
+        (["--repeat", "0"], "--repeat: '0' is no whole number of 1 or more"),
+        (["--count", "-1"], "--count: '-1' is no whole number of 0 or more"),
+        (["--count", "many"], "--count: 'many' is no whole number of 0 or more"),
+        (["--timeout", "nan"], "--timeout: 'nan' is no duration above 0 s"),
+        (["--json", "/nowhere/figures.json"], "--json: there is no folder /nowhere"),
+        (["--json", "/"], "--json: / is a folder"),
+        (["--write", "/nowhere"], "--write: there is no folder /nowhere"),
+        (["--tasks", "5"], "unrecognized arguments: --tasks 5"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line_before_anything_is(capsys, monkeypatch, asked, said):
+    monkeypatch.setattr(command, "measure", pytest.fail)
+
+    with pytest.raises(SystemExit) as ended:
+        command.main(["W2", *asked])
+
+    errors = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert len(errors) == 1
+    assert said in errors[0]
 
 
 def test_an_unknown_workload_is_a_usage_error_that_names_the_known_ones():
@@ -100,6 +132,16 @@ def test_a_table_shows_medians_ratios_and_who_failed():
     assert ray.split(maxsplit=1) == ["ray", "failed: exit code 1: no memory"]
 
 
+def test_a_table_says_which_contenders_are_raw_limits():
+    workload = Workload("W0", "nothing", {}, "rate", "1/s", more_is_better=True)
+    names = (OURS, "concurro-tcp", "ppe", "without-output", "fork", "unix-4-hops")
+
+    table = Measured(workload, {name: [{"rate": 1.0}] for name in names}, {}).table()
+
+    limits = {line.split()[0] for line in table.splitlines()[2:] if "raw limit" in line}
+    assert limits == {"fork", "unix-4-hops"}
+
+
 def test_a_contender_that_fails_is_reported_with_its_last_words():
     with pytest.raises(runner.MeasurementFailed, match="exit code 1: KeyError: 'nobody'"):
         runner.measure("W2", "nobody", workers=1, count=1, timeout=60.0)
@@ -128,6 +170,41 @@ def test_a_contender_that_hangs_is_ended_with_all_its_descendants_and_its_folder
     assert others_end is None
     assert not psutil.pid_exists(int(daemon))
     assert not Path(folder).exists()
+
+
+HANGS = """
+import os, subprocess, sys, tempfile, time
+daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+with open({said!r}, "w") as file:
+    print(daemon.pid, tempfile.gettempdir(), os.environ["JOBLIB_TEMP_FOLDER"], end="", file=file)
+time.sleep(600)
+"""
+
+MEASURES = """
+import sys
+from benchmarks import runner
+runner.MEASURE = [sys.executable, {module!r}]
+with runner.orphans_adopted(), runner.ends_cleanly() as tell:
+    runner.measure("W2", "ppe", workers=1, count=1, timeout=600.0, tell=tell)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_no_process_and_no_folder(tmp_path, number):
+    module, said = tmp_path / "hanging.py", tmp_path / "said"
+    module.write_text(HANGS.format(said=str(said)))
+    run = subprocess.Popen([sys.executable, "-c", MEASURES.format(module=str(module))], cwd=ROOT)
+    wait_until(lambda: said.exists() and "/" in said.read_text(), 30, "the measurement")
+    daemon, *folders = said.read_text().split()
+    measuring = psutil.Process(int(daemon)).ppid()
+
+    run.send_signal(number)
+    status = run.wait(30)
+
+    assert status in (128 + number, -number)
+    wait_until(lambda: has_ended(int(daemon)) and has_ended(measuring), 30, "the end of all processes")
+    wait_until(lambda: not any(Path(folder).exists() for folder in folders), 30, "the end of the folders")
 
 
 @pytest.mark.parametrize("part", PARTS)
