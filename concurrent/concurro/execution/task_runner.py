@@ -27,6 +27,9 @@ Answer = tuple[int, Any, Any]
 READ_ONLY = "an array of 1 MiB or more is read-only in a task, since other tasks see the same bytes: use array.copy()"
 """What a task is told that writes to its large array."""
 
+_OF_READ_ONLY = ("read-only", "WRITEABLE")
+"""What errors of Python and NumPy say who tries to."""
+
 
 class TaskRunner:
     """Keeps the classes of tasks, and runs their tasks.
@@ -87,7 +90,7 @@ class TaskRunner:
         try:
             result = task()
         except BaseException as error:  # noqa: BLE001 - a task may raise anything; SystemExit is a failure too
-            if entry[6] and "read-only" in _text_of(error):
+            if entry[6] and any(word in _text_of(error) for word in _OF_READ_ONLY):
                 error.add_note(READ_ONLY)
             answer = self._raised(error, 1)
             self._clean_up(task)
