@@ -272,6 +272,9 @@ def test_stopping_twice_is_harmless(manager):
 
     manager.stop()
 
+    with pytest.raises(ClosedError):
+        manager.push_task(Square(1))
+
 
 @pytest.mark.slow
 def test_runs_tasks_of_a_known_class_after_it_was_started_again(manager):

@@ -53,7 +53,7 @@ def test_finds_an_orphan_by_its_marker():
     with pytest.raises(LeftBehindError, match=r"time\.sleep"), watch_leftovers(grace=0):
         orphan = int(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout)
 
-    wait_until(lambda: not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == "zombie", 10, "its end")
+    wait_until(lambda: not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == "zombie", 30, "its end")
     assert MARKER not in os.environ
 
 

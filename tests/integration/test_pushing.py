@@ -30,7 +30,7 @@ def master(runtime_folder):
 def application(master):
     """Give an application whose first task has ended."""
     with ApplicationNode(master.url) as node:
-        assert node.push_task(Square(0)).result(10) == 0
+        assert node.push_task(Square(0)).result(30) == 0
         yield node
 
 
@@ -50,7 +50,7 @@ def senders(monkeypatch):
 
 
 def test_a_task_that_is_pushed_alone_is_sent_by_its_own_thread(application, senders):
-    assert application.push_task(Square(1)).result(10) == 1
+    assert application.push_task(Square(1)).result(30) == 1
 
     assert senders[0] is threading.current_thread()
 
@@ -60,10 +60,10 @@ def test_a_task_that_is_pushed_while_another_is_open_is_sent_by_the_loop(applica
     first = application.push_task(Square(1))
 
     second = application.push_task(Square(2))
-    wait_until(lambda: len(senders) > 1, 10, "the second task to be sent")
+    wait_until(lambda: len(senders) > 1, 30, "the second task to be sent")
     master.finish([1, 2])
 
-    assert (first.result(10), second.result(10)) == (1, 2)
+    assert (first.result(30), second.result(30)) == (1, 2)
     assert senders[0] is threading.current_thread()
     assert senders[1] is not threading.current_thread()
 
@@ -71,7 +71,7 @@ def test_a_task_that_is_pushed_while_another_is_open_is_sent_by_the_loop(applica
 def test_tasks_of_several_threads_are_sent_in_the_order_of_their_numbers(application, master):
     def push_some():
         for _ in range(200):
-            application.push_task(Square(1)).result(10)
+            application.push_task(Square(1)).result(30)
 
     threads = [threading.Thread(target=push_some) for _ in range(3)]
     for thread in threads:
@@ -85,34 +85,34 @@ def test_tasks_of_several_threads_are_sent_in_the_order_of_their_numbers(applica
 
 def test_what_was_taken_is_told_with_the_next_task(application, master, monkeypatch):
     monkeypatch.setattr("concurro.nodes.departures.ANSWER_DELAY", 1000.0)
-    wait_until(lambda: master.outs[-1][CONSUMED] == 1, 10, "the first result to be told as taken")
+    wait_until(lambda: master.outs[-1][CONSUMED] == 1, 30, "the first result to be told as taken")
     before = len(master.outs)
 
-    application.push_task(Square(1)).result(10)
-    application.push_task(Square(2)).result(10)
+    application.push_task(Square(1)).result(30)
+    application.push_task(Square(2)).result(30)
 
     assert [(out[CONSUMED], len(out[TASKS])) for out in master.wait_for(before + 2)[before:]] == [(1, 1), (2, 1)]
 
 
 def test_what_was_taken_is_told_alone_when_no_task_follows(application, master):
-    application.push_task(Square(1)).result(10)
+    application.push_task(Square(1)).result(30)
 
-    wait_until(lambda: master.outs[-1][CONSUMED] == 2, 10, "the last results to be told as taken")
+    wait_until(lambda: master.outs[-1][CONSUMED] == 2, 30, "the last results to be told as taken")
     assert master.outs[-1][TASKS] == []
 
 
 def test_what_was_taken_is_told_at_once_while_others_are_open(application, master, monkeypatch):
     monkeypatch.setattr("concurro.nodes.departures.ANSWER_DELAY", 1000.0)
-    wait_until(lambda: master.outs[-1][CONSUMED] == 1, 10, "the first result to be told as taken")
+    wait_until(lambda: master.outs[-1][CONSUMED] == 1, 30, "the first result to be told as taken")
     master.answers = False
     tasks = [application.push_task(Square(n)) for n in range(2)]
 
     master.finish([1])
-    tasks[0].result(10)
+    tasks[0].result(30)
 
-    wait_until(lambda: master.outs[-1][CONSUMED] == 2, 10, "the results to be told as taken")
+    wait_until(lambda: master.outs[-1][CONSUMED] == 2, 30, "the results to be told as taken")
     master.finish([2])
-    tasks[1].result(10)
+    tasks[1].result(30)
 
 
 def test_an_interrupt_while_a_task_is_sent_costs_that_task_and_nothing_hangs(application, master, monkeypatch):
@@ -127,9 +127,9 @@ def test_an_interrupt_while_a_task_is_sent_costs_that_task_and_nothing_hangs(app
     monkeypatch.setattr(StreamLink, "send", interrupt)
     with pytest.raises(KeyboardInterrupt):
         application.push_task(Square(1))
-    wait_until(lambda: master.welcomed == 2, 10, "the application to come back")
+    wait_until(lambda: master.welcomed == 2, 30, "the application to come back")
 
-    assert application.push_task(Square(2)).result(10) == 0
+    assert application.push_task(Square(2)).result(30) == 0
 
 
 def test_closing_while_another_thread_sends_ends_its_task_with_an_error(application, master, monkeypatch):
@@ -156,7 +156,7 @@ def test_closing_while_another_thread_sends_ends_its_task_with_an_error(applicat
     closer.join(10)
 
     with pytest.raises((ClosedError, MasterUnreachable)):
-        futures[0].result(10)
+        futures[0].result(30)
 
 
 def test_a_task_is_sent_by_the_loop_when_that_is_awake(application, senders):
@@ -171,7 +171,7 @@ def test_a_task_is_sent_by_the_loop_when_that_is_awake(application, senders):
     future = application.push_task(Square(1))
     go_on.set()
 
-    assert future.result(10) == 1
+    assert future.result(30) == 1
     assert senders[0] is not threading.current_thread()
 
 
@@ -197,7 +197,7 @@ def test_a_forked_process_says_nothing_in_the_session_of_its_parent(application,
     _, status = os.waitpid(child, 0)
 
     assert os.waitstatus_to_exitcode(status) == 10
-    assert application.push_task(Square(1)).result(10) == 1
+    assert application.push_task(Square(1)).result(30) == 1
 
 
 def test_a_callback_that_exits_ends_no_other_task(application, master, caplog):
@@ -207,5 +207,5 @@ def test_a_callback_that_exits_ends_no_other_task(application, master, caplog):
 
     master.finish([1, 2])
 
-    assert (exiting.result(10), other.result(10)) == (1, 2)
-    wait_until(lambda: "SystemExit: enough" in caplog.text, 10, "the exit to be logged")
+    assert (exiting.result(30), other.result(30)) == (1, 2)
+    wait_until(lambda: "SystemExit: enough" in caplog.text, 30, "the exit to be logged")

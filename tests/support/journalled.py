@@ -91,5 +91,5 @@ def run_until_the_gate(node, system, **options):
     handle = node.submit(system, **options)
     published = handle.partial_results()
     assert sorted(itertools.islice(published, FREE)) == list(range(FREE))
-    wait_until(lambda: len(executions(system.folder)) > FREE, 20, "a task at the gate")
+    wait_until(lambda: len(executions(system.folder)) > FREE, 30, "a task at the gate")
     return handle

@@ -28,7 +28,7 @@ MARKER = "CONCURRO_TEST_ID"
 
 FOLDER_VARIABLES = ("TMPDIR", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, never written
-GRACE = 5.0
+GRACE = 20.0
 """Seconds that the operating system may take to reap and unlink [s]."""
 
 

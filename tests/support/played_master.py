@@ -55,7 +55,7 @@ class PlayedMaster:
 
     def wait_for(self, count: int) -> list[list[Any]]:
         """Wait for so many OUT; return all."""
-        wait_until(lambda: len(self.outs) >= count, 10, f"{count} messages of the application")
+        wait_until(lambda: len(self.outs) >= count, 30, f"{count} messages of the application")
         return self.outs
 
     def _welcome(self, peer: Peer, *_: Any) -> None:

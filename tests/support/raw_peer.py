@@ -16,7 +16,7 @@ from tests.support.messages import hello_body
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class RawPeer:

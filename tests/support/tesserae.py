@@ -18,7 +18,7 @@ from tests.support.jobs import SHIPPED, Square, leave_trace, read_trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-WATCHDOG = 10.0
+WATCHDOG = 30.0
 """No path of a call may take longer [s]."""
 
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 POLL_INTERVAL = 0.01
 
 
-def wait_until(predicate: Callable[[], T], timeout: float = 10.0, what: str = "the condition") -> T:
+def wait_until(predicate: Callable[[], T], timeout: float = 30.0, what: str = "the condition") -> T:
     """Return the first true answer of `predicate`.
 
     Args:

@@ -50,9 +50,9 @@ def assert_as_before(cluster: LocalCluster) -> None:
         master = psutil.Process(cluster.master_pid)
         return [master, *master.children(recursive=True)]
 
-    wait_until(lambda: len(tree()) == expected, 10, f"{expected} processes of the shared cluster")
-    wait_until(lambda: not any(slave["running"] for slave in cluster.status()["slaves"]), 10, "idle slaves")
-    assert [future.result(10) for future in cluster.push_tasks(map(Square, range(4)))] == [0, 1, 4, 9]
+    wait_until(lambda: len(tree()) == expected, 30, f"{expected} processes of the shared cluster")
+    wait_until(lambda: not any(slave["running"] for slave in cluster.status()["slaves"]), 30, "idle slaves")
+    assert [future.result(30) for future in cluster.push_tasks(map(Square, range(4)))] == [0, 1, 4, 9]
 
 
 @pytest.fixture

@@ -144,8 +144,8 @@ def test_two_applications_run_at_once_and_do_not_see_each_other(shared_cluster):
     ):
         handles = [node.submit(SumOfSquares(n)) for n, node in ((500, first), (600, second), (700, first))]
         futures = [node.push_task(Square(n)) for n, node in ((5, first), (6, second))]
-        totals = [handle.result(20) for handle in handles]
-        squares = [future.result(10) for future in futures]
+        totals = [handle.result(30) for handle in handles]
+        squares = [future.result(30) for future in futures]
 
     assert totals == [sum(i * i for i in range(n)) for n in (500, 600, 700)]
     assert squares == [25, 36]
@@ -185,7 +185,7 @@ def test_submitting_twice_is_one_system(shared_cluster, tmp_path):
     with ApplicationNode(shared_cluster.master_url, config=SHIPPED) as other:
         handles = [shared_cluster.submit(system), shared_cluster.submit(system), other.submit(system)]
         open_gate(tmp_path)
-        reports = [handle.result(10) for handle in handles]
+        reports = [handle.result(30) for handle in handles]
 
     assert reports[0].results == reports[1].results == reports[2].results
     assert {handle.system_id for handle in handles} == {system.system_id}
@@ -207,10 +207,10 @@ def test_every_handle_on_a_system_gets_every_partial_result_once(shared_cluster,
     open_gate(tmp_path)
     published = [sorted(handle.partial_results()) for handle in (first, second)]
 
-    report = first.result(10)
+    report = first.result(30)
     expected = sorted(report.results.values())
     assert published == [expected, expected]
-    assert second.result(10).results == report.results
+    assert second.result(30).results == report.results
 
 
 class Refusing:
@@ -234,7 +234,7 @@ def test_a_partial_result_that_does_not_load_is_left_out_and_nothing_hangs(share
     published = list(handle.partial_results())
 
     assert published == ["good"]
-    assert handle.result(10).errors == []
+    assert handle.result(30).errors == []
     assert "partial result" in caplog.text
 
 
@@ -263,16 +263,16 @@ def test_partial_results_of_any_size_arrive_in_order_before_the_end(shared_clust
 
 def test_a_system_is_cancelled_while_it_runs(shared_cluster, tmp_path):
     handle = shared_cluster.submit(Mixture(Waiting("stuck", tmp_path)))
-    [line] = wait_until(lambda: read_trace(tmp_path), 10, "the task")
+    [line] = wait_until(lambda: read_trace(tmp_path), 30, "the task")
 
     asked = handle.cancel()
 
     with pytest.raises(CancelledError):
-        handle.result(10)
+        handle.result(30)
     assert asked
     assert handle.cancelled()
     assert handle.state == "cancelled"
-    wait_until(lambda: has_ended(int(line[1])), 5, "the end of the task's worker")
+    wait_until(lambda: has_ended(int(line[1])), 30, "the end of the task's worker")
 
 
 def test_run_cancels_what_takes_too_long(shared_cluster, tmp_path):
@@ -292,18 +292,18 @@ def test_result_gives_up_waiting_and_the_system_goes_on(shared_cluster, tmp_path
         handle.result(0.2)
     open_gate(tmp_path)
 
-    assert handle.result(10).errors == []
+    assert handle.result(30).errors == []
 
 
 def test_a_pushed_task_is_cancelled_while_it_runs(shared_cluster, tmp_path):
     future = shared_cluster.push_task(Waiting("stuck", tmp_path))
-    [line] = wait_until(lambda: read_trace(tmp_path), 10, "the task")
+    [line] = wait_until(lambda: read_trace(tmp_path), 30, "the task")
 
     future.cancel()
 
     with pytest.raises(CancelledError):
-        future.result(5)
-    wait_until(lambda: has_ended(int(line[1])), 5, "the end of the task's worker")
+        future.result(30)
+    wait_until(lambda: has_ended(int(line[1])), 30, "the end of the task's worker")
 
 
 def test_attach_follows_a_running_system_and_fetches_a_kept_result(shared_cluster, tmp_path):
@@ -313,7 +313,7 @@ def test_attach_follows_a_running_system_and_fetches_a_kept_result(shared_cluste
         following = other.attach(system.system_id)
         running = following.done()
         open_gate(tmp_path)
-        report = following.result(10)
+        report = following.result(30)
 
     assert not running
     assert report.finished == ["waiting"]
@@ -346,10 +346,10 @@ def submit_and_be_killed(url, folder, *, detach):
 
 def test_f78_a_detached_system_goes_on_without_its_application(shared_cluster, tmp_path):
     system_id = submit_and_be_killed(shared_cluster.master_url, tmp_path, detach=True)
-    wait_until(lambda: read_trace(tmp_path), 10, "the task")
+    wait_until(lambda: read_trace(tmp_path), 30, "the task")
     open_gate(tmp_path)
     with ApplicationNode(shared_cluster.master_url, config=SHIPPED) as other:
-        report = other.attach(system_id).result(10)
+        report = other.attach(system_id).result(30)
 
     assert report.finished == ["waiting"]
     assert report.attempts == {"waiting": 1}
@@ -362,11 +362,11 @@ def test_f78_a_system_that_is_not_detached_ends_some_time_after_its_application(
         ApplicationNode(url, config=SHIPPED) as other,
     ):
         system_id = submit_and_be_killed(url, tmp_path, detach=False)
-        [line] = wait_until(lambda: read_trace(tmp_path), 10, "the task")
+        [line] = wait_until(lambda: read_trace(tmp_path), 30, "the task")
         with pytest.raises(CancelledError):
-            other.attach(system_id).result(10)
-        wait_until(lambda: has_ended(int(line[1])), 5, "the end of the task")
-        square = other.push_task(Square(9)).result(10)
+            other.attach(system_id).result(30)
+        wait_until(lambda: has_ended(int(line[1])), 30, "the end of the task")
+        square = other.push_task(Square(9)).result(30)
 
     assert square == 81
 
@@ -379,9 +379,9 @@ def test_after_the_end_everything_says_that_it_is_closed(tmp_path):
     began = time.monotonic()
 
     with pytest.raises(ClosedError):
-        handle.result(5)
+        handle.result(30)
     with pytest.raises(ClosedError):
-        future.result(5)
+        future.result(30)
     with pytest.raises(ClosedError):
         cluster.run(Mixture(Square(1)))
     with pytest.raises(ClosedError):
@@ -391,7 +391,7 @@ def test_after_the_end_everything_says_that_it_is_closed(tmp_path):
     with pytest.raises(ClosedError):
         cluster.add_slave()
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20  # nothing waits for a limit
 
 
 @pytest.mark.slow
@@ -403,7 +403,7 @@ def test_an_application_is_told_that_its_plain_tasks_cannot_run_or_were_cancelle
         wait_until(lambda: "1 task waits: no slave is connected" in caplog.text, what="a warning")
         (system,) = application.status()["systems"]
         assert system["application"] == application.client_id
-        assert application.request("cancel", [system["system_id"]]).result(10)
+        assert application.request("cancel", [system["system_id"]]).result(30)
 
         with pytest.raises(CancelledError, match="cancelled by an operator"):
-            future.result(10)
+            future.result(30)

@@ -9,7 +9,7 @@ import pytest
 from concurro import WaitInCallbackError
 from tests.support.jobs import Mixture, Square, Waiting, open_gate
 
-LIMIT = 10.0
+LIMIT = 30.0
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def _called_back(cluster, folder, call):
         pytest.param(lambda cluster, _: cluster.status(), id="status"),
         pytest.param(lambda cluster, _: cluster.slaves, id="slaves"),
         pytest.param(lambda cluster, _: cluster.push_task(Square(2)).result(), id="future.result"),
-        pytest.param(lambda cluster, _: cluster.push_task(Square(2)).exception(5), id="future.exception"),
+        pytest.param(lambda cluster, _: cluster.push_task(Square(2)).exception(30), id="future.exception"),
         pytest.param(lambda cluster, _: cluster.push_task(Square(2)).output(), id="future.output"),
         pytest.param(lambda cluster, _: list(cluster.executor().map(abs, [-1])), id="executor.map"),
         pytest.param(lambda _, handle: handle.result(), id="handle.result"),

@@ -96,7 +96,7 @@ def test_it_is_an_executor_of_the_standard_library(executor):
 
     assert isinstance(executor, concurrent.futures.Executor)
     assert isinstance(future, concurrent.futures.Future)
-    assert future.result(20) == 32
+    assert future.result(30) == 32
     assert list(concurrent.futures.as_completed([future])) == [future]
 
 
@@ -106,11 +106,11 @@ def test_functions_of_every_kind_are_called(executor):
     def closure(number):
         return number * local
 
-    assert executor.submit(scale, 4, offset=1).result(20) == 9
-    assert executor.submit(math.sqrt, 16).result(20) == 4
-    assert executor.submit(lambda number: number + 1, 4).result(20) == 5
-    assert executor.submit(closure, 4).result(20) == 12
-    assert executor.submit("a b".split).result(20) == ["a", "b"]
+    assert executor.submit(scale, 4, offset=1).result(30) == 9
+    assert executor.submit(math.sqrt, 16).result(30) == 4
+    assert executor.submit(lambda number: number + 1, 4).result(30) == 5
+    assert executor.submit(closure, 4).result(30) == 12
+    assert executor.submit("a b".split).result(30) == ["a", "b"]
 
 
 def test_a_closure_is_called_as_it_is_at_each_submission(executor):
@@ -123,7 +123,7 @@ def test_a_closure_is_called_as_it_is_at_each_submission(executor):
     local = 2
     second = executor.submit(closure)
 
-    assert (first.result(20), second.result(20)) == (1, 2)
+    assert (first.result(30), second.result(30)) == (1, 2)
 
 
 def test_functions_that_come_by_the_hundred_are_called_too(executor, monkeypatch):
@@ -134,7 +134,7 @@ def test_functions_that_come_by_the_hundred_are_called_too(executor, monkeypatch
         exec(f"def added(value):\n    return value + {number}", namespace)  # noqa: S102 - each is another function
     functions = [namespace["added"] for namespace in namespaces]
 
-    results = [executor.submit(function, 10).result(20) for function in (*functions, *functions)]
+    results = [executor.submit(function, 10).result(30) for function in (*functions, *functions)]
 
     assert results == [*range(10, 18), *range(10, 18)]
     assert len(executor._classes[FunctionCall]) <= 3
@@ -142,20 +142,20 @@ def test_functions_that_come_by_the_hundred_are_called_too(executor, monkeypatch
 
 def test_the_next_executor_of_an_application_knows_the_functions_of_the_last(shared_cluster):
     with shared_cluster.executor() as first, shared_cluster.executor() as second:
-        assert first.submit(scale, 4).result(20) == second.submit(scale, 4).result(20) == 8
+        assert first.submit(scale, 4).result(30) == second.submit(scale, 4).result(30) == 8
 
         assert first._classes[FunctionCall][scale] is second._classes[FunctionCall][scale]
 
 
 def test_calls_run_in_other_processes(executor):
-    pids = {executor.submit(os.getpid).result(20) for _ in range(8)}
+    pids = {executor.submit(os.getpid).result(30) for _ in range(8)}
 
     assert os.getpid() not in pids
     assert len(pids) <= 2
 
 
 def test_an_exception_comes_back_with_its_remote_traceback(executor):
-    error = executor.submit(raise_key_error, "colour").exception(20)
+    error = executor.submit(raise_key_error, "colour").exception(30)
 
     assert isinstance(error, KeyError)
     assert error.args == ("colour",)
@@ -170,7 +170,7 @@ def test_a_lost_worker_fails_its_call_alone(executor):
     assert isinstance(lost.exception(30), WorkerLost)
     assert isinstance(lost.exception(), BrokenExecutor)
     assert "SIGKILL" in str(lost.exception())
-    assert after.result(20) == 2
+    assert after.result(30) == 2
 
 
 def test_an_argument_that_cannot_travel_is_named_at_once(executor):
@@ -210,7 +210,7 @@ def test_map_in_chunks_ends_with_its_time_and_cancels_the_rest(executor):
     assert [next(results), next(results)] == [None, None]
     with pytest.raises(concurrent.futures.TimeoutError):
         next(results)
-    assert executor.submit(scale, 1).result(20) == 2
+    assert executor.submit(scale, 1).result(30) == 2
 
 
 def test_map_raises_the_error_in_its_place(executor):
@@ -236,7 +236,7 @@ def test_map_refuses_chunks_of_nothing(executor):
 def test_a_running_call_can_be_cancelled(executor, tmp_path):
     trace = tmp_path / "trace"
     future = executor.submit(touch_and_sleep, str(trace), 60)
-    wait_until(trace.exists, 20, "the call")
+    wait_until(trace.exists, 30, "the call")
 
     assert future.cancel()
 
@@ -271,7 +271,7 @@ def test_shutdown_without_waiting_lets_the_calls_end():
     executor.shutdown(wait=False)
 
     assert not future.done()
-    assert future.result(20) is None
+    assert future.result(30) is None
 
 
 def test_shutdown_can_cancel_what_has_not_started(tmp_path):
@@ -376,7 +376,7 @@ def test_a_call_after_shutdown_is_refused():
 def test_an_initializer_runs_before_the_first_call_in_each_worker():
     with ClusterExecutor(2, initializer=configure, initargs=("model",)) as executor:
         answers = [executor.submit(configured) for _ in range(10)]
-        results = {answer.result(20) for answer in answers}
+        results = {answer.result(30) for answer in answers}
 
     assert {value for _, value in results} == {"model"}
 
@@ -386,14 +386,14 @@ def test_an_initializer_runs_once_in_a_worker(tmp_path):
 
     with ClusterExecutor(1, initializer=touch_and_sleep, initargs=(str(trace), 0)) as executor:
         for future in [executor.submit(scale, 1) for _ in range(20)]:
-            future.result(20)
+            future.result(30)
 
     assert trace.read_text() == "x"
 
 
 def test_a_failing_initializer_breaks_every_call():
     with ClusterExecutor(1, initializer=fail_to_configure) as executor:
-        errors = [executor.submit(scale, 1).exception(20) for _ in range(2)]
+        errors = [executor.submit(scale, 1).exception(30) for _ in range(2)]
 
     assert all(isinstance(error, BrokenExecutor) for error in errors)
     assert all("no such model" in str(error) for error in errors)
@@ -440,17 +440,17 @@ def test_a_result_that_nobody_keeps_is_not_kept():
 
     with ClusterExecutor(1) as executor:
         future = executor.submit(scale, 1)
-        future.result(20)
+        future.result(30)
         reference = weakref.ref(future)
         del future
-        wait_until(lambda: reference() is None, 10, "the future to go")
+        wait_until(lambda: reference() is None, 30, "the future to go")
 
 
 def test_a_shared_executor_leaves_the_cluster_running():
     with LocalCluster(1) as cluster:
         with cluster.executor() as executor:
-            first = executor.submit(scale, 1).result(20)
-        second = cluster.executor().submit(scale, 2).result(20)
+            first = executor.submit(scale, 1).result(30)
+        second = cluster.executor().submit(scale, 2).result(30)
 
     assert (first, second) == (2, 4)
 
@@ -468,7 +468,7 @@ def test_a_running_master_serves_executors(tmp_path, runtime_folder):
         running_slave(tmp_path, url) as slave,
     ):
         with ClusterExecutor(master=url) as executor:
-            result = executor.submit(pow, 2, 5).result(20) + executor.submit(lambda: 10).result(20)
+            result = executor.submit(pow, 2, 5).result(30) + executor.submit(lambda: 10).result(30)
         still_there = slave.process.poll() is None
 
     assert result == 42

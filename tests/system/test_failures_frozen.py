@@ -26,15 +26,15 @@ from tests.support.waiting import has_ended, wait_until
 def test_f38_a_stopped_slave_is_lost_and_joins_again_its_late_results_dropped_and_counted(far, tmp_path):
     first = far.wait_for_slave()
     handle = far.node.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(2))))
-    wait_until(lambda: len(read_trace(tmp_path)) == 2, 10, "both workers")
+    wait_until(lambda: len(read_trace(tmp_path)) == 2, 30, "both workers")
 
     far.slave_net.hold(TO_MASTER)
     passed = far.slave_net.held_bytes(TO_MASTER)
     open_gate(tmp_path)
-    wait_until(lambda: far.slave_net.held_bytes(TO_MASTER) > passed, 10, "results that are on their way")
+    wait_until(lambda: far.slave_net.held_bytes(TO_MASTER) > passed, 30, "results that are on their way")
     time.sleep(0.2)
     os.kill(far.slave.pid, signal.SIGSTOP)
-    wait_until(lambda: not far.slaves(), 20, "the slave to be lost")
+    wait_until(lambda: not far.slaves(), 30, "the slave to be lost")
     os.kill(far.slave.pid, signal.SIGCONT)
     far.slave_net.release()
     second = far.wait_for_slave()
@@ -44,7 +44,7 @@ def test_f38_a_stopped_slave_is_lost_and_joins_again_its_late_results_dropped_an
     assert report.errors == []
     assert set(report.slaves.values()) == {second}
     assert set(Counter(report.finished).values()) == {1}
-    wait_until(lambda: far.node.status()["stale_results"] == 2, 5, "late results that are counted")
+    wait_until(lambda: far.node.status()["stale_results"] == 2, 30, "late results that are counted")
 
 
 @pytest.mark.slow
@@ -52,7 +52,7 @@ def test_f39_a_slave_stopped_for_less_than_the_limit_is_forgiven(far, tmp_path):
     slave_id = far.wait_for_slave()
     tasks = brief_tasks(tmp_path, 100)
     handle = far.node.submit(Mixture(*tasks))
-    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 10, "tasks that run")
+    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 30, "tasks that run")
 
     os.kill(far.slave.pid, signal.SIGSTOP)
     time.sleep(6.0)
@@ -68,7 +68,7 @@ def test_f70_a_master_that_stalls_blames_nobody(far, tmp_path):
     slave_id = far.wait_for_slave()
     tasks = brief_tasks(tmp_path, 300)
     handle = far.node.submit(Mixture(*tasks))
-    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 10, "tasks that run")
+    wait_until(lambda: len(read_trace(tmp_path)) >= 10, 30, "tasks that run")
 
     os.kill(far.master.pid, signal.SIGSTOP)
     time.sleep(13.0)
@@ -82,14 +82,14 @@ def test_f70_a_master_that_stalls_blames_nobody(far, tmp_path):
 @pytest.mark.slow
 def test_f37_a_killed_slave_is_lost_at_once_when_the_master_can_see_it(far, tmp_path):
     far.node.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(2))))
-    wait_until(lambda: len(read_trace(tmp_path)) == 2, 10, "both workers")
+    wait_until(lambda: len(read_trace(tmp_path)) == 2, 30, "both workers")
 
     began = time.monotonic()
     far.slave.kill()
-    wait_until(lambda: not far.slaves(), 10, "the slave to be lost")
+    wait_until(lambda: not far.slaves(), 30, "the slave to be lost")
 
-    assert time.monotonic() - began < 3
-    wait_until(lambda: all(has_ended(int(line[1])) for line in read_trace(tmp_path)), 5, "the end of its workers")
+    assert time.monotonic() - began < 9  # before it is missed by its silence
+    wait_until(lambda: all(has_ended(int(line[1])) for line in read_trace(tmp_path)), 30, "the end of its workers")
 
 
 HANGS = """
@@ -110,10 +110,10 @@ def test_f40_a_slave_whose_agent_hangs_is_lost_and_joins_again_when_it_does_not(
     with far_cluster(tmp_path, runtime_folder, workers=2, prelude=HANGS, env=environment) as far:
         first = far.wait_for_slave()
         handle = far.node.submit(Mixture(*(Waiting(f"task-{n}", tmp_path) for n in range(2))))
-        wait_until(lambda: len(read_trace(tmp_path)) == 2, 10, "both workers")
+        wait_until(lambda: len(read_trace(tmp_path)) == 2, 30, "both workers")
 
         (tmp_path / "hang").touch()
-        wait_until(lambda: not far.slaves(), 20, "the slave to be lost")
+        wait_until(lambda: not far.slaves(), 30, "the slave to be lost")
         open_gate(tmp_path)
         second = far.wait_for_slave()
         report = handle.result(30)

@@ -69,7 +69,7 @@ def run_with_a_kill(folder, size):
         handle = node.submit(Scale(numbers, folder))
         published = handle.partial_results()
         parts = list(itertools.islice(published, FREE))
-        wait_until(lambda: len(read_trace(folder)) > FREE, 20, "a task at the gate")
+        wait_until(lambda: len(read_trace(folder)) > FREE, 30, "a task at the gate")
         kill(master)
         open_gate(folder)
         with journalled(folder):

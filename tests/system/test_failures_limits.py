@@ -117,7 +117,7 @@ def test_f19_the_kernel_ends_a_worker_rather_than_its_agent(shared_cluster):
     def score(pid):
         return int(Path(f"/proc/{pid}/oom_score_adj").read_text(encoding="ascii"))
 
-    ours = shared_cluster.push_task(Doing(score, "self")).result(10)
+    ours = shared_cluster.push_task(Doing(score, "self")).result(30)
 
     assert ours > score(shared_cluster.master_pid)
 
@@ -139,7 +139,7 @@ def test_f14_an_endless_call_into_c_ends_at_its_timeout(shared_cluster, act):
 
     assert isinstance(error, TaskTimeout)
     assert "0.3 s" in error.message
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50  # it would take a minute
 
 
 class CleansSlowly(Task):
@@ -180,7 +180,7 @@ class NeedsWhatLoadsSlowly(Task):
 
 @pytest.mark.slow
 def test_f13_a_timeout_does_not_count_while_a_class_is_loaded(shared_cluster):
-    assert shared_cluster.push_task(NeedsWhatLoadsSlowly("needs")).result(20) == "in time"
+    assert shared_cluster.push_task(NeedsWhatLoadsSlowly("needs")).result(30) == "in time"
 
 
 def _leave(folder, how):
@@ -205,11 +205,11 @@ def test_f15_a_child_that_lives_on_ends_with_its_attempt_and_gives_no_result(sha
     futures = [shared_cluster.push_task(Doing(_leave, str(tmp_path), how))]
     futures += shared_cluster.push_tasks(Doing(os.getpid, name=f"later-{n}") for n in range(10))
 
-    results = [future.result(20) for future in futures]
+    results = [future.result(30) for future in futures]
 
     assert results[0] == "first result"
     [[pid]] = read_trace(tmp_path)
-    wait_until(lambda: has_ended(int(pid)), 5, "the end of the child")
+    wait_until(lambda: has_ended(int(pid)), 30, "the end of the child")
 
 
 @pytest.mark.slow
@@ -222,7 +222,7 @@ def test_f15_the_children_of_an_attempt_that_times_out_end_with_it(shared_cluste
 
     assert isinstance(error, TaskTimeout)
     [[pid]] = read_trace(tmp_path)
-    wait_until(lambda: has_ended(int(pid)), 5, "the end of the child")
+    wait_until(lambda: has_ended(int(pid)), 30, "the end of the child")
 
 
 class TakesLargeResult(TaskSystem):
@@ -254,7 +254,7 @@ def test_f20_a_large_result_arrives_and_others_go_on_meanwhile(shared_cluster, s
     slowest = 0.0
     while not handle.done():
         began = time.monotonic()
-        assert shared_cluster.push_task(Doing(abs, -1, name="small")).result(20) == 1
+        assert shared_cluster.push_task(Doing(abs, -1, name="small")).result(30) == 1
         slowest = max(slowest, time.monotonic() - began)
 
     assert handle.result(60) == size

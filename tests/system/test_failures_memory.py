@@ -62,7 +62,7 @@ def test_f18_a_task_beyond_the_memory_limit_is_killed_and_says_what_it_held(shar
     assert error.task_id.endswith(":10")
     assert error.attempt == 1
     [[pid]] = read_trace(tmp_path)
-    wait_until(lambda: has_ended(int(pid)), 5, "the end of the worker")
+    wait_until(lambda: has_ended(int(pid)), 30, "the end of the worker")
 
 
 def test_f18_a_task_below_the_limit_may_share_its_memory_with_children(shared_cluster):
@@ -79,4 +79,4 @@ def test_f18_a_task_below_the_limit_may_share_its_memory_with_children(shared_cl
             os.waitpid(pid, 0)
         return len(held)
 
-    assert shared_cluster.push_task(Doing(share)).result(20) == 80 << 20
+    assert shared_cluster.push_task(Doing(share)).result(30) == 80 << 20

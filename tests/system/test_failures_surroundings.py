@@ -146,12 +146,12 @@ def test_f24_what_a_task_does_to_streams_and_logging_is_not_seen_by_the_next(sha
 @pytest.mark.slow
 def test_f24_what_can_be_put_back_costs_no_worker():
     with LocalCluster(workers=1, config=SILENT) as cluster:
-        before = cluster.push_task(Acting(speak)).result(20)
+        before = cluster.push_task(Acting(speak)).result(30)
         for act in PUT_BACK:
             with contextlib.suppress(ValueError):
-                cluster.push_task(Acting(act)).result(20)
+                cluster.push_task(Acting(act)).result(30)
 
-        after = cluster.push_task(Acting(speak)).result(20)
+        after = cluster.push_task(Acting(speak)).result(30)
 
     assert after == before
 
@@ -159,12 +159,12 @@ def test_f24_what_can_be_put_back_costs_no_worker():
 @pytest.mark.slow
 def test_f23_a_worker_without_its_descriptors_is_replaced_and_nothing_is_charged():
     with LocalCluster(workers=1, config=SILENT) as cluster:
-        before = cluster.push_task(Acting(speak)).result(20)
+        before = cluster.push_task(Acting(speak)).result(30)
         for act in (close_descriptors, close_streams):
-            cluster.push_task(Acting(act)).result(20)
+            cluster.push_task(Acting(act)).result(30)
             future = cluster.push_task(Acting(speak))  # lost for good, were its attempt charged
 
-            assert future.result(20) != before
+            assert future.result(30) != before
             before = future.result(0)
 
 
@@ -179,10 +179,10 @@ class DisablingFirst(Task):
 @pytest.mark.slow
 def test_f24_the_first_task_of_a_class_leaves_as_little_as_others():
     with LocalCluster(workers=1, config=SILENT) as cluster:
-        cluster.push_task(DisablingFirst("first")).result(20)
+        cluster.push_task(DisablingFirst("first")).result(30)
 
         future = cluster.push_task(Acting(speak))
-        future.result(20)
+        future.result(30)
 
         assert sorted(future.output().splitlines()) == SPOKEN
 
@@ -202,7 +202,7 @@ def tell():
 @pytest.mark.slow
 def test_what_an_initializer_sets_up_stays_in_its_worker(capfd):
     with ClusterExecutor(1, initializer=configure, initargs=(logging.INFO,)) as executor:
-        answers = [executor.submit(tell).result(20) for _ in range(3)]
+        answers = [executor.submit(tell).result(30) for _ in range(3)]
 
     assert {mask for _, mask in answers} == {0o027}
     assert len({pid for pid, _ in answers}) == 1

@@ -106,7 +106,7 @@ def test_f01_the_future_of_a_task_raises_the_original_with_the_remote_traceback(
     future = shared_cluster.push_task(Failing(lambda: KeyError("lost")))
 
     with pytest.raises(KeyError, match="lost") as caught:
-        future.result(10)
+        future.result(30)
 
     assert isinstance(caught.value.__cause__, RemoteTraceback)
     assert "raise self.make_error()" in str(caught.value.__cause__)
@@ -156,7 +156,7 @@ def test_f05_a_result_that_kills_the_host_ends_that_system_only(shared_cluster):
     with pytest.raises(HostLost, match="exit code 3, in the loading of a result"):
         shared_cluster.run(Mixture(Doing(lambda: LoadsBadly(os._exit, 3))), timeout=20)
 
-    assert len(other.result(20).results) == 40
+    assert len(other.result(30).results) == 40
 
 
 def _recurse(n):
@@ -260,7 +260,7 @@ def test_f08_ctrl_c_in_the_middle_of_a_worker_does_not_end_it(shared_cluster):
         os.kill(os.getpid(), signal.SIGINT)
         return "alive"
 
-    result = shared_cluster.push_task(Doing(interrupt_itself)).result(10)
+    result = shared_cluster.push_task(Doing(interrupt_itself)).result(30)
 
     assert result == "alive"
     assert shared_cluster.slaves[0].workers == workers
@@ -309,7 +309,7 @@ def assert_lost_after_three_workers(shared_cluster, tmp_path, act, named):
     victims = {int(line[0]) for line in read_trace(tmp_path)}
     assert len(victims) == 3
     assert all(has_ended(pid) for pid in victims)
-    wait_until(lambda: len(shared_cluster.slaves[0].workers) == len(before), 1, "the worker to be back")
+    wait_until(lambda: len(shared_cluster.slaves[0].workers) == len(before), 30, "the worker to be back")
 
 
 def test_f09_without_retries_a_segfault_happens_once(shared_cluster, tmp_path):
@@ -337,7 +337,7 @@ def test_f13_an_infinite_loop_ends_at_its_timeout(shared_cluster, tmp_path):
     assert isinstance(error, TaskTimeout)
     assert error.type_name == "TaskTimeout"
     assert "0.3 s" in error.message
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     [[pid]] = read_trace(tmp_path)
     assert has_ended(int(pid))
 
@@ -361,11 +361,11 @@ def test_f17_a_task_may_use_multiprocessing(shared_cluster, tmp_path):
             leave_trace(tmp_path, *pids)
             return pool.map(abs, range(-10, 0))
 
-    result = shared_cluster.push_task(Doing(use_pool)).result(20)
+    result = shared_cluster.push_task(Doing(use_pool)).result(30)
 
     assert result == list(range(10, 0, -1))
     [pids] = read_trace(tmp_path)
-    wait_until(lambda: all(has_ended(int(pid)) for pid in pids), 5, "the end of the pool's processes")
+    wait_until(lambda: all(has_ended(int(pid)) for pid in pids), 30, "the end of the pool's processes")
 
 
 def test_f17_a_process_that_a_task_forgets_ends_with_the_attempt(shared_cluster, tmp_path):
@@ -375,11 +375,11 @@ def test_f17_a_process_that_a_task_forgets_ends_with_the_attempt(shared_cluster,
         leave_trace(tmp_path, process.pid)
         return "done"
 
-    result = shared_cluster.push_task(Doing(forget_process)).result(20)
+    result = shared_cluster.push_task(Doing(forget_process)).result(30)
 
     assert result == "done"
     [[pid]] = read_trace(tmp_path)
-    wait_until(lambda: has_ended(int(pid)), 5, "the end of the forgotten process")
+    wait_until(lambda: has_ended(int(pid)), 30, "the end of the forgotten process")
 
 
 def test_f21_an_argument_too_large_is_refused_with_sizes(shared_cluster, monkeypatch):
@@ -397,7 +397,7 @@ def test_f22_floods_of_prints_block_nobody(shared_cluster):
         os.write(1, b"z" * 1_000_000)
         return "dry"
 
-    result = shared_cluster.push_task(Doing(flood)).result(20)
+    result = shared_cluster.push_task(Doing(flood)).result(30)
 
     assert result == "dry"
 
@@ -417,7 +417,7 @@ def test_f23_closed_standard_descriptors_do_not_hurt(shared_cluster):
             os.close(fd)
         return "quiet"
 
-    result = shared_cluster.push_task(Doing(close_standard)).result(10)
+    result = shared_cluster.push_task(Doing(close_standard)).result(30)
 
     assert result == "quiet"
 
@@ -455,7 +455,7 @@ def _look_around():
 
 
 def test_f24_a_changed_process_is_not_seen_by_the_next_task(shared_cluster):
-    before = shared_cluster.push_task(Doing(_look_around)).result(10)
+    before = shared_cluster.push_task(Doing(_look_around)).result(30)
 
     report = shared_cluster.run(Surroundings(_change_process, _look_around), timeout=20)
 
@@ -484,8 +484,8 @@ def test_f25_a_module_missing_on_one_slave_fails_the_tasks_there_and_says_so(tmp
         from only_on_one import Installed  # type: ignore[import-not-found]
 
         futures = cluster.push_tasks(Installed(f"installed-{n}") for n in range(20))
-        outcomes = [future.exception(20) or future.result() for future in futures]
-        square = cluster.push_task(Square(7)).result(10)
+        outcomes = [future.exception(30) or future.result() for future in futures]
+        square = cluster.push_task(Square(7)).result(30)
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     sys.modules.pop("only_on_one", None)
 

@@ -320,7 +320,7 @@ def test_a_job_runs_on_a_slave_with_another_folder_environment_and_user(tmp_path
                 slave_process(url, python=[str(python)], cwd=own, user=NOBODY, group=NOBODY, env=environment)
             )
             slave_status = Path(f"/proc/{slave.pid}/status")
-            wait_until(lambda: f"Uid:\t{NOBODY}" in slave_status.read_text(), 5, "the other user")
+            wait_until(lambda: f"Uid:\t{NOBODY}" in slave_status.read_text(), 30, "the other user")
 
             run = run_program(sys.executable, job, url, cwd="/usr")
         total, places = json.loads(run.stdout)

@@ -26,7 +26,7 @@ MIB = 1024 * 1024
 def assert_alive(cluster):
     """Prove that the master works: a job of another application completes."""
     assert psutil.Process(cluster.master_pid).status() != psutil.STATUS_ZOMBIE
-    report = cluster.submit(Mixture(*map(Square, range(5)))).result(20)
+    report = cluster.submit(Mixture(*map(Square, range(5)))).result(30)
     assert sorted(report.results.values()) == [0, 1, 4, 9, 16]
 
 
@@ -187,4 +187,4 @@ def test_a_host_that_sends_nonsense_fails_only_its_own_system(shared_cluster, ki
         shared_cluster.run(Vandal(kind, body), timeout=20)
 
     assert fault in str(caught.value)
-    assert len(other.result(20).results) == 50
+    assert len(other.result(30).results) == 50

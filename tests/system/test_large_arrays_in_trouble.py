@@ -38,7 +38,7 @@ def run_until_half(node, folder, **options):
     """Submit a job; return once the first tasks are done and the next ones begun."""
     handle = node.submit(Doubling(ALL, FREE, folder), **options)
     assert published(handle, FREE) == list(range(FREE))
-    wait_until(lambda: len(executions(folder)) > FREE, 20, "a task at the gate")
+    wait_until(lambda: len(executions(folder)) > FREE, 30, "a task at the gate")
     return handle
 
 
@@ -66,9 +66,9 @@ def test_the_pages_of_a_host_that_was_killed_go_with_its_system(tmp_path):
 
         assert isinstance(handle.exception(30), HostLost)
         executor = node.executor()
-        assert executor.submit(total, np.ones(COUNT)).result(20) == COUNT
+        assert executor.submit(total, np.ones(COUNT)).result(30) == COUNT
         pids = [master.pid, slave.pid, *node.status()["slaves"][0]["worker_pids"]]
-        wait_until(lambda: max(map(segments, pids)) <= 2, 20, "the pages to go")
+        wait_until(lambda: max(map(segments, pids)) <= 2, 30, "the pages to go")
 
 
 @pytest.mark.slow
@@ -129,16 +129,16 @@ def test_the_copy_of_a_straggler_has_the_same_large_array(tmp_path):
         assert runs.pop(ALL - 1) == 2
         assert set(runs.values()) == {1}
         pids = [cluster.master_pid, *(slave.pid for slave in cluster.slaves)]
-        wait_until(lambda: max(map(segments, pids)) <= 2, 20, "the pages to go")
+        wait_until(lambda: max(map(segments, pids)) <= 2, 30, "the pages to go")
 
 
 @pytest.mark.slow
 def test_tasks_with_large_arrays_that_were_sent_ahead_run_elsewhere(tmp_path):
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         executor = cluster.executor()
-        assert executor.submit(total, np.ones(COUNT)).result(20) == COUNT
+        assert executor.submit(total, np.ones(COUNT)).result(30) == COUNT
         stuck = cluster.push_task(Double(0, str(tmp_path), waits=True))
-        wait_until(lambda: read_trace(tmp_path), 20, "the task at the gate")
+        wait_until(lambda: read_trace(tmp_path), 30, "the task at the gate")
         futures = [cluster.push_task(Double(number, str(tmp_path), waits=False)) for number in range(1, 20)]
 
         cluster.add_slave(1)
@@ -146,7 +146,7 @@ def test_tasks_with_large_arrays_that_were_sent_ahead_run_elsewhere(tmp_path):
         assert not stuck.done()
         open_gate(tmp_path)
 
-        for number, result in enumerate([stuck.result(20), *results]):
+        for number, result in enumerate([stuck.result(30), *results]):
             assert np.all(result == 2 * number)
     assert set(executions(tmp_path).values()) == {1}
 
@@ -205,6 +205,6 @@ def test_tasks_push_and_run_what_has_their_large_arrays():
             size = COUNT * number
             assert future.result(60) == (2 * size, [0, size, 2 * size])
         del futures, future
-        assert executor.submit(total, np.ones(COUNT)).result(20) == COUNT
+        assert executor.submit(total, np.ones(COUNT)).result(30) == COUNT
         pids = [cluster.master_pid, *cluster.slaves[0].workers]
-        wait_until(lambda: max(map(segments, pids)) <= 4, 20, "the pages to go")
+        wait_until(lambda: max(map(segments, pids)) <= 4, 30, "the pages to go")

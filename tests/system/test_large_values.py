@@ -118,7 +118,7 @@ def test_large_results_of_a_slave_that_is_killed_are_kept_or_made_again():
         doomed = cluster.add_slave(2)
         pid = next(slave.pid for slave in cluster.slaves if slave.id == doomed)
         handle = cluster.submit(Deliberate(24))
-        wait_until(lambda: sum(handle.progress.counts.get(name, 0) for name in ("done", "leased")) >= 4, 10, "results")
+        wait_until(lambda: sum(handle.progress.counts.get(name, 0) for name in ("done", "leased")) >= 4, 30, "results")
 
         os.kill(pid, signal.SIGKILL)
 
@@ -157,7 +157,7 @@ def test_every_partial_result_of_a_burst_arrives_and_none_stays(count, size):
         numbers = [int.from_bytes(value[:4], "big") for value in handle.partial_results()]
 
         assert numbers == list(range(count))
-        assert handle.result(10) == "all of it"
+        assert handle.result(30) == "all of it"
         assert psutil.Process(cluster.master_pid).memory_info().rss < 200 * 2**20
 
 
@@ -208,7 +208,7 @@ def test_a_stopped_application_holds_its_own_system_and_the_master_does_not_grow
 
         held = wait_until_it_stays(lambda: tasks_done(shared_cluster, system_id), 1.0)
         grown = psutil.Process(shared_cluster.master_pid).memory_info().rss
-        another = shared_cluster.submit(Bursting(3, 1000)).result(20)
+        another = shared_cluster.submit(Bursting(3, 1000)).result(30)
         os.kill(process.pid, signal.SIGCONT)
         published, result = process.stdout.readline().split()
 

@@ -38,7 +38,7 @@ def size_of(value):
 def wait_for_a_part(net, direction, size=2**20):
     """Wait until part of an array has passed a network."""
     before = net.passed[direction]
-    wait_until(lambda: net.passed[direction] > before + size, 20, f"{size} B to pass")
+    wait_until(lambda: net.passed[direction] > before + size, 30, f"{size} B to pass")
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_a_bit_that_flips_on_its_way_is_noticed_and_the_value_arrives(far):
         assert np.array_equal(executor.submit(doubled, array).result(60), array * 2)
         assert net.garbled == garbled + 1
         # Noticed: the connection was given up for a new one.
-        wait_until(lambda net=net, before=connections: len(net.accepted) > before, 20, "another connection")
+        wait_until(lambda net=net, before=connections: len(net.accepted) > before, 30, "another connection")
 
 
 @pytest.mark.slow

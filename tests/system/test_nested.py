@@ -27,7 +27,7 @@ from tests.support.jobs import SHIPPED, Mixture, Square, Traced, Waiting, leave_
 from tests.support.nodes import master_process, slave_process
 from tests.support.waiting import wait_until
 
-LIMIT = 20.0
+LIMIT = 30.0
 
 
 class Squares(Task):

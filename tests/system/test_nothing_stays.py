@@ -41,15 +41,15 @@ def work(application):
     handle = application.submit(Mixture(Square(1)))
     handle.cancel()
     with contextlib.suppress(CancelledError):  # it may be over before that
-        handle.result(20)
+        handle.result(30)
     report = application.run(Mixture(*(Square(number) for number in range(300))), timeout=30)
     assert len(report.results) == 300
     futures = application.push_tasks(Echo(value) for value in (1, "x" * LARGE, ValueError("wrong")))
-    assert futures[1].result(20) == "x" * LARGE
-    assert isinstance(futures[2].exception(20), ValueError)
+    assert futures[1].result(30) == "x" * LARGE
+    assert isinstance(futures[2].exception(30), ValueError)
     with application.executor() as executor:
         assert sum(executor.map(square, range(500))) == sum(executor.map(square, range(500), chunksize=100))
-        assert executor.submit(len, bytes(LARGE)).result(20) == LARGE
+        assert executor.submit(len, bytes(LARGE)).result(30) == LARGE
 
 
 class Changing(Task):
@@ -88,5 +88,5 @@ def test_every_table_is_as_large_after_more_work_as_before(runtime_folder):
             return {where: (before[where], size) for where, size in after.items() if size > before[where]}
 
         with contextlib.suppress(AssertionError):  # the one below says more
-            wait_until(lambda: not grown(), 5, "every table to be as large as before")
+            wait_until(lambda: not grown(), 30, "every table to be as large as before")
         assert grown() == {}

@@ -105,7 +105,7 @@ def application(url: str, keys: Path | None = None) -> ApplicationNode:
 
 
 def wait_for_slaves(node: ApplicationNode, count: int) -> None:
-    wait_until(lambda: len(node.status()["slaves"]) == count, 20, f"{count} slaves")
+    wait_until(lambda: len(node.status()["slaves"]) == count, 30, f"{count} slaves")
 
 
 def automatic_files(runtime_folder: Path) -> list[Path]:
@@ -119,8 +119,8 @@ def automatic_files(runtime_folder: Path) -> list[Path]:
 def test_programs_of_one_user_need_no_keys_on_loopback(runtime_folder):
     with tcp_master() as (_, url), slave(url), application(url) as node:
         while_it_runs = automatic_files(runtime_folder)
-        square = node.push_task(Square(7)).result(20)
-    wait_until(lambda: not automatic_files(runtime_folder), 5, "the key file to go")
+        square = node.push_task(Square(7)).result(30)
+    wait_until(lambda: not automatic_files(runtime_folder), 30, "the key file to go")
 
     assert square == 49
     assert len(while_it_runs) == 1
@@ -132,7 +132,7 @@ def test_a_killed_master_leaves_no_key(runtime_folder):
 
         master.kill()
 
-        wait_until(lambda: not automatic_files(runtime_folder), 5, "the key file to go")
+        wait_until(lambda: not automatic_files(runtime_folder), 30, "the key file to go")
 
 
 @pytest.mark.slow
@@ -146,7 +146,7 @@ def test_a_slave_goes_on_with_the_successor_of_its_master_and_its_new_keys(runti
         with tcp_master(url), application(url) as node:
             wait_for_slaves(node, 1)
             second = find_automatic("127.0.0.1", int(url.rpartition(":")[2]))
-            square = node.push_task(Square(3)).result(20)
+            square = node.push_task(Square(3)).result(30)
 
     assert square == 9
     assert first.pair != second.pair
@@ -213,7 +213,7 @@ def test_a_master_that_can_ask_nobody_who_he_is_ends_and_says_so(caplog):
 @pytest.mark.parametrize("key", ["the-application.key", "the-admin.key", "."])
 def test_jobs_run_with_the_key_of_an_application_or_an_admin_or_a_folder_with_both(shared, key):
     with application(shared.url, shared.mine / key) as node:
-        report = node.submit(Mixture(*map(Square, range(5)))).result(20)
+        report = node.submit(Mixture(*map(Square, range(5)))).result(30)
 
     assert sorted(report.results.values()) == [0, 1, 4, 9, 16]
 
@@ -224,8 +224,8 @@ def test_what_belongs_to_everybody_is_changed_by_admins_only(shared):
         application(shared.url, shared.mine / "the-admin.key") as admin,
     ):
         with pytest.raises(LookupError, match="the key the-application is none of an admin"):
-            node.request("remove_slave", ["nobody"]).result(10)
-        removed = admin.request("remove_slave", ["nobody"]).result(10)
+            node.request("remove_slave", ["nobody"]).result(30)
+        removed = admin.request("remove_slave", ["nobody"]).result(30)
 
     assert removed is False
 
@@ -280,12 +280,12 @@ def test_a_revoked_slave_is_dropped_ends_and_its_task_runs_elsewhere(folder, min
         with slave(url, mine / "the-slave.key") as revoked:
             wait_for_slaves(node, 1)
             handle = node.submit(Mixture(Waiting("task", tmp_path)))
-            wait_until(lambda: read_trace(tmp_path), 20, "the task")
+            wait_until(lambda: read_trace(tmp_path), 30, "the task")
 
             folder.revoke("the-slave")
             _, said = revoked.communicate(timeout=20)
         with slave(url, folder.path / "other.key"):
-            wait_until(lambda: len(read_trace(tmp_path)) == 2, 20, "the task, once more")
+            wait_until(lambda: len(read_trace(tmp_path)) == 2, 30, "the task, once more")
             handle.cancel()
 
     assert revoked.returncode == 1
@@ -301,9 +301,9 @@ def test_an_application_whose_key_is_revoked_is_told(folder, mine):
         folder.revoke("the-application")
 
         with pytest.raises(ConnectionError):
-            future.result(20)
+            future.result(30)
         with pytest.raises(AuthenticationError, match="it was revoked"):
-            wait_until(lambda: node.push_task(Square(4)).exception(20) is None, 20, "a word about the key")
+            wait_until(lambda: node.push_task(Square(4)).exception(30) is None, 30, "a word about the key")
 
 
 def test_an_added_key_works_without_a_restart(folder):
@@ -322,7 +322,7 @@ def test_no_secret_is_in_arguments_environments_or_logs(folder, mine, runtime_fo
     secrets += [read_peer(file).pair.secret for file in mine.glob("the-*.key")]
     with keyed_master(folder) as (master, url), slave(url, mine / "the-slave.key") as worker:
         with application(url, mine / "the-application.key") as node:
-            node.push_task(Square(7)).result(20)
+            node.push_task(Square(7)).result(30)
         with pytest.raises(RefusedError):
             application(url, mine / "the-slave.key").connect()
         seen = ""
@@ -372,7 +372,7 @@ def test_f56_connections_that_say_nothing_keep_nobody_out(folder, mine):
 
         with application(url, mine / "the-admin.key") as late:
             pids = early.status()["pid"], late.status()["pid"]
-        wait_until(lambda: psutil.Process(master.pid).num_fds() < count, 10, "the oldest to be hung up on")
+        wait_until(lambda: psutil.Process(master.pid).num_fds() < count, 30, "the oldest to be hung up on")
         for stranger in silent:
             stranger.close()
 

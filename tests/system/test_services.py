@@ -28,7 +28,7 @@ from tests.support.jobs import SHIPPED, Square
 from tests.support.waiting import wait_until
 
 PLUGINS = [str(Path(__file__).parents[1] / "support" / "service_plugins" / "tally.py")]
-LIMIT = 20.0
+LIMIT = 30.0
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.support.nodes import master_process, slave_process
 from tests.support.waiting import has_ended, wait_until
 
 PLUGINS = [str(Path(__file__).parents[1] / "support" / "service_plugins" / "tally.py")]
-LIMIT = 20.0
+LIMIT = 30.0
 
 
 def test_the_death_of_a_worker_fails_its_calls_and_another_one_takes_its_place():
@@ -34,12 +34,12 @@ def test_the_death_of_a_worker_fails_its_calls_and_another_one_takes_its_place()
 
         for call in waiting:
             with pytest.raises(ServiceLostError, match=f"{worker.address} .* killed by SIGKILL"):
-                call.result(5)
+                call.result(30)
         assert shelf.lost is lost[0]
         with pytest.raises(ServiceLostError):
-            shelf.echo(1).result(5)
+            shelf.echo(1).result(30)
         with pytest.raises(ServiceLostError, match="has ended"):
-            cluster.service("shelf", worker.address).echo(1).result(5)
+            cluster.service("shelf", worker.address).echo(1).result(30)
         (another,) = cluster.application.workers()
         assert another.address != worker.address
         assert cluster.service("shelf", another.address).echo(2).result(LIMIT) == 2
@@ -51,7 +51,7 @@ def test_a_worker_that_ends_by_itself_is_told_with_its_exit_code():
         worker = cluster.application.workers()[0]
 
         with pytest.raises(ServiceLostError, match="exit code 3"):
-            cluster.service("shelf", worker.address).leave(3).result(5)
+            cluster.service("shelf", worker.address).leave(3).result(30)
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_a_worker_that_is_stopped_for_too_long_is_given_up():
         os.kill(worker.pid, signal.SIGSTOP)
 
         with pytest.raises(ServiceLostError, match="stopped for 10 s"):
-            shelf.echo(2).result(15)
+            shelf.echo(2).result(30)
 
 
 def test_the_death_of_a_caller_is_told_to_the_service():
@@ -101,7 +101,7 @@ def test_the_end_of_the_master_fails_every_call_and_ends_the_workers(runtime_fol
 
         for call in calls:
             with pytest.raises((MasterUnreachable, ServiceLostError)):
-                call.result(10)
+                call.result(30)
         wait_until(lambda: has_ended(worker.pid), LIMIT, "the end of the worker")
         master.wait()
         (runtime_folder / "master").unlink()  # a killed master cannot
@@ -123,7 +123,7 @@ def test_the_death_of_a_slave_fails_calls_of_its_services(runtime_folder):
         slave.kill()
 
         with pytest.raises(ServiceLostError, match=f"slave {worker.slave_id} left|is gone"):
-            waiting.result(5)
+            waiting.result(30)
         wait_until(lambda: "worker left" in [event[0] for event in tally.events().result(LIMIT)], LIMIT, "the news")
         assert tally.peers().result(LIMIT) == []
 
@@ -156,9 +156,9 @@ def test_calls_after_the_application_was_closed_fail():
         waiting = tally.later(30, 1)
 
     with pytest.raises(ClosedError):
-        waiting.result(1)
+        waiting.result(30)
     with pytest.raises(ClosedError):
-        tally.add(1).result(1)
+        tally.add(1).result(30)
     with pytest.raises(ClosedError):
         cluster.service("tally")
 

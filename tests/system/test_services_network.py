@@ -70,8 +70,8 @@ def test_calls_to_a_slave_that_is_cut_off_fail_in_time_and_its_workers_never_com
     far.slave_net.hold(0, 1)
 
     with pytest.raises(ServiceLostError, match=r"silent|left"):
-        waiting.result(15)
-    assert time.monotonic() - began < 15
+        waiting.result(30)
+    assert time.monotonic() - began < 60
     assert tally.peers().result(LIMIT) == []
     far.slave_net.release()
     far.slave_net.cut()

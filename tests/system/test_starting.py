@@ -82,10 +82,10 @@ def test_a_forked_host_has_neither_main_module_nor_arguments_of_the_launcher(mon
 def test_a_host_holds_no_descriptor_of_another_one():
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         handles = [cluster.submit(Endless()) for _ in range(2)]
-        first, second = (wait_until(lambda h=handle: host_pid(cluster, h), 10, "its host") for handle in handles)
+        first, second = (wait_until(lambda h=handle: host_pid(cluster, h), 30, "its host") for handle in handles)
 
         # A host that was just forked has not closed what its launcher held yet.
-        wait_until(lambda: not descriptors(first) & descriptors(second), 5, "hosts that share no descriptor")
+        wait_until(lambda: not descriptors(first) & descriptors(second), 30, "hosts that share no descriptor")
 
         for handle in handles:
             handle.cancel()
@@ -132,12 +132,12 @@ def test_an_application_that_is_killed_while_its_cluster_starts_leaves_nothing(r
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-c", STARTS.format(workers=2, slaves=slaves)]
     with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as owner:
-        wait_until(psutil.Process(owner.pid).children, 10, "the first process of the cluster")
+        wait_until(psutil.Process(owner.pid).children, 30, "the first process of the cluster")
 
         time.sleep(after)  # somewhere in its start
         owner.send_signal(signal.SIGKILL)
 
-    wait_until(lambda: not list(runtime_folder.glob("concurro-*")), 10, "its folder to go")
+    wait_until(lambda: not list(runtime_folder.glob("concurro-*")), 30, "its folder to go")
 
 
 def test_a_cluster_starts_where_all_standard_streams_are_closed(runtime_folder):

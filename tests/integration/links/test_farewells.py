@@ -58,7 +58,7 @@ def application(turner, master):
     dialling.start()
     master.wait_for_peers(1)
     turner.settle()
-    dialling.join(5)
+    dialling.join(30)
     yield node
     node.close()
 

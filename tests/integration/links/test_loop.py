@@ -286,7 +286,7 @@ def test_a_timer_of_a_stand_in_wakes_a_loop_that_waits_longer(turner):
     def act():
         turner.loop.after(0.001, lambda: (calls.append(1), turner.loop.stop()))
 
-    wait_until(lambda: turner.loop.stand_in(act), 10, "the loop to wait")
+    wait_until(lambda: turner.loop.stand_in(act), 30, "the loop to wait")
     thread.join(10)
 
     assert calls == [1]

@@ -505,5 +505,5 @@ def test_a_master_that_is_not_there_is_noticed_without_waiting_in_the_loop(turne
 
     assert caller.dialer._last == "nobody listens there"
     assert caller.ended == []
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     caller.dialer.stop()

@@ -6,7 +6,7 @@ import time
 
 from concurro.transport.loop import Loop
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 
 
 class Turner:

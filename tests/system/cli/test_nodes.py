@@ -132,7 +132,7 @@ def test_an_application_that_comes_first_waits_for_the_master(tmp_path, runtime_
     arguments = ["run", EXAMPLES / "nqueens.py", "-p", "n=6", "--master", url]
 
     with running(tmp_path, command("concurrent"), *arguments) as program:
-        wait_until(lambda: psutil.Process(program.process.pid).num_threads() > 1, 20, "the application to dial")
+        wait_until(lambda: psutil.Process(program.process.pid).num_threads() > 1, 30, "the application to dial")
         with running_master(tmp_path, url), running_slave(tmp_path, url):
             code = program.wait(30)
 

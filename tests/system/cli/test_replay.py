@@ -173,9 +173,9 @@ def test_the_future_of_a_pushed_task_saves_it(tmp_path, inline):
     file = tmp_path / "pushed.task"
     with LocalCluster(workers=1, config=SHIPPED, inline=inline) as cluster:
         future = cluster.push_task(Raising("raising"))
-        future.exception(20)
+        future.exception(30)
         fine = cluster.push_task(Square(1))
-        fine.result(20)
+        fine.result(30)
 
         future.save_task(file)
         with pytest.raises(NothingToSaveError, match="has not failed"):
@@ -218,7 +218,7 @@ def test_the_first_failures_are_saved_where_the_configuration_says(tmp_path, cap
     with LocalCluster(workers=1, config=config, inline=inline) as cluster:
         assert cluster.run(system, timeout=30) == 25
         pushed = cluster.push_task(Raising("pushed"))
-        pushed.exception(20)
+        pushed.exception(30)
 
     saved = {file.name for file in (tmp_path / "failed").iterdir()}
     assert saved == {f"{system.system_id}-{n}.task" for n in range(20)} | {f"{pushed.task_id.replace(':', '-')}.task"}

@@ -92,7 +92,7 @@ def test_a_signal_cancels_the_job_and_prints_what_was_gathered(jobs, number):
     options = ["-p", f"started={started}", "--workers", 1]
 
     with running(jobs, CONCURRENT, "run", "sleeping.py", *options, cwd=jobs) as program:
-        wait_until(started.exists, 20, "the second task")
+        wait_until(started.exists, 30, "the second task")
         code = program.end(number)
 
     assert code == 130
@@ -107,7 +107,7 @@ def test_a_second_signal_kills(jobs):
     started = jobs / "started"
 
     with running(jobs, CONCURRENT, "run", "stubborn.py", "-p", f"started={started}", "--workers", 1, cwd=jobs) as run:
-        wait_until(started.exists, 20, "the callback")
+        wait_until(started.exists, 30, "the callback")
         run.process.send_signal(signal.SIGINT)
         run.wait_for("interrupted")
         code = run.end(signal.SIGINT)
@@ -163,7 +163,7 @@ def test_a_detached_job_goes_on_and_can_be_explained_and_attached(jobs, tmp_path
         system_id = run.stdout.strip()
         explained = run_program(CONCURRENT, "explain", system_id, "--master", url).stdout
         with ApplicationNode(url) as application:
-            result = application.attach(system_id).result(20)
+            result = application.attach(system_id).result(30)
 
     assert result == "2 slept"
     assert system_id in explained
@@ -181,11 +181,11 @@ def test_a_submitted_job_can_be_cancelled(jobs, tmp_path, runtime_folder):
             CONCURRENT, "submit", "sleeping.py", "-p", f"started={started}", "--master", url, cwd=jobs
         )
         system_id = submitted.stdout.strip()
-        wait_until(started.exists, 20, "the second task")
+        wait_until(started.exists, 30, "the second task")
         run_program(CONCURRENT, "cancel", system_id, "--master", url)
         with ApplicationNode(url) as application:
             handle = application.attach(system_id)
-            wait_until(handle.done, 20, "the end of the job")
+            wait_until(handle.done, 30, "the end of the job")
         workers = psutil.Process(slave.process.pid).children(recursive=True)
 
     assert handle.cancelled()

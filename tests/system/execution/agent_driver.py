@@ -58,7 +58,7 @@ class AgentDriver:
                 self.tell(*message)
             return predicate()
 
-        wait_until(turned, 20, what)
+        wait_until(turned, 30, what)
 
     def result(self, lease):
         """Return outcome and value of a lease, its blobs fetched."""

@@ -48,7 +48,7 @@ class Pool:
 
     def wait_for_workers(self, count):
         """Wait until so many workers live."""
-        return wait_until(lambda: len(self.manager.worker_pids()) == count, 10, f"{count} workers") and (
+        return wait_until(lambda: len(self.manager.worker_pids()) == count, 30, f"{count} workers") and (
             self.manager.worker_pids()
         )
 

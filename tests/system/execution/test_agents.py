@@ -196,5 +196,5 @@ def test_a_stopped_agent_has_no_process(leaves_nothing_behind):
 
     driver.close()
 
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 5, "the workers to be gone")
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 30, "the workers to be gone")
     assert pids

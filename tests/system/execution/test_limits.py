@@ -50,7 +50,7 @@ def test_f18_an_idle_worker_that_holds_too_much_is_replaced(limited):
 
     limited.take()
 
-    wait_until(lambda: has_ended(idle), 10, "the end of the worker")
+    wait_until(lambda: has_ended(idle), 30, "the end of the worker")
     assert limited.run(tasks.square, 3) == (9, None)
 
 
@@ -79,12 +79,12 @@ def test_f32_a_worker_that_is_continued_in_time_is_left_alone(pool, monkeypatch,
     monkeypatch.setattr(worker_watch, "STATE_PERIOD", 0.02)
     pool.push(tasks.wait_for, str(tmp_path / "go"))
     pid = pool.wait_for_workers(1)[0]
-    wait_until(lambda: pool.manager._agent.core.is_busy(1), 10, "the task to be posted")
+    wait_until(lambda: pool.manager._agent.core.is_busy(1), 30, "the task to be posted")
 
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: pool.manager._agent._watch._stopped, 10, "the agent to notice")
+    wait_until(lambda: pool.manager._agent._watch._stopped, 30, "the agent to notice")
     os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: not pool.manager._agent._watch._stopped, 10, "the agent to notice")
+    wait_until(lambda: not pool.manager._agent._watch._stopped, 30, "the agent to notice")
     Path(tmp_path / "go").touch()
     _, error = pool.take()
 

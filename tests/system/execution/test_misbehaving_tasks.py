@@ -107,7 +107,7 @@ def test_children_that_a_task_leaves_end_with_the_attempt(pool, tmp_path):
     result, error = pool.run(tasks.fork_a_child_that_lives_on, str(tmp_path / "pids"))
 
     left = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    wait_until(lambda: not any(is_alive(pid) for pid in left), 5, "the children to end")
+    wait_until(lambda: not any(is_alive(pid) for pid in left), 30, "the children to end")
     assert (result, error) == ("first result", None)
     assert pool.run(tasks.square, 3) == (9, None)
     assert pool.manager.get_results_queue().empty()
@@ -180,8 +180,8 @@ def test_a_busy_worker_that_is_killed_costs_one_attempt_of_its_task_only(two, tm
     task = two.push(tasks.wait_for, str(tmp_path / "go"))
     for number in range(20):
         two.push(tasks.square, number)
-    wait_until((tmp_path / "go.started").exists, 10, "the task to start")
-    wait_until(lambda: two.manager.get_results_queue().qsize() == 20, 10, "the others to end")
+    wait_until((tmp_path / "go.started").exists, 30, "the task to start")
+    wait_until(lambda: two.manager.get_results_queue().qsize() == 20, 30, "the others to end")
 
     os.kill(int((tmp_path / "go.started").read_text()), signal.SIGKILL)
     (tmp_path / "go").touch()
@@ -215,5 +215,5 @@ def test_a_pool_whose_workers_cannot_start_is_sick_and_says_why(pool, monkeypatc
     monkeypatch.setattr(launcher, "fork_worker", fork_without_output)
     os.kill(pool.manager.worker_pids()[0], signal.SIGKILL)
 
-    wait_until(lambda: agent.core.sick, 10, "the slave to be sick")
+    wait_until(lambda: agent.core.sick, 30, "the slave to be sick")
     assert "exit code 127" in agent.core.sick

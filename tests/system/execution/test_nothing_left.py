@@ -70,7 +70,7 @@ def test_stopping_ends_busy_workers_at_once(two, tmp_path):
     for number in range(2):
         two.push(tasks.wait_for, str(tmp_path / f"go-{number}"))
     for number in range(2):
-        wait_until((tmp_path / f"go-{number}.started").exists, 10, "the tasks to start")
+        wait_until((tmp_path / f"go-{number}.started").exists, 30, "the tasks to start")
     workers = two.manager.worker_pids()
 
     two.manager.stop()
@@ -88,14 +88,14 @@ def test_a_killed_owner_leaves_nothing(tmp_path):
     with subprocess.Popen([sys.executable, program, folder], stdout=subprocess.PIPE) as owner:
         assert owner.stdout.readline() == b"ready\n"
         wait_until(
-            lambda: len(psutil.Process(owner.pid).children(recursive=True)) >= 6, 10, "launchers, workers, children"
+            lambda: len(psutil.Process(owner.pid).children(recursive=True)) >= 6, 30, "launchers, workers, children"
         )
         family = psutil.Process(owner.pid).children(recursive=True)
 
         owner.kill()
 
-    wait_until(lambda: not any(each.is_running() for each in family), 10, "every process to end")
-    wait_until(lambda: not folder.exists(), 10, "the folder to go")
+    wait_until(lambda: not any(each.is_running() for each in family), 30, "every process to end")
+    wait_until(lambda: not folder.exists(), 30, "the folder to go")
 
 
 @pytest.mark.slow
@@ -106,13 +106,13 @@ def test_a_killed_launcher_takes_its_children_along(tmp_path):
     launcher.on_lost = lost.append
     launcher.start()
     launcher.execute_host(1, ["sleep", "1000"])
-    wait_until(lambda: loop.turn(0.05) or launcher.pids, 10, "the child to start")
+    wait_until(lambda: loop.turn(0.05) or launcher.pids, 30, "the child to start")
     child = launcher.pids[1]
 
     os.kill(launcher.pid, signal.SIGKILL)
-    wait_until(lambda: loop.turn(0.05) or lost, 10, "the news")
+    wait_until(lambda: loop.turn(0.05) or lost, 30, "the news")
 
-    wait_until(lambda: not psutil.pid_exists(child), 10, "the child to end")
+    wait_until(lambda: not psutil.pid_exists(child), 30, "the child to end")
     assert lost == ["the launcher ended: killed by SIGKILL"]
     launcher.stop()
     loop.close()
@@ -127,7 +127,7 @@ def test_a_host_gets_its_descriptors_and_a_fixed_hash_seed(tmp_path):
     script = 'import os; os.write(3, (os.environ["PYTHONHASHSEED"] + os.environ["EXTRA"]).encode())'
 
     launcher.execute_host(5, [sys.executable, "-c", script], [write], {"EXTRA": "!"})
-    wait_until(lambda: loop.turn(0.05) or ended, 10, "the host to end")
+    wait_until(lambda: loop.turn(0.05) or ended, 30, "the host to end")
 
     assert os.read(read, 100) == b"0!"
     assert ended == [(5, 0)]
@@ -143,7 +143,7 @@ def test_a_program_that_is_not_there_ends_with_127():
     launcher.start()
 
     launcher.execute_host(1, ["/no/such/program"])
-    wait_until(lambda: loop.turn(0.05) or ended, 10, "the host to end")
+    wait_until(lambda: loop.turn(0.05) or ended, 30, "the host to end")
 
     assert ended == [127]
     launcher.stop()
@@ -171,7 +171,7 @@ def test_the_launcher_is_small():
     launcher = Launcher(loop)
     launcher.start()
     launcher.execute_host(1, ["sleep", "1000"])
-    wait_until(lambda: loop.turn(0.05) or launcher.pids, 10, "the child to start")
+    wait_until(lambda: loop.turn(0.05) or launcher.pids, 30, "the child to start")
 
     maps = Path(f"/proc/{launcher.pid}/maps").read_text()
     threads = len(list(Path(f"/proc/{launcher.pid}/task").iterdir()))

@@ -275,6 +275,7 @@ def test_a_folder_is_free_again_once_its_master_closed_it(folder):
 
     other = JournalFolder(folder.path)
 
+    assert other.path == folder.path
     other.close()
 
 
