@@ -21,10 +21,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import SlaveRecord, SystemRecord, SystemState
+from concurro.ids import SystemState
 from concurro.interfaces import ITaskScheduler
 from concurro.kernel import Environment
 from concurro.nodes.master import collect_less_often
+from concurro.records import SlaveRecord, SystemRecord
 from concurro.scheduling.core import SchedulerCore
 
 if TYPE_CHECKING:

@@ -24,10 +24,11 @@ from concurro import Environment
 from concurro.config.core_options import CORE_TABLE_CLASSES, CORE_TABLES
 from concurro.config.listing import to_toml
 from concurro.config.options import Option
-from concurro.ids import ProgressRecord, ServiceWorker, SlaveRecord, SlaveView, SystemRecord, TaskClass, TaskRecord
+from concurro.ids import ProgressRecord, ServiceWorker, SlaveView
 from concurro.nodes.cluster import LocalSlave
 from concurro.nodes.futures import TaskFuture
 from concurro.nodes.partial_results import PartialResults
+from concurro.records import SlaveRecord, SystemRecord, TaskClass, TaskRecord
 from tests.support.failure_lines import failure_lines, numbered_tests
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 Floor plan, from the ground up; imports point down only:
 
-    errors, interfaces, ids      the words that everybody uses
+    errors, interfaces,          the words that everybody uses
+    ids, records
     kernel/, config/             components and settings
     task, system, wire/          a job as it is written, and as it travels
     scheduling/, transport/      decisions (pure), links between processes

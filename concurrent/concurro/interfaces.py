@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from concurro.errors import TaskError
-    from concurro.ids import Failure, ServiceWorker, SlaveRecord, SystemRecord, TaskRecord
+    from concurro.ids import Failure, ServiceWorker
+    from concurro.records import SlaveRecord, SystemRecord, TaskRecord
     from concurro.task import Task
 
 __all__ = [

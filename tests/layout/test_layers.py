@@ -13,6 +13,7 @@ LAYERS = {
     "errors": 0,
     "interfaces": 0,
     "ids": 0,
+    "records": 0,
     "kernel": 1,
     "config": 1,
     "task": 2,

@@ -14,9 +14,10 @@ from dataclasses import replace
 from functools import cache
 
 from concurro.errors import NotPicklableError
-from concurro.ids import Outcome, SlaveRecord
+from concurro.ids import Outcome
 from concurro.nodes.host_core import HostCore
 from concurro.nodes.snapshot import fault_of, owner_of, pickle_state
+from concurro.records import SlaveRecord
 from concurro.scheduling.commands import Acknowledge, Record, Reread, Send, StartHost, StopHost, acknowledgements
 from concurro.scheduling.core import SchedulerCore
 from concurro.scheduling.rows import (

@@ -18,8 +18,9 @@ from concurro.config import IntOption, SizeOption
 from concurro.execution.agent import SlaveAgent
 from concurro.execution.pooled_tasks import PooledTasks, check_workers
 from concurro.execution.processors import usable_processors
-from concurro.ids import Failure, Outcome, SystemRecord, TaskClass, TaskRecord
+from concurro.ids import Failure, Outcome
 from concurro.interfaces import ITaskManager, implementer
+from concurro.records import SystemRecord, TaskClass, TaskRecord
 from concurro.scheduling.retries import is_tried_again
 from concurro.task import task_class_key
 from concurro.transport.loop import Loop

@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import InvalidTaskError
-from concurro.ids import BlobUse, Failure, Outcome, parse_task_id
+from concurro.ids import Failure, Outcome, parse_task_id
+from concurro.records import BlobUse
 from concurro.task import RUNTIME_FIELDS, check_task, task_class_key
 from concurro.wire.failures import describe, rebuild
 from concurro.wire.messages import Kind, pack_message

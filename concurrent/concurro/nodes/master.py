@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import NodeStartError
 from concurro.execution.launching import Launcher
-from concurro.ids import Role, SlaveRecord
+from concurro.ids import Role
 from concurro.interfaces import ITaskScheduler
 from concurro.nodes.agents import make_standalone_agent
 from concurro.nodes.answers import OPERATOR_REQUESTS, describe_status, explain
@@ -38,6 +38,7 @@ from concurro.nodes.settlements import Settlements
 from concurro.nodes.switchboard import APPLICATION_KINDS, SLAVE_KINDS, Switchboard
 from concurro.nodes.tidying import keep_tidy
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
+from concurro.records import SlaveRecord
 from concurro.scheduling.core import SchedulerCore
 from concurro.scheduling.recovery import ADOPT_PATIENCE, REPLAY_PATIENCE
 from concurro.scheduling.systems import SystemTable

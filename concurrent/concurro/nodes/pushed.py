@@ -13,9 +13,10 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import BlobUse, format_task_id, parse_task_id
+from concurro.ids import format_task_id, parse_task_id
 from concurro.nodes.futures import TaskFuture
 from concurro.nodes.ledger import TaskClasses, error_of
+from concurro.records import BlobUse
 from concurro.task import check_task, task_class_key
 from concurro.wire.messages import INLINE_LIMIT
 

@@ -14,7 +14,7 @@ from concurro.scheduling.life import kept_until
 from concurro.scheduling.roster import PAST_SYSTEMS
 
 if TYPE_CHECKING:
-    from concurro.ids import SystemRecord
+    from concurro.records import SystemRecord
     from concurro.scheduling.core import SchedulerCore
     from concurro.scheduling.life import SystemLife
     from concurro.scheduling.systems import SystemTable

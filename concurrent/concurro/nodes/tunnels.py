@@ -19,7 +19,7 @@ from concurro.wire.messages import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from concurro.ids import SystemRecord
+    from concurro.records import SystemRecord
     from concurro.scheduling.core import SchedulerCore
     from concurro.wire.messages import Message
 

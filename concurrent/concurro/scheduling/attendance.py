@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from concurro.ids import SystemRecord
+    from concurro.records import SystemRecord
     from concurro.scheduling.life import SystemLife
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from concurro.ids import TaskRecord
+    from concurro.records import TaskRecord
 
 
 def keep_other(task: TaskRecord, lease: int) -> None:

@@ -18,20 +18,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
-from concurro.ids import (
-    MOST_ENDINGS,
-    CopyLease,
-    Ending,
-    Failure,
-    Outcome,
-    SlaveRecord,
-    SystemRecord,
-    SystemState,
-    TaskClass,
-    TaskRecord,
-    make_lease,
-)
+from concurro.ids import MOST_ENDINGS, Ending, Failure, Outcome, SystemState, make_lease
 from concurro.interfaces import ISchedulerHost, implementer
+from concurro.records import CopyLease, SlaveRecord, SystemRecord, TaskClass, TaskRecord
 from concurro.scheduling.copies import keep_only, keep_other
 from concurro.scheduling.depth import measure
 from concurro.scheduling.holders import BlobHolders

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from concurro.ids import TaskClass
+    from concurro.records import TaskClass
 
 PREFETCH_SECONDS = 0.025
 """Work sent ahead per worker [s]: a few round trips through a busy master."""

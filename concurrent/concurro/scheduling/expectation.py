@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from concurro.ids import SlaveRecord, TaskClass, TaskRecord
+    from concurro.records import SlaveRecord, TaskClass, TaskRecord
 
 SAMPLE = 8
 """Leases of a slave that are looked at; more are taken to be like them."""

@@ -11,7 +11,7 @@ from concurro.scheduling.resources import SLACK, covers, format_amounts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from concurro.ids import SlaveRecord, SystemRecord, TaskClass, TaskRecord
+    from concurro.records import SlaveRecord, SystemRecord, TaskClass, TaskRecord
     from concurro.scheduling.placing import Placing
     from concurro.scheduling.queue import ClassQueue, FairQueue, SystemQueue
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from concurro.ids import SlaveRecord
+    from concurro.records import SlaveRecord
 
 MOST_BLOBS = 4096
 """Digests remembered per slave; beyond, the oldest is forgotten."""

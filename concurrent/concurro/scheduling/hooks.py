@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from concurro.ids import TaskRecord
+    from concurro.records import TaskRecord
 
 
 def hook_for_many(scheduler: Any) -> Callable[[list[TaskRecord]], None] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import Failure, Outcome, SystemRecord
+from concurro.ids import Failure, Outcome
 from concurro.scheduling.answer import AnswerDigest
 from concurro.scheduling.flow import InputFlow
 from concurro.scheduling.news import News
@@ -15,6 +15,7 @@ from concurro.scheduling.snapshots import SnapshotCourse
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from concurro.records import SystemRecord
     from concurro.scheduling.history import History
     from concurro.scheduling.replay import Orphans, Replay
     from concurro.scheduling.rerun import Rerun

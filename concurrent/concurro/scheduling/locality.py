@@ -23,7 +23,7 @@ from concurro.scheduling.strategies import tasks_per_worker
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from concurro.ids import SlaveRecord, TaskRecord
+    from concurro.records import SlaveRecord, TaskRecord
 
 CANDIDATES = 4
 """The least loaded, so many, are compared beside the holders."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from concurro.ids import SystemRecord
+    from concurro.records import SystemRecord
 
 
 def forget_classes(scheduler: Any, system: SystemRecord, numbers: Sequence[int]) -> None:

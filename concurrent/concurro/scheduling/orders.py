@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from concurro.ids import SystemRecord, TaskClass
+    from concurro.records import SystemRecord, TaskClass
 
 
 class SlaveOrders:

@@ -21,7 +21,7 @@ from concurro.scheduling.resources import SLACK, covers
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
-    from concurro.ids import SlaveRecord
+    from concurro.records import SlaveRecord
     from concurro.scheduling.queue import ClassQueue, FairQueue, SystemQueue
 
     Entry = tuple[int, int, int, ClassQueue, int]

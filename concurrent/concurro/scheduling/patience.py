@@ -10,7 +10,7 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from concurro.ids import TaskRecord
+    from concurro.records import TaskRecord
 
 MOST_WAITING = 4096
 """Attempts whose waiting is remembered; while all of those wait, no other does."""

@@ -33,7 +33,7 @@ from concurro.scheduling.unfit import UnfitWatch
 if TYPE_CHECKING:
     from logging import Logger
 
-    from concurro.ids import SlaveRecord, SystemRecord, TaskClass, TaskRecord
+    from concurro.records import SlaveRecord, SystemRecord, TaskClass, TaskRecord
     from concurro.scheduling.queue import ClassQueue
 
 OTHER_TASKS = 8

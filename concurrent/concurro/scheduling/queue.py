@@ -26,7 +26,7 @@ from concurro.ids import Outcome, SystemState
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from concurro.ids import SystemRecord, TaskClass, TaskRecord
+    from concurro.records import SystemRecord, TaskClass, TaskRecord
 
 UNMEASURED_COST = 0.01
 """What a task of a class that was never measured is charged with [s]."""

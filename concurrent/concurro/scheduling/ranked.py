@@ -20,7 +20,7 @@ from concurro.kernel import Component
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from concurro.ids import SlaveRecord, TaskRecord
+    from concurro.records import SlaveRecord, TaskRecord
 
 FREE_STEPS = 8
 """Slaves that may not be chosen are passed over one by one, so many of them."""

@@ -29,7 +29,8 @@ from concurro.scheduling.strategy_faults import describe_strategy, strategy_rais
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from concurro.ids import Failure, SlaveRecord, SystemRecord, TaskRecord
+    from concurro.ids import Failure
+    from concurro.records import SlaveRecord, SystemRecord, TaskRecord
 
 STALL_SECONDS = 0.005
 """Leases sent ahead may be taken back when their slave finished nothing for so long [s]."""

@@ -19,7 +19,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import Failure, Outcome, SystemRecord, SystemState
+from concurro.ids import Failure, Outcome, SystemState
+from concurro.records import SystemRecord
 from concurro.scheduling.answer import AnswerDigest
 from concurro.scheduling.flow import InputFlow
 from concurro.scheduling.life import DEFAULT_TTL, SystemLife

@@ -15,7 +15,7 @@ from concurro.errors import ProtocolError
 from concurro.ids import Failure, Outcome
 
 if TYPE_CHECKING:
-    from concurro.ids import TaskRecord
+    from concurro.records import TaskRecord
 
 _OWN_FAULTS = (Outcome.RAISED, Outcome.TIMEOUT, Outcome.MEMORY)
 _HOPELESS = (Outcome.NOT_PICKLABLE, Outcome.NOT_LOADED, Outcome.CANCELLED)

@@ -15,7 +15,7 @@ from concurro.scheduling.resources import covers
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from concurro.ids import SlaveRecord
+    from concurro.records import SlaveRecord
     from concurro.scheduling.queue import ClassQueue
 
 FULL = PREFETCH_LIMIT + 1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Collection, Iterator
 
-    from concurro.ids import SlaveRecord, SystemRecord, TaskRecord
+    from concurro.records import SlaveRecord, SystemRecord, TaskRecord
 
 
 class Shadowed:

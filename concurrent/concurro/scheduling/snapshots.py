@@ -36,7 +36,7 @@ from concurro.wire.messages import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from concurro.ids import SystemRecord
+    from concurro.records import SystemRecord
     from concurro.scheduling.life import SystemLife
     from concurro.scheduling.recording import Recorder
 

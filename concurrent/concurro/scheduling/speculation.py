@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.scheduling.resources import covers
 
 if TYPE_CHECKING:
-    from concurro.ids import SlaveRecord, SystemRecord, TaskClass, TaskRecord
+    from concurro.records import SlaveRecord, SystemRecord, TaskClass, TaskRecord
     from concurro.scheduling.placing import Placing
 
 SPECULATE_AFTER = 0.5

@@ -12,7 +12,7 @@ from concurro.scheduling.ranked import RankedStrategy
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from concurro.ids import SlaveRecord, TaskRecord
+    from concurro.records import SlaveRecord, TaskRecord
 
 DRAWS = 16
 """How often `two-choices` draws before it looks at those that may be chosen."""

@@ -15,7 +15,7 @@ from concurro.errors import StrategyError
 from concurro.kernel.discovery import FILE_PLUGIN_PREFIX
 
 if TYPE_CHECKING:
-    from concurro.ids import SlaveRecord, TaskRecord
+    from concurro.records import SlaveRecord, TaskRecord
 
 MOST_OF_AN_ANSWER = 200
 """Characters of an answer that are shown."""

@@ -16,7 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
-from concurro.ids import SystemRecord, SystemState
+from concurro.ids import SystemState
+from concurro.records import SystemRecord
 from concurro.scheduling.acceptance import Acceptance
 from concurro.scheduling.agenda import Agenda
 from concurro.scheduling.attendance import Attendance

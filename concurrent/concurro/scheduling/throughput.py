@@ -25,7 +25,7 @@ from concurro.scheduling.strategies import tasks_per_worker
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from concurro.ids import SlaveRecord, TaskClass, TaskRecord
+    from concurro.records import SlaveRecord, TaskClass, TaskRecord
 
 CANDIDATES = 4
 """The best by rating, so many, are compared for the very task."""

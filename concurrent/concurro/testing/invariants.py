@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import BlobUse
+from concurro.records import BlobUse
 from concurro.wire.session import KEPT_LIMIT
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import SlaveRecord, SystemRecord, SystemState
+from concurro.ids import SystemState
 from concurro.interfaces import ITaskScheduler
 from concurro.kernel import Environment
+from concurro.records import SlaveRecord, SystemRecord
 from concurro.scheduling.commands import acknowledgements
 from concurro.scheduling.core import SchedulerCore
 from concurro.testing.simulated_slave import Run, SimulatedSlave, SlaveModel

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import CopyLease, Outcome, SlaveRecord, SystemRecord, SystemState, TaskClass, TaskRecord, make_lease
+from concurro.ids import Outcome, SystemState, make_lease
 from concurro.interfaces import ISchedulerHost, implementer
+from concurro.records import CopyLease, SlaveRecord, SystemRecord, TaskClass, TaskRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,14 +6,14 @@ import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from concurro.ids import Outcome, TaskRecord
+from concurro.ids import Outcome
 from concurro.kernel.contracts import place_of
 from concurro.testing.stand_ins import SchedulerHostStandIn, SchedulerStandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from concurro.ids import SlaveRecord
+    from concurro.records import SlaveRecord, TaskRecord
 
 _WORKERS = {"north": 1, "south": 2, "east": 4}
 _ROUNDS = 50

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from concurro.ids import Outcome, SlaveRecord, SystemRecord, SystemState
+from concurro.ids import Outcome, SystemState
 from concurro.interfaces import ITaskScheduler
 from concurro.kernel import Environment
+from concurro.records import SlaveRecord, SystemRecord
 from concurro.scheduling.core import SchedulerCore
 
 FAILURE = ["ValueError", "wrong", "Traceback ...", None]

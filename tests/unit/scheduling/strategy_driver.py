@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurro.ids import TaskClass
+from concurro.records import TaskClass
 from concurro.scheduling.locality import Locality
 from concurro.scheduling.strategies import LeastLoaded, RoundRobin, TwoChoices
 from concurro.scheduling.throughput import Throughput

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurro.ids import SlaveRecord
+from concurro.records import SlaveRecord
 from concurro.scheduling.commands import Send
 from concurro.scheduling.core import SchedulerCore
 from concurro.scheduling.systems import SystemTable

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concurro.ids import Outcome, TaskRecord
+from concurro.ids import Outcome
+from concurro.records import TaskRecord
 from concurro.scheduling.parking import RESERVE_AFTER
 from concurro.scheduling.resources import covers, give, take
 from tests.unit.scheduling.cluster import Cluster, task_class

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concurro.ids import Outcome, SystemRecord
+from concurro.ids import Outcome
+from concurro.records import SystemRecord
 from concurro.scheduling.depth import BURST_SECONDS
 from tests.unit.scheduling.cluster import Cluster, task_class
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from concurro.ids import Outcome, TaskClass
+from concurro.ids import Outcome
+from concurro.records import TaskClass
 from concurro.scheduling.speculation import SPECULATE_AFTER, is_straggler
 from tests.unit.scheduling.cluster import Cluster, task_class
 
