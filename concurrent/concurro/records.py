@@ -255,16 +255,19 @@ class BlobUse:
             size += 0 if users else length
         return size
 
-    def remove(self, blobs: list[Any]) -> int:
-        """Note that a task is over; return the bytes that none uses now [B]."""
-        size = 0
-        for _, digest, length in blobs:
-            users = self._users.pop(digest) - 1
+    def remove(self, blobs: list[Any]) -> list[Any]:
+        """Note that a task is over; return its blobs that none uses now."""
+        unused = []
+        for blob in blobs:
+            users = self._users.pop(blob[1]) - 1
             if users:
-                self._users[digest] = users
+                self._users[blob[1]] = users
             else:
-                size += length
-        return size
+                unused.append(blob)
+        return unused
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._users
 
     def clear(self) -> None:
         """Forget every task."""
@@ -293,6 +296,7 @@ class SystemRecord:
         leased: Count of open tasks that hold a lease.
         open_bytes: Bytes of open tasks and of their blobs, each of which counts once [B].
         blob_use: What counts them.
+        unused: Digests that no open task used any more at some time; who has them dropped clears it.
         retained: Task number to task and outcome, of those final since a snapshot began; None: nobody wants them.
     """
 
@@ -318,6 +322,7 @@ class SystemRecord:
         "state",
         "system_id",
         "told",
+        "unused",
         "weight",
     )
 
@@ -353,11 +358,14 @@ class SystemRecord:
         self.leased = 0
         self.open_bytes = 0
         self.blob_use = BlobUse()
+        self.unused: list[bytes] = []
         self.retained: dict[int, tuple[TaskRecord, int]] | None = None
 
     def bytes_without(self, task: TaskRecord) -> int:
         """Return by how much `open_bytes` shrinks, once, with a task [B]."""
-        return len(task.payload) + self.blob_use.remove(task.blobs or [])
+        unused = self.blob_use.remove(task.blobs) if task.blobs is not None else ()
+        self.unused += [blob[1] for blob in unused]
+        return len(task.payload) + sum([int(blob[2]) for blob in unused])
 
 
 class SlaveRecord:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from concurro.scheduling.commands import (
     Acknowledge,
     DropBlobs,
+    DropUnused,
     HostBack,
     KeepBlobs,
     OfferBlobs,
@@ -72,6 +73,7 @@ class Carrier:
             Spool: self._spool,
             KeepBlobs: lambda command: relay.keep(command.blobs, command.owner),
             DropBlobs: lambda command: relay.drop(command.owner),
+            DropUnused: lambda command: relay.drop_some(command.owner, command.digests),
             Record: self._record,
             Reread: self._reread,
         }

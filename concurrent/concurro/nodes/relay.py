@@ -20,7 +20,7 @@ from concurro.wire.messages import CHUNK_SIZE, Kind, Message
 from concurro.wire.transfer import MOST_REQUESTS, WINDOW, BlobTransfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     from concurro.wire.blobs import BlobStore
 
@@ -102,11 +102,25 @@ class BlobRelay:
     def drop(self, owner: Hashable) -> None:
         """Forget the blobs of an owner."""
         for digest in self._owned.pop(owner, ()):
-            self._wanted[digest] -= 1
-            if not self._wanted[digest]:
-                del self._wanted[digest]
-                self._holders.pop(digest, None)
+            self._unwant(digest)
         self._spool.release(owner)
+
+    def drop_some(self, owner: Hashable, digests: Iterable[bytes]) -> None:
+        """Forget some blobs of an owner, of which the spool keeps none."""
+        owned = self._owned.get(owner)
+        if owned is None:
+            return
+        for digest in owned.intersection(digests):
+            owned.discard(digest)
+            self._unwant(digest)
+        if not owned:
+            del self._owned[owner]
+
+    def _unwant(self, digest: bytes) -> None:
+        self._wanted[digest] -= 1
+        if not self._wanted[digest]:
+            del self._wanted[digest]
+            self._holders.pop(digest, None)
 
     def spool(self, peer: Hashable, blobs: list[Any], owner: Hashable, done: Callable[[str | None], None]) -> None:
         """Fetch blobs that a peer has into the spool."""

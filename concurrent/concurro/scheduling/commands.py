@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
+    from concurro.records import SystemRecord
     from concurro.scheduling.rows import Row
     from concurro.wire.messages import Kind
 
@@ -92,6 +93,14 @@ class DropBlobs:
 
 
 @dataclass(slots=True)
+class DropUnused:
+    """Forget some blobs of an owner."""
+
+    owner: Hashable
+    digests: list[bytes]
+
+
+@dataclass(slots=True)
 class Record:
     """Write rows to the journal, then call `SystemTable.recorded(token)`.
 
@@ -110,11 +119,37 @@ class Record:
     size: int = 0
 
 
-def offers_of(peer: Hashable, system: int, classes: list[list[Any]], tasks: list[list[Any]]) -> list[OfferBlobs]:
-    """Return what notes that a host has the large parts of what it emitted."""
-    blobs = [blob for entry in classes for blob in entry[7] or ()]
-    blobs += [blob for entry in tasks if len(entry) > 2 for blob in entry[2] or ()]  # noqa: PLR2004 - [class, payload, blobs]
-    return [OfferBlobs(peer, blobs, system)] if blobs else []
+def offers_of(
+    peer: Hashable, system: SystemRecord, classes: list[list[Any]], first: int, tasks: list[list[Any]]
+) -> list[OfferBlobs]:
+    """Return what notes that a host has the large parts of what it emitted.
+
+    Those of a class stay as long as its system, those of tasks while one that is open uses them.
+    """
+    code = [blob for entry in classes for blob in entry[7] or ()]
+    parts = [
+        blob
+        for number, entry in enumerate(tasks, first)
+        if len(entry) > 2 and entry[2] and number in system.open  # noqa: PLR2004 - [class, payload, blobs]
+        for blob in entry[2]
+    ]
+    owners = ((system.number, code), (tasks_of(system.number), parts))
+    return [OfferBlobs(peer, blobs, owner) for owner, blobs in owners if blobs]
+
+
+def unused_of(system: SystemRecord) -> list[DropUnused]:
+    """Return what forgets the large parts that no open task uses any more.
+
+    Whatever offered them is to be done before.
+    """
+    unused, system.unused = system.unused, []
+    gone = [digest for digest in unused if digest not in system.blob_use]
+    return [DropUnused(tasks_of(system.number), gone)] if gone else []
+
+
+def tasks_of(system: int) -> Hashable:
+    """Return who owns the large parts of a system's open tasks."""
+    return "tasks", system
 
 
 def acknowledgements(leases: Iterable[tuple[str, int] | None]) -> list[Acknowledge]:

@@ -252,6 +252,7 @@ class SchedulerCore:
         system.open.clear()
         system.open_bytes = 0
         system.blob_use.clear()
+        system.unused.clear()
         system.state = state
         self.systems.pop(system.number, None)
         if self._end_hook is not None:

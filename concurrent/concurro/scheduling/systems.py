@@ -21,14 +21,24 @@ from concurro.records import SystemRecord
 from concurro.scheduling.acceptance import Acceptance
 from concurro.scheduling.agenda import Agenda
 from concurro.scheduling.attendance import Attendance
-from concurro.scheduling.commands import DropBlobs, HostBack, Send, Spool, StopHost, acknowledgements, offers_of
+from concurro.scheduling.commands import (
+    DropBlobs,
+    HostBack,
+    Send,
+    Spool,
+    StopHost,
+    acknowledgements,
+    offers_of,
+    tasks_of,
+    unused_of,
+)
+from concurro.scheduling.deadlines import Deadlines
 from concurro.scheduling.feeding import Feeder
 from concurro.scheduling.life import (
     SystemLife,
     count_tasks,
     ended_body,
     failure_result,
-    next_deadline,
     note_notice,
     state_of,
 )
@@ -53,9 +63,6 @@ if TYPE_CHECKING:
 CANCEL_PATIENCE = 5.0
 """How long a host may take for `gather_result` after a cancel [s]."""
 
-IDLE_PATIENCE = 2.0
-"""After how long a system without any slave is told so [s]."""
-
 EVENT_PERIOD = 0.25
 """How often counts go to applications that follow a system [s]."""
 
@@ -79,6 +86,9 @@ class SystemTable:
         self._feeder = Feeder(core, self._command, self._recorder)
         self._snapshots = SnapshotDesk(self._recorder, self._command)
         self._agenda = Agenda()
+        self._deadlines = Deadlines(core, self._news, self._agenda, grace)
+        self._deadlines.forget, self._deadlines.give_up = self._forget, self._give_up
+        self._deadlines.cancel, self._deadlines.notice = self.cancel, self.notice
         self._counts_changed: set[int] = set()
         self._hosted: set[int] = set()  # systems with a host that have not ended
         self._next_event = 0.0
@@ -327,7 +337,7 @@ class SystemTable:
             return False
         self._snapshots.give_up(life)
         if life.cancel_by is not None:
-            self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
+            self._give_up(life, now)
             return False
         fault = self._restarts.begin(life, reason, now)
         if fault:
@@ -373,7 +383,7 @@ class SystemTable:
         record = life.record
         self._touch(life)
         if life.rerun is not None:
-            self._commands += offers_of(life.host, life.record.number, classes, tasks)
+            self._commands += offers_of(life.host, record, classes, first, tasks)
             self._restarts.step(life, life.rerun, body, now)
             return
         acknowledged = [] if facts.get("more") else life.flow.answered(n, len(tasks), now)
@@ -381,15 +391,16 @@ class SystemTable:
         life.round = facts.get("round", life.round)
         for notice in facts.get("notices", ()):
             note_notice(life, notice)
-        self._commands += offers_of(life.host, life.record.number, classes, tasks)
         if classes:
             self._core.announce_classes(record, classes)
         if life.replay is not None:
             self.recovery.step(life, life.replay, body, now)
+            self._commands += offers_of(life.host, record, classes, first, tasks)
             return
         if tasks and life.cancel_by is None:
             self._core.emit(record, *skip_known(life, first, tasks))
         cancel_emitted(self._core, record, cancelled, facts.get("unstarted", ()))
+        self._commands += offers_of(life.host, record, classes, first, tasks)
         forget_classes(self._core.scheduler, record, facts.get("retired", ()))
         self._recorder.emitted(life, first, classes, tasks, cancelled)
 
@@ -450,13 +461,15 @@ class SystemTable:
         self._wall = wall
         due = [life for number in self._agenda.take(now) if (life := self._roster.get(number)) is not None]
         for life in due:
+            if life.record.unused:
+                self._commands += unused_of(life.record)
             fed = life.ended_at is None and self._feeder.feed(life, now, wall)
             if fed and (life.flow.finished or not life.implicit):
                 self._touch(life)  # there may be more to send than went into one input
             self._agenda.arm(life.record.number, self._snapshots.look(life, now))
             self._agenda.arm(life.record.number, life.flow.waits_until)
         for life in due:
-            self._check_deadlines(life, now)
+            self._deadlines.check(life, now)
         if now >= self._next_event:
             self._next_event = now + EVENT_PERIOD
             changed, self._counts_changed = self._counts_changed | self._core.touched, set()
@@ -468,36 +481,11 @@ class SystemTable:
         self._agenda.note(life.record.number)
         self._counts_changed.add(life.record.number)
 
-    def _check_deadlines(self, life: SystemLife, now: float) -> None:
-        """End what waited too long; come back at the next deadline."""
-        due_at = next_deadline(life, self.grace)
-        if due_at is not None and now > due_at:
-            if life.ended_at is not None:
-                self._forget(life)
-                return
-            if life.record.state.ended:
-                self._news.go_on(life, now)
-            elif life.cancel_by is not None:
-                self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
-            else:
-                self.cancel(life.record.system_id, f"its application was gone for {self.grace:g} s", now)
-            due_at = next_deadline(life, self.grace)
-        self._agenda.arm(life.record.number, due_at)
-        self._notice_idleness(life, now)
-
-    def _notice_idleness(self, life: SystemLife, now: float) -> None:
-        """Tell followers once that nothing can run: silence would look like work."""
-        if self._core.slaves or not life.record.open or life.idle_noticed:
-            return
-        due_at = life.submitted_at + IDLE_PATIENCE
-        if now > due_at:
-            life.idle_noticed = True
-            tasks = "1 task waits" if len(life.record.open) == 1 else f"{len(life.record.open)} tasks wait"
-            self.notice(life.record.number, f"{tasks}: no slave is connected to the master", now)
-        else:
-            self._agenda.arm(life.record.number, due_at)
-
     # Ends
+
+    def _give_up(self, life: SystemLife, now: float) -> None:
+        """End a cancelled system whose host does not answer."""
+        self._end(life, SystemState.CANCELLED, failure_result("CancelledError", "cancelled"), now)
 
     def _end(
         self, life: SystemLife, state: SystemState, result: list[Any], now: float, *, by_host: bool = False
@@ -509,6 +497,7 @@ class SystemTable:
         self.recovery.forget(life)
         self._touch(life)
         self._core.end_system(life.record, state)
+        self._command(DropBlobs(tasks_of(life.record.number)))
         life.unsettled = life.flow.rest()
         life.flow.finished.clear()
         if life.news.under_way and not by_host:

@@ -260,4 +260,4 @@ def test_blobs_of_tasks_are_offered(master):
     master.start()
     master.pass_time()
     master.out(1, classes=[task_class()], tasks=[[0, b"", LARGE]])
-    assert OfferBlobs(HOST, LARGE, 1) in master.take()
+    assert OfferBlobs(HOST, LARGE, ("tasks", 1)) in master.take()
