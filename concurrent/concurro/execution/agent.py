@@ -41,14 +41,13 @@ from concurro.execution.slave_records import (
 )
 from concurro.execution.staff import FIRST_CHILD, LINE_KINDS, Staff, default_settings
 from concurro.execution.worker import NUDGE_SIGNAL, Note
+from concurro.execution.worker_blobs import WorkerBlobs
 from concurro.execution.worker_link import WorkerLink
 from concurro.execution.worker_notes import check_note
 from concurro.execution.worker_watch import WorkerWatch
 from concurro.ids import BlobRef
 from concurro.wire.blobs import BlobStore, store_with_segments
 from concurro.wire.messages import Kind, Message, unpack_values
-from concurro.wire.payload import PAYLOAD_LIMIT
-from concurro.wire.segments import Descriptor
 from concurro.wire.transfer import BlobTransfer
 
 if TYPE_CHECKING:
@@ -104,15 +103,14 @@ class SlaveAgent:
         devices: Sequence[str] = (),
         settings: Callable[[], tuple[bytes, list[str]]] | None = None,
     ) -> None:
-        self._unmapped: list[bytes] = []
         self.blobs = blobs if blobs is not None else store_with_segments()
-        self.blobs.on_dropped = self._unmapped.append
         self.core = SlaveCore(workers or usable_processors(), devices=devices)
         self._loop = loop
         self._send = send
         self._resources = resources or {}
         self._transfer = BlobTransfer(self.blobs, send, loop.request_flush)
         self._links: dict[int, WorkerLink] = {}
+        self._worker_blobs = WorkerBlobs(self.blobs, self._links)
         self._desk = OutputDesk(loop, send, self.core.current_lease, backlog)
         nursery = Nursery(loop, launcher, NURSERY_CHILD) if launcher is not None else None
         self._launcher = nursery or Launcher(loop, process=process)
@@ -360,7 +358,7 @@ class SlaveAgent:
         tokens = link.take_tokens()
         self._desk.remove(link)
         link.close()
-        self.blobs.release(("worker", link.id))
+        self._worker_blobs.gone(link)
         cause = f"{link.cause or '?'}{link.fault}"
         self._learning().worker_ended(link.id, cause, tokens, self._loop.now(), link.output.last_lines(), trace)
 
@@ -384,7 +382,7 @@ class SlaveAgent:
         check_note(note, body)
         if note == Note.RESULTS:
             ended, results = body
-            self._keep_blobs(link, results)
+            self._worker_blobs.keep(link, results)
             if results:
                 self._desk.reported(link, results[-1][0])
             self._learning().worker_results(link.id, results, ended, self._loop.now())
@@ -392,16 +390,14 @@ class SlaveAgent:
         elif note == Note.SPEAKS:
             self._speaks(link, *body)
         elif note == Note.BLOB:
-            self._take_blob(link, body, frames[1] if len(frames) > 1 else b"")
+            self._worker_blobs.take(link, body, frames[1] if len(frames) > 1 else b"")
         elif note == Note.MAPPED:
-            self._take_mapped(link, BlobRef(*body), *frames[1:2])
+            self._worker_blobs.take_mapped(link, BlobRef(*body), *frames[1:2])
         elif note == Note.GET:
-            for digest in body[0]:
-                if digest in self.blobs:
-                    link.send_pieces(digest, self.blobs)
-                else:
-                    log.error("worker %d asks for a blob that is not here: %s", link.id, digest.hex()[-12:])
-                    self._kill(link.id, f", since it asked for blob {digest.hex()[-12:]}, which is not here")
+            missing = self._worker_blobs.give(link, body[0])
+            if missing is not None:
+                log.error("worker %d asks for a blob that is not here: %s", link.id, missing.hex()[-12:])
+                self._kill(link.id, f", since it asked for blob {missing.hex()[-12:]}, which is not here")
         elif note == Note.READY:
             link.send(Note.IDENTITY, self.slave_id, self._memory_limit)
             self._learning().worker_ready(link.id, self._loop.now())
@@ -417,47 +413,6 @@ class SlaveAgent:
             text = f"lease {lease}, which it does not run, prints"
             raise ProtocolError(text)
         self._desk.speaks(link, lease, name)
-
-    def _keep_blobs(self, link: WorkerLink, results: list[list[Any]]) -> None:
-        """Keep the blobs of results; those of later ones stay the worker's."""
-        for result in results:
-            if result[3]:
-                for _, digest, _ in result[3]:
-                    self.blobs.pass_on(digest, ("worker", link.id), ("result", result[0]))
-
-    def _take_blob(self, link: WorkerLink, place: list[Any], piece: bytes) -> None:
-        digest, size, offset = place
-        if offset == 0 and len(piece) == size:
-            self.blobs.put(piece, ("worker", link.id), digest)
-            return
-        if size > PAYLOAD_LIMIT or (link.parts and digest not in link.parts):
-            text = f"a blob of {size} B begins, over {PAYLOAD_LIMIT} B or before another one was complete"
-            raise ProtocolError(text)
-        part = link.parts.setdefault(digest, bytearray())
-        if offset != len(part) or offset + len(piece) > size:
-            text = f"bytes {offset} to {offset + len(piece)} of a blob of {size}, after {len(part)}"
-            raise ProtocolError(text)
-        part += piece
-        if len(part) == size:
-            del link.parts[digest]
-            self.blobs.put(memoryview(part).toreadonly(), ("worker", link.id), digest)
-
-    def _take_mapped(self, link: WorkerLink, ref: BlobRef, descriptor: Any = None) -> None:
-        if not isinstance(descriptor, Descriptor):
-            text = f"blob {ref.digest.hex()[-12:]} of {ref.size} B is said to be mapped, and is not"
-            raise ProtocolError(text)
-        self.blobs.put_descriptor(descriptor, ref, ("worker", link.id))
-
-    def _unmap(self) -> None:
-        """Let workers unmap what is not kept here any more."""
-        dropped = set()
-        while self._unmapped:  # another thread may add to it
-            dropped.add(self._unmapped.pop())
-        for link in self._links.values():
-            known = link.sent & dropped
-            if known:
-                link.sent -= known
-                link.send(Note.UNMAP, sorted(known))
 
     def _learning(self) -> SlaveCore:
         """Return the core, which is about to learn something.
@@ -482,8 +437,7 @@ class SlaveAgent:
             self._looked_ahead = True
             self._due = due
             self._set_timer(due)
-        if self._unmapped:  # in an idle turn, too: pages are given back in one
-            self._unmap()
+        self._worker_blobs.unmap()  # in an idle turn, too: pages are given back in one
 
     def act(self) -> None:
         """Do what follows from what was learned, and write it.
