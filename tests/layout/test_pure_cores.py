@@ -16,6 +16,7 @@ PURE = (
     "concurro.execution.devices",
     "concurro.execution.holdings",
     "concurro.execution.outbox",
+    "concurro.execution.posting",
     "concurro.execution.ready_queue",
     "concurro.execution.restarts",
     "concurro.execution.slave_core",

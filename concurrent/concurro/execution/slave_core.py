@@ -18,27 +18,25 @@ A lease ends in exactly one way: a result, returned to the master, or killed by 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ProtocolError
 from concurro.execution.crew import Crew
-from concurro.execution.devices import Devices, choose_worker
+from concurro.execution.devices import Devices
 from concurro.execution.holdings import describe_held
 from concurro.execution.outbox import Outbox
+from concurro.execution.posting import Posting
 from concurro.execution.ready_queue import ReadyQueue
 from concurro.execution.slave_records import (
     ENDING_LIMIT,
     KILL_GRACE,
     LOADING_LIMIT,
-    Chunk,
     Command,
     Drained,
     Entry,
     Forget,
     KillWorker,
     Nudge,
-    PostChunk,
     Release,
     StateChanged,
     TakeTokens,
@@ -52,8 +50,6 @@ from concurro.ids import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
-
-    from concurro.execution.devices import Share
 
 
 class SlaveCore:
@@ -70,6 +66,7 @@ class SlaveCore:
         self._crew = Crew(workers, first_id)
         self._ready = ReadyQueue()
         self._devices = Devices(devices)
+        self._posting = Posting(self._crew, self._ready, self._devices)
         self._supplies = Supplies()
         self._commands: list[Command] = []
         self._outbox = Outbox()
@@ -228,7 +225,7 @@ class SlaveCore:
             if not worker.killed:
                 worker.deadline = None
         for _ in range(ended):
-            self._free(worker.chunks.popleft())
+            self._posting.free(worker.chunks.popleft())
         if ended and not worker.chunks:
             self._became_idle(worker)
 
@@ -342,7 +339,7 @@ class SlaveCore:
         expected = worker.state in (WorkerState.ENDING, WorkerState.RETIRING)
         self._give_back(worker, worker.take_last(tokens))
         for chunk in worker.chunks:
-            self._free(chunk)
+            self._posting.free(chunk)
         started = worker.outstanding()
         for entry in started[:-1]:
             self._lose(worker, entry, Outcome.SLAVE_LOST, f"its worker died before the result left: {cause}")
@@ -396,7 +393,7 @@ class SlaveCore:
             if not self.draining:
                 self._commands += self._crew.fill(now, self._ready.total)
             if self._ready.total:
-                self._assign(now)
+                self._commands += self._posting.assign(now)
             self._crew.rest(now)
             self._commands += self._crew.end_idle()
         self._commands += self._outbox.take("draining" if self.draining else self.sick or "recalled")
@@ -457,74 +454,6 @@ class SlaveCore:
         return lease
 
     # How
-
-    def _assign(self, now: float) -> None:
-        """Post chunks to idle workers, then behind short tasks."""
-        idle = self._crew.idle()
-        if self._ready.apart:
-            self._assign_devices(idle, now)
-        while self._ready and idle:
-            self._post(idle.pop(0), now)
-        if not self._ready or not self._ready.first_code().may_prefetch():
-            return
-        for worker in self._crew:
-            if not self._ready or not self._ready.first_code().may_prefetch():
-                return
-            if worker.may_be_sent_ahead():
-                self._post(worker, now)
-
-    def _assign_devices(self, idle: list[WorkerRecord], now: float) -> None:
-        """Post tasks that need devices, strictly in order: none starves."""
-        apart = self._ready.apart
-        while apart:
-            code, entry = apart[0]
-            worker, share = choose_worker(self._devices, code.devices, idle)
-            if worker is None:
-                return
-            if share is None:
-                if not any(other.state is WorkerState.STARTING for other in self._crew):
-                    idle.remove(worker)
-                    worker.state = WorkerState.RETIRING
-                    self._commands += self._crew.fill(now)
-                return
-            idle.remove(worker)
-            apart.popleft()
-            worker.devices = share.devices
-            self._post_chunk(worker, code, [entry], now, share)
-
-    def _free(self, chunk: Chunk) -> None:
-        if chunk.share is not None:
-            self._devices.give_back(chunk.share)
-            chunk.share = None
-
-    def _post(self, worker: WorkerRecord, now: float) -> None:
-        code, workers = self._ready.first_code(), self._crew.wanted
-        for left in reversed(range(self._ready.chunks_at_once(workers))):
-            self._post_chunk(worker, code, self._ready.take_chunk(workers), now, joined=left > 0)
-
-    def _post_chunk(  # noqa: PLR0913 - what a chunk is
-        self,
-        worker: WorkerRecord,
-        code: TaskCode,
-        entries: list[Entry],
-        now: float,
-        share: Share | None = None,
-        *,
-        joined: bool = False,
-    ) -> None:
-        announced: tuple[TaskCode, ...] = ()
-        if worker.known.get(code.key) is not code:
-            worker.known[code.key] = code
-            announced = (code,)
-        if not worker.chunks:
-            worker.progress = now
-            worker.nudges = 0
-        worker.chunks.append(Chunk(code, deque(entries), share, joined=joined))
-        timed = code.timeout is not None
-        if code.timeout is not None:
-            worker.deadline = now + code.timeout + LOADING_LIMIT
-        devices = share.devices if share else ()
-        self._commands.append(PostChunk(worker.id, announced, entries, devices, timed, joined))
 
     def _became_idle(self, worker: WorkerRecord) -> None:
         worker.taken = False
