@@ -17,12 +17,12 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import ProtocolError
 from concurro.ids import MOST_ENDINGS, Ending, Failure, Outcome, SystemState, make_lease
 from concurro.interfaces import ISchedulerHost, implementer
 from concurro.records import CopyLease, SlaveRecord, SystemRecord, TaskClass, TaskRecord
 from concurro.scheduling.copies import keep_only, keep_other
 from concurro.scheduling.depth import measure
+from concurro.scheduling.emission import learn_classes, open_tasks
 from concurro.scheduling.holders import BlobHolders
 from concurro.scheduling.hooks import hook_for_many
 from concurro.scheduling.orders import Commands, SlaveOrders, class_entry
@@ -158,17 +158,7 @@ class SchedulerCore:
 
     def announce_classes(self, system: SystemRecord, entries: Iterable[list[Any]]) -> None:
         """Learn task classes, as an OUT message lists them."""
-        for number, name, priority, timeout, max_retries, requires, payload, blobs in entries:
-            task_class = system.classes[number] = TaskClass(
-                number,
-                name,
-                priority=priority,
-                timeout=timeout,
-                max_retries=max_retries,
-                requires=requires,
-                code=(payload, blobs),
-            )
-            task_class.join(system.kinds.setdefault(task_class.slave_key, task_class))
+        learn_classes(system, entries)
 
     def emit(self, system: SystemRecord, first: int, entries: list[list[Any]], *, queue: bool = True) -> None:
         """Take new tasks, as an OUT message lists them, and queue them.
@@ -178,29 +168,9 @@ class SchedulerCore:
         Raises:
             ProtocolError: A task's class was never announced, or its number is that of an open one.
         """
-        classes = system.classes
-        tasks: dict[int, TaskRecord] = {}
-        with_blobs: list[list[Any]] = []
-        size = 0
-        number = first
-        for entry in entries:
-            task_class = classes.get(entry[0])
-            if task_class is None:
-                message = f"task {system.system_id}:{number} is of class {entry[0]}, which was never announced"
-                raise ProtocolError(message)
-            blobs = entry[2] if len(entry) > 2 else None  # noqa: PLR2004 - [class, payload, blobs]
-            tasks[number] = TaskRecord(system, number, task_class, entry[1], blobs)
-            size += len(entry[1])
-            if blobs is not None:
-                with_blobs.append(blobs)
-            number += 1
-        if not system.open.keys().isdisjoint(tasks):
-            message = f"system {system.system_id} emits a task under the number of an open one"
-            raise ProtocolError(message)
-        system.open.update(tasks)
-        system.open_bytes += size + sum(system.blob_use.add(blobs) for blobs in with_blobs)
+        tasks = open_tasks(system, first, entries)
         if tasks and queue:
-            self.scheduler.push_tasks(list(tasks.values()))
+            self.scheduler.push_tasks(tasks)
 
     def settle(self, system: SystemRecord, number: int, outcome: int) -> bool:
         """Take a task of a replay out of the open set.
