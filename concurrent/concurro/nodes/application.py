@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import queue
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +29,7 @@ from concurro.nodes.handle import SystemHandle
 from concurro.nodes.loop_thread import LoopThread
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.printer import Printer
+from concurro.nodes.program import Program
 from concurro.nodes.pushed import new_task
 from concurro.nodes.service_lines import ServiceCaller, ServiceLines
 from concurro.nodes.tidying import keep_tidy
@@ -118,7 +118,7 @@ class ApplicationNode(ServiceCaller):
         self._peer: Peer | None = None
         self._dialer: Dialer | None = None
         self._departures = Departures(self._loop, self._core)
-        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._program = Program()
 
     def __enter__(self) -> Self:
         """Connect."""
@@ -390,27 +390,13 @@ class ApplicationNode(ServiceCaller):
 
     def main(self) -> None:
         """Run `get_task_system()` or `start_processing()` until it is done."""
-        self._core.on_task = lambda task, result, error: self._inbox.put(("task", task, result, error))
+        self._core.on_task = self._program.task_ended
         with self:
-            system = self.get_task_system()
-            if system is None:
-                self.start_processing()
-            else:
-                handle = self.submit(system)
-                handle.add_done_callback(lambda done: self._inbox.put(("system", done)))
-            while True:
-                kind, *facts = self._inbox.get()
-                if kind == "shutdown":
-                    return
-                if kind == "task":
-                    self.task_finished(*facts)
-                    continue
-                self.work_finished(_outcome_of(facts[0]), facts[0].system_id)
-                return
+            self._program.run(self)
 
     def shutdown(self) -> None:
         """Let `main` return. Thread-safe."""
-        self._inbox.put(("shutdown",))
+        self._program.shut_down()
 
     def get_task_system(self) -> TaskSystem | None:
         """Return the system to run; None to call `start_processing` instead."""
@@ -587,13 +573,3 @@ class ApplicationNode(ServiceCaller):
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-def _outcome_of(handle: Any) -> tuple[Any, Any]:
-    if handle.gathered is not None:
-        gathered: tuple[Any, Any] = handle.gathered
-        return gathered
-    if handle.cancelled():
-        return None, "cancelled"
-    error = handle.exception()
-    return (handle.result(), None) if error is None else (None, error)
