@@ -26,6 +26,7 @@ from concurro.nodes.agents import make_standalone_agent
 from concurro.nodes.answers import OPERATOR_REQUESTS, describe_status, explain
 from concurro.nodes.arrivals import ResultArrivals
 from concurro.nodes.carrier import Carrier
+from concurro.nodes.dispatch import Dispatch
 from concurro.nodes.door import Door
 from concurro.nodes.hosts import HOST_MODULE, HostProcesses
 from concurro.nodes.keeper import Keeper
@@ -51,12 +52,10 @@ if TYPE_CHECKING:
 
     from concurro.execution.agent import SlaveAgent
     from concurro.nodes.peer import Peer
-    from concurro.scheduling.orders import SlaveOrders
     from concurro.transport.loop import Timer
 
 log = logging.getLogger("concurro.master")
 
-LEASE_BYTES = 1024 * 1024
 SPOOL_CACHE = 16 * 1024 * 1024
 EPOCH_MASK = (1 << 22) - 1
 SETTLE_ROUNDS = 8
@@ -123,6 +122,9 @@ class MasterNode(Node):
         self._relay = BlobRelay(self._spool, self._send_to, self.loop.request_flush, self._passes_descriptors)
         self._arrivals = ResultArrivals(self._relay, self._results_arrived, self._system_of_lease)
         self._settlements = Settlements(self.loop, self._send_to, self._arrivals.settled)
+        self._dispatch = Dispatch(
+            self._core, self._table, self._settlements, self._keeper, self._send_to, self.loop.now
+        )
         door = self._door = Door(self.loop, self._core.epoch, grace, self.fail)
         door.on_joined, door.on_left = self._peer_joined, self._peer_left
         door.on_away, door.on_back = self._peer_away, self._peer_back
@@ -511,11 +513,11 @@ class MasterNode(Node):
                 self._agent.act()
                 self._take_agent_inbox()
             if self._core.pending:
-                self._put_out_core()
+                self._dispatch.put_out()
                 self._advance(now, wall)  # who waits for a result need not wait for other decisions
             self._core.tick(now)
             if self._core.pending:
-                self._put_out_core()
+                self._dispatch.put_out()
                 if self._agent is not None:
                     self._agent.act()
                 self.loop.flush_now()  # nor a slave for what is told to others
@@ -535,55 +537,6 @@ class MasterNode(Node):
         inbox, self._agent_inbox = self._agent_inbox, []
         for kind, body, frames in inbox:
             self._slave_message(self._agent_id, Message(kind, 0, 0, body, tuple(frames)))
-
-    def _put_out_core(self) -> None:
-        commands = self._core.take_commands()
-        for number, entries in commands.finished.items():
-            self._table.finished(number, entries, commands.leases_of.get(number, []))
-        for number, text in commands.warnings:
-            self._table.notice(number, text, self.loop.now())
-        for slave_id, leases in commands.settled.items():
-            self._settlements.settle(slave_id, leases)
-        if commands.crashed and self._keeper is not None:
-            self._keeper.crashed(commands.crashed, self._settlements.settle)
-        for slave_id, orders in commands.orders.items():
-            self._send_orders(("slave", slave_id), orders)
-
-    def _send_orders(self, slave: Hashable, orders: SlaveOrders) -> None:
-        if orders.forgets:
-            for number in orders.forgets:
-                self._send_to(slave, Kind.FORGET, [number])
-        if orders.classes:
-            self._send_to(slave, Kind.CLASSES, orders.classes)
-        self._send_leases(slave, orders.leases)
-        if orders.held and self._keeper is not None:
-            self._keeper.hold(orders.held, lambda: self._send_held(slave, orders.held))
-        if orders.recalls:
-            self._send_to(slave, Kind.RECALL, [orders.recalls])
-        if orders.kills:
-            self._send_to(slave, Kind.KILL, [orders.kills])
-
-    def _send_held(self, slave: Hashable, held: list[Any]) -> None:
-        """Send the leases that waited for the journal and still count."""
-        record = self._core.slaves.get(slave[1])  # type: ignore[index]
-        if record is not None:
-            self._send_leases(slave, [entry for entry, _ in held if entry[0] in record.leases])
-
-    def _send_leases(self, slave: Hashable, leases: list[list[Any]]) -> None:
-        if sum([len(entry[5]) for entry in leases]) <= LEASE_BYTES:  # a list: as quick as it goes
-            if leases:
-                self._send_to(slave, Kind.LEASES, leases)
-            return
-        piece: list[list[Any]] = []
-        size = 0
-        for entry in leases:
-            piece.append(entry)
-            size += len(entry[5])
-            if size > LEASE_BYTES:
-                self._send_to(slave, Kind.LEASES, piece)
-                piece, size = [], 0
-        if piece:
-            self._send_to(slave, Kind.LEASES, piece)
 
     def _schedule_wake(self, now: float) -> None:
         due = min((at for at in (self._core.wake_at, self._table.wake_at) if at is not None), default=None)
