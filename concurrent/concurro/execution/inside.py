@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,39 @@ class Door:
                 callback()
             except Exception:
                 log.exception("what waited for the application of %s raised", self.whose)
+
+
+class ProcessDoor(Door):
+    """The door of a process whose code is called, by others than tasks.
+
+    What goes through it lives as long as the process.
+
+    Args:
+        packer: Of the process.
+        called: What is called in it, in a word: a "callback", a "service".
+    """
+
+    def __init__(self, packer: Packer, called: str) -> None:
+        super().__init__()
+        self._packer = packer
+        self._called = called
+        self._pid = os.getpid()
+
+    @property
+    def packer(self) -> Packer:
+        """What loads and dumps values."""
+        return self._packer
+
+    def check(self) -> None:
+        """Refuse another process.
+
+        Raises:
+            NoApplicationError: Something that is called here forked it.
+        """
+        if os.getpid() != self._pid:
+            called = self._called
+            message = f"current_application() was called in a process that a {called} forked; call it in the {called}"
+            raise NoApplicationError(message)
 
 
 class Wall(Door):

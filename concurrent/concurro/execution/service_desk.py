@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgpack
 
 from concurro.errors import ProtocolError
+from concurro.execution.note_fields import check_fields
 from concurro.execution.service import ServiceNote
 from concurro.wire.messages import Kind, unpack_values
 from concurro.wire.segments import Descriptor
 from concurro.wire.shapes import count, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from concurro.execution.slave_core import SlaveCore
     from concurro.transport.loop import Loop
@@ -48,7 +49,7 @@ APPLICATION_MODULE = "concurro.nodes.nested"
 TEXT_LIMIT = 300
 """Characters of what a task waits for."""
 
-_FIELDS: dict[int, tuple[Shape, ...]] = {
+_FIELDS: Mapping[ServiceNote, tuple[Shape, ...]] = {
     ServiceNote.OPEN: (count, count),
     ServiceNote.LEAVE: (count,),
     ServiceNote.WAITS: (count, text),
@@ -136,7 +137,7 @@ class ServiceDesk:
             ProtocolError: No worker says that.
         """
         note, *body = unpack_values(frames[0])
-        _check(note, body)
+        check_fields("a worker on its service channel", _FIELDS, note, body)
         tunnel = self._of_worker.get(worker.id)
         if tunnel is not None and tunnel.session != body[0]:
             tunnel = None  # what was said before its end reached the worker
@@ -285,14 +286,3 @@ class ServiceDesk:
 def _never() -> bool:
     """Say no."""
     return False
-
-
-def _check(note: Any, body: list[Any]) -> None:
-    fields = _FIELDS.get(note) if type(note) is int else None
-    if fields is None or len(fields) != len(body):
-        message = f"a worker does not say {note!r:.40} with {len(body)} fields on its service channel"
-        raise ProtocolError(message)
-    for field, value in zip(fields, body, strict=True):
-        if fault := field(value):
-            message = f"{ServiceNote(note).name}{fault}"
-            raise ProtocolError(message)

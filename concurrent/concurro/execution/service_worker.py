@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgpack
 
-from concurro.errors import ComponentError, ConcurroError, NoApplicationError
+from concurro.errors import ComponentError, ConcurroError
 from concurro.execution.hosted_service import HostedLine, HostedService
-from concurro.execution.inside import Door, this_process
+from concurro.execution.inside import ProcessDoor, this_process
 from concurro.execution.process_controls import offer_to_kernel
 from concurro.execution.service import ServiceLink
 from concurro.execution.staff_notes import StaffNote
@@ -214,7 +214,7 @@ class ServiceHost:
         return Parcel.of(value, self._packer)
 
 
-class ServiceDoor(Door):
+class ServiceDoor(ProcessDoor):
     """The door of services: what goes through it lives as long as the process.
 
     Args:
@@ -226,31 +226,14 @@ class ServiceDoor(Door):
     """
 
     def __init__(self, fd: int, packer: Packer) -> None:
-        super().__init__()
+        super().__init__(packer, "service")
         self.address = ""
         self._fd = fd
-        self._packer = packer
-        self._pid = os.getpid()
-
-    @property
-    def packer(self) -> Packer:
-        """What loads and dumps values."""
-        return self._packer
 
     @property
     def whose(self) -> str:  # type: ignore[override]  # known after SETUP
         """The worker."""
         return f"services on {self.address}"
-
-    def check(self) -> None:
-        """Refuse another process.
-
-        Raises:
-            NoApplicationError: A service forked this process.
-        """
-        if os.getpid() != self._pid:
-            message = "current_application() was called in a process that a service forked; call it in the service"
-            raise NoApplicationError(message)
 
     def open_link(self, loop: Loop) -> ServiceLink:
         """Begin the session of this process."""

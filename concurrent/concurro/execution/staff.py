@@ -27,6 +27,7 @@ from concurro.config.quantities import format_size
 from concurro.errors import NodeStartError, ProtocolError
 from concurro.execution.launching import describe_status
 from concurro.execution.memory import descendants, is_ending, resident_size, state_of
+from concurro.execution.note_fields import check_fields
 from concurro.execution.restarts import Restarts
 from concurro.execution.service_desk import APPLICATION_MODULE
 from concurro.execution.staff_notes import MODULE, StaffNote
@@ -37,7 +38,7 @@ from concurro.wire.segments import Descriptor
 from concurro.wire.shapes import count, flag, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from concurro.execution.launching import Launcher
     from concurro.execution.service_desk import ServiceDesk
@@ -56,7 +57,7 @@ WELL_AFTER = 1.0
 
 LINE_KINDS = frozenset({Kind.LINE_OPEN, Kind.LINE, Kind.LINE_END, Kind.HIRE})
 
-_FIELDS: dict[int, tuple[Shape, ...]] = {
+_FIELDS: Mapping[StaffNote, tuple[Shape, ...]] = {
     StaffNote.OPENED: (count, flag),
     StaffNote.LINE: (count,),
     StaffNote.END: (count, text, text),
@@ -319,7 +320,7 @@ class Staff:
 
     def _heard(self, worker: StaffWorker, frames: list[Any]) -> None:
         note, *body = unpack_values(frames[0])
-        _check(note, body)
+        check_fields("a worker for services", _FIELDS, note, body)
         if body[0] not in worker.lines:
             return  # said before it heard that the line has ended
         if note == StaffNote.LINE:
@@ -353,17 +354,6 @@ class Staff:
         if size > limit:
             held, most = format_size(size), format_size(limit)
             self._kill(worker, f", since it held {held}, more than the memory limit of {most} per worker")
-
-
-def _check(note: Any, body: list[Any]) -> None:
-    fields = _FIELDS.get(note) if type(note) is int else None
-    if fields is None or len(fields) != len(body):
-        message = f"a worker for services does not say {note!r:.40} with {len(body)} fields"
-        raise ProtocolError(message)
-    for field, value in zip(fields, body, strict=True):
-        if fault := field(value):
-            message = f"{StaffNote(note).name}{fault}"
-            raise ProtocolError(message)
 
 
 def default_settings() -> tuple[bytes, list[str]]:

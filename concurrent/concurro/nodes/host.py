@@ -22,7 +22,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from concurro.errors import NoApplicationError, SystemLoadError
-from concurro.execution.inside import Door, this_process
+from concurro.execution.inside import ProcessDoor, this_process
 from concurro.ids import Outcome, SystemState
 from concurro.nodes.host_core import LOADING, HostCore
 from concurro.nodes.snapshot import SnapshotTaker
@@ -180,10 +180,8 @@ class Host:
             self._link.send([frame])
 
 
-class HostDoor(Door):
+class HostDoor(ProcessDoor):
     """The door of a system's callbacks.
-
-    What goes through it lives as long as the host.
 
     Args:
         stream: The channel to the master.
@@ -193,15 +191,8 @@ class HostDoor(Door):
     opens = True
 
     def __init__(self, stream: socket.socket, packer: Packer) -> None:
-        super().__init__()
+        super().__init__(packer, "callback")
         self._stream = stream
-        self._packer = packer
-        self._pid = os.getpid()
-
-    @property
-    def packer(self) -> Packer:
-        """What loads and dumps the values of callbacks."""
-        return self._packer
 
     @property
     def whose(self) -> str:  # type: ignore[override]  # known once the system is
@@ -214,9 +205,7 @@ class HostDoor(Door):
         Raises:
             NoApplicationError: The system is not loaded yet, or a callback forked this process.
         """
-        if os.getpid() != self._pid:
-            message = "current_application() was called in a process that a callback forked; call it in the callback"
-            raise NoApplicationError(message)
+        super().check()
         if not self.own_system:
             message = "current_application() was called while the code of the system was loaded; call it in a callback"
             raise NoApplicationError(message)
