@@ -5,7 +5,7 @@ Fetch what is missing from a peer, serve what is here. Pure.
 fetch(blobs) --> BLOB_GET, BLOB_GET ...   BLOB_CHUNK --> Assembly --> store --> done
 BLOB_GET     --> BLOB_CHUNK or BLOB_MISSING
 
-The large blobs of a source come one after the other, the oldest first: all of them at once would
+Large blobs come one after the other, the oldest first: all of them at once would
 all end late. Small ones pass them, every other chunk. What has come is written and digested
 behind what was asked for next, while others work on that.
 
@@ -78,15 +78,15 @@ class BlobTransfer:
     ) -> None:
         self.fetched = 0
         self.maps: Callable[[], bool] = _never
-        self._mapping: dict[bytes, tuple[BlobRef, Hashable]] = {}
+        self._mapping: dict[bytes, BlobRef] = {}
         self._store = store
         self._send = send
         self._later = later
         self._window = window
-        self._assemblies: dict[bytes, tuple[Assembly, Hashable]] = {}
+        self._assemblies: dict[bytes, Assembly] = {}
         self._waits: list[_Wait] = []
         self._small: deque[Assembly] = deque()
-        self._large: dict[Hashable, deque[Assembly]] = {}
+        self._large: deque[Assembly] = deque()
         self._small_was_last = False
         self._under_way = 0
         self._requests = 0
@@ -98,20 +98,13 @@ class BlobTransfer:
         """Whether nobody waits for anything."""
         return not self._waits
 
-    def fetch(
-        self,
-        blobs: list[Any] | None,
-        owner: Hashable | None,
-        done: Callable[[str | None], None],
-        source: Hashable = None,
-    ) -> None:
+    def fetch(self, blobs: list[Any] | None, owner: Hashable | None, done: Callable[[str | None], None]) -> None:
         """Get blobs that are not here, then call `done(None or a reason)`.
 
         Args:
             blobs: As they travel in messages.
             owner: Who keeps them; None for cache.
             done: Called at once when nothing is missing.
-            source: Where they come from, if not all from one place: a slow one holds up no other.
         """
         for _, digest, _ in blobs or ():
             self._store.claim(digest, owner)
@@ -122,7 +115,7 @@ class BlobTransfer:
         self._waits.append(_Wait({ref.digest for ref in missing}, owner, done))
         for ref in missing:
             if ref.digest not in self._assemblies and ref.digest not in self._mapping:
-                self._begin(ref, source)
+                self._begin(ref)
         self._pull()
 
     def handle(self, message: Message) -> None:
@@ -156,39 +149,36 @@ class BlobTransfer:
         """
         self._small.clear()
         self._large.clear()
-        for assembly, source in self._assemblies.values():
+        for assembly in self._assemblies.values():
             assembly.restart()
-            self._queue(assembly, source)
+            self._queue(assembly)
         self._under_way = self._requests = 0
         again, self._mapping = self._mapping, {}
-        for ref, source in again.values():
-            self._begin(ref, source)
+        for ref in again.values():
+            self._begin(ref)
         self._pull()
 
-    def _begin(self, ref: BlobRef, source: Hashable) -> None:
+    def _begin(self, ref: BlobRef) -> None:
         if ref.size >= SHARE_THRESHOLD and self.maps():
-            self._mapping[ref.digest] = ref, source
+            self._mapping[ref.digest] = ref
             self._send(Kind.BLOB_MAP, [ref.digest, ref.size], ())
         else:
-            self._assemble(ref, source)
+            self._assemble(ref)
 
-    def _assemble(self, ref: BlobRef, source: Hashable) -> None:
+    def _assemble(self, ref: BlobRef) -> None:
         try:
             assembly = Assembly(ref, place=self._store.place)
         except ProtocolError as error:
             self._fail(ref.digest, str(error))
             return
-        self._assemblies[ref.digest] = assembly, source
+        self._assemblies[ref.digest] = assembly
         if ref.size == 0:
             self._finish(assembly)
         else:
-            self._queue(assembly, source)
+            self._queue(assembly)
 
-    def _queue(self, assembly: Assembly, source: Hashable) -> None:
-        if assembly.ref.size <= PASSING:
-            self._small.append(assembly)
-        else:
-            self._large.setdefault(source, deque()).append(assembly)
+    def _queue(self, assembly: Assembly) -> None:
+        (self._small if assembly.ref.size <= PASSING else self._large).append(assembly)
 
     def _pull(self) -> None:
         """Ask for chunks, as far as the windows go."""
@@ -217,27 +207,15 @@ class BlobTransfer:
         return large or small
 
     def _next_large(self) -> Assembly | None:
-        """Return the oldest large blob of a source, if it may be asked for.
-
-        Sources take turns.
-        """
-        for source, queue in list(self._large.items()):
-            while queue and not self._wants(queue[0]):
-                queue.popleft()
-            if not queue:
-                del self._large[source]
-            elif queue[0].in_flight < IN_FLIGHT:
-                self._large[source] = self._large.pop(source)
-                return queue[0]
-        return None
+        """Return the oldest large blob, if it may be asked for."""
+        large = self._large
+        while large and not self._wants(large[0]):
+            large.popleft()
+        return large[0] if large and large[0].in_flight < IN_FLIGHT else None
 
     def _wants(self, assembly: Assembly) -> bool:
         """Say whether there is more to be asked for of a blob."""
-        return assembly.wants_more and self._assembly_of(assembly.ref.digest) is assembly
-
-    def _assembly_of(self, digest: bytes) -> Assembly | None:
-        found = self._assemblies.get(digest)
-        return found[0] if found is not None else None
+        return assembly.wants_more and self._assemblies.get(assembly.ref.digest) is assembly
 
     def _ask(self, assembly: Assembly) -> None:
         """Ask for one chunk of a blob."""
@@ -263,11 +241,11 @@ class BlobTransfer:
 
     def _mapped(self, digest: bytes, descriptor: Descriptor | None = None) -> None:
         """Take the pages of a blob; get its bytes where they cannot be had."""
-        ref, source = self._mapping.pop(digest, (None, None))
+        ref = self._mapping.pop(digest, None)
         if ref is None:
             return
         if descriptor is None or descriptor.fileno() < 0:
-            self._assemble(ref, source)
+            self._assemble(ref)
             self._pull()
         elif descriptor.size() < ref.size:
             self._fail(digest, f"what was passed for it is no segment of {ref.size} B")
@@ -275,7 +253,7 @@ class BlobTransfer:
             self._arrived(ref, descriptor, ours=False)
 
     def _chunk(self, digest: bytes, offset: int, chunk: Any) -> None:
-        assembly = self._assembly_of(digest)
+        assembly = self._assemblies.get(digest)
         if assembly is None or not assembly.awaits(offset):
             return  # what was asked for twice comes twice
         try:
@@ -301,7 +279,7 @@ class BlobTransfer:
         """Write and digest what has arrived, behind what was just asked for."""
         unsettled, self._unsettled = self._unsettled, {}
         for digest, assembly in unsettled.items():
-            if self._assembly_of(digest) is assembly:
+            if self._assemblies.get(digest) is assembly:
                 self._settle_one(assembly)
 
     def _settle_one(self, assembly: Assembly) -> None:
@@ -346,7 +324,7 @@ class BlobTransfer:
         """Wait no longer for blobs that nobody wants."""
         for digest in digests:
             self._mapping.pop(digest, None)
-            assembly, _ = self._assemblies.pop(digest, (None, None))
+            assembly = self._assemblies.pop(digest, None)
             if assembly is not None:
                 self._under_way -= assembly.bytes_in_flight
                 self._requests -= assembly.in_flight

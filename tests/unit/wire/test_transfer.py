@@ -200,32 +200,6 @@ def test_of_two_large_blobs_the_older_one_comes_first(here, there):
     assert here.outcomes == [None, None]
 
 
-def test_large_blobs_of_two_sources_take_turns(here, there):
-    contents = [bytes([number]) * (60 * CHUNK_SIZE) for number in range(4)]
-    for number, content in enumerate(contents):
-        there.store.put(content, "kept")
-        here.transfer.fetch(blobs_of(content), number, here.outcomes.append, source=number % 2)
-
-    asked = asked_for(here, there, 60)
-
-    assert {asked.count(digest_of(content)) for content in contents[:2]} == {len(asked) // 2}
-    exchange(here, there)
-    assert here.outcomes == [None] * 4
-
-
-def test_a_source_that_does_not_answer_holds_up_no_other(here, there):
-    silent, answers = (bytes([number]) * (60 * CHUNK_SIZE) for number in range(2))
-    there.store.put(answers, "kept")
-    here.transfer.fetch(blobs_of(silent), "one", here.outcomes.append, source="silent")
-    here.transfer.fetch(blobs_of(answers), "other", here.outcomes.append, source="answers")
-
-    while not here.outcomes:
-        carry([sent for sent in here.take() if sent[1][0] == digest_of(answers)], there)
-        carry(there.take(), here)
-
-    assert bytes(here.store.get(digest_of(answers))) == answers
-
-
 def test_small_blobs_let_a_large_one_have_every_other_chunk(here):
     large, small = bytes(60 * CHUNK_SIZE), [bytes([number]) for number in range(60)]
     here.fetch(large)
