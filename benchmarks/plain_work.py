@@ -29,6 +29,18 @@ def echo(array: Any) -> Any:
     return array
 
 
+def make_array(length: int, first: int) -> Any:
+    """Return an array of so many values, from one on."""
+    import numpy as np  # noqa: PLC0415 - most workers never need it
+
+    return np.arange(float(length)) + first
+
+
+def first_and_last(array: Any) -> tuple[float, float]:
+    """Return the two values."""
+    return float(array[0]), float(array[-1])
+
+
 def read_part(array: Any, number: int) -> float:
     """Return the sum of every thousandth value, from one on."""
     return float(array[number % PARTS :: PARTS].sum())

@@ -34,6 +34,19 @@ def _memory_limits(size: str) -> dict[str, str]:
     return {name: f"benchmarks.memory_limits:{size}_{way}" for name, way in ways.items()}
 
 
+def _middling(size: str, way: str) -> Workload:
+    """Return a workload of values below 1 MiB."""
+    name, function = size.replace(" ", ""), f"{way}_of_{size.replace(' ', '_').lower()}"
+    return Workload(
+        f"W3-{name}-{way}",
+        f"float64 arrays of {size} as {way} of tasks, each array another one",
+        _with_pools(f"middling:{function}", OURS, TCP, "ppe", "pool", "loky"),
+        "rate",
+        "arrays/s",
+        more_is_better=True,
+    )
+
+
 WORKLOADS = (
     Workload(
         "W1-submit",
@@ -105,6 +118,10 @@ WORKLOADS = (
         "MiB/s",
         more_is_better=True,
     ),
+    _middling("80 kB", "arguments"),
+    _middling("80 kB", "results"),
+    _middling("400 kB", "arguments"),
+    _middling("400 kB", "results"),
     Workload(
         "W4",
         "1 000 tasks that read one array of 10 MB, which the application has: by a system, by submit, by a closure",
