@@ -50,6 +50,7 @@ def check_master(node: Any) -> Iterator[str]:
                 yield f"slave {slave.id} has {free:g} of {name} free, offered {offered:g}, taken {taken.get(name, 0):g}"
     for life in node._table.lives():
         yield from _check_life(life, held)
+    yield from _check_parts(node)
     for peer in node._peers.values():
         yield from _check_session(peer)
 
@@ -74,6 +75,21 @@ def _check_life(life: Any, held: Counter[tuple[int, int]]) -> Iterator[str]:
         yield f"system {record.system_id} has {len(life.flow._under_way)} inputs under way"
     if min(record.done, record.failed, record.cancelled) < 0:
         yield f"system {record.system_id} has counts below zero"
+
+
+def _check_parts(node: Any) -> Iterator[str]:
+    """Yield what the relay keeps of tasks that are over, in words."""
+    for owner, digests in node._relay._owned.items():
+        if not isinstance(owner, tuple) or owner[0] != "tasks":
+            continue
+        life = node._table.life(owner[1])
+        if life is None:
+            yield f"the relay knows parts of tasks of system {owner[1]}, which is forgotten"
+            continue
+        record = life.record
+        over = [digest for digest in digests if digest not in record.blob_use and digest not in record.unused]
+        if over:
+            yield f"the relay knows {len(over)} parts that no open task of system {record.system_id} uses"
 
 
 def check_slave(node: Any) -> Iterator[str]:
