@@ -43,7 +43,7 @@ def results_of_400_kb(setting: Setting, pool: Pool) -> dict[str, float]:
 
 
 def _give(pool: Pool, length: int, count: int) -> dict[str, float]:
-    arrays = [np.arange(float(length)) + number for number in range(count + 2)]
+    arrays: list[Any] = [np.arange(float(length)) + number for number in range(count + 2)]
     for array in arrays[:2]:
         pool.result(pool.submit(first_and_last, array))
 

@@ -269,9 +269,10 @@ class BlobUse:
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._users
 
-    def clear(self) -> None:
-        """Forget every task."""
-        self._users.clear()
+    def clear(self) -> list[bytes]:
+        """Forget every task; return the digests of what they used."""
+        used, self._users = list(self._users), {}
+        return used
 
 
 class SystemRecord:

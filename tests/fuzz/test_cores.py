@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from concurro.errors import ProtocolError
-from concurro.execution.service_desk import _check as check_service_note
+from concurro.execution.service_desk import check_service_note
 from concurro.execution.worker import Note
 from concurro.execution.worker_notes import check_note
 from concurro.nodes.relay import BlobRelay

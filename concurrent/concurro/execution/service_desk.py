@@ -137,7 +137,7 @@ class ServiceDesk:
             ProtocolError: No worker says that.
         """
         note, *body = unpack_values(frames[0])
-        check_fields("a worker on its service channel", _FIELDS, note, body)
+        check_service_note(note, body)
         tunnel = self._of_worker.get(worker.id)
         if tunnel is not None and tunnel.session != body[0]:
             tunnel = None  # what was said before its end reached the worker
@@ -281,6 +281,15 @@ class ServiceDesk:
         paused, self._paused = self._paused, {}
         for worker in paused.values():
             worker.service.pause(False)  # noqa: FBT003 - its only argument
+
+
+def check_service_note(note: Any, body: list[Any]) -> None:
+    """Check a message of a service channel.
+
+    Raises:
+        ProtocolError: No worker sends it.
+    """
+    check_fields("a worker on its service channel", _FIELDS, note, body)
 
 
 def _never() -> bool:

@@ -77,7 +77,10 @@ class WorkerBlobs:
                     self._store.pass_on(digest, _of(link), ("result", result[0]))
 
     def give(self, link: WorkerLink, digests: list[bytes]) -> bytes | None:
-        """Send a worker what it asks for; return the first that is not here, after which nothing is sent."""
+        """Send a worker what it asks for.
+
+        Return the first that is not here, after which nothing is sent.
+        """
         for digest in digests:
             if digest not in self._store:
                 return digest

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """What happens to an application, for the thread that runs it. Thread-safe."""
+    """What happens to an application, for who runs it. Thread-safe."""
 
     def __init__(self) -> None:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -221,8 +221,7 @@ class SchedulerCore:
             system.cancelled += 1
         system.open.clear()
         system.open_bytes = 0
-        system.blob_use.clear()
-        system.unused.clear()
+        system.unused += system.blob_use.clear()
         system.state = state
         self.systems.pop(system.number, None)
         if self._end_hook is not None:

@@ -29,14 +29,14 @@ def learn_classes(system: SystemRecord, entries: Iterable[list[Any]]) -> None:
 
 
 def open_tasks(system: SystemRecord, first: int, entries: list[list[Any]]) -> list[TaskRecord]:
-    """Add tasks to the open ones of a system, as an OUT message lists them; return them.
+    """Add tasks to the open ones of a system; return them.
 
     All, or none.
 
     Args:
         system: It.
         first: Number of the first.
-        entries: `[class, payload]` or `[class, payload, blobs]` each.
+        entries: As an OUT message lists them: `[class, payload]` or `[class, payload, blobs]`.
 
     Raises:
         ProtocolError: A task's class was never announced, or its number is that of an open one.

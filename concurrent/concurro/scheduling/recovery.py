@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from concurro.ids import LEASE_COUNTER_BITS, Outcome, SystemState
-from concurro.scheduling.commands import DropBlobs, HostBack, Send, StartHost, StopHost, acknowledgements, tasks_of
+from concurro.scheduling.commands import HostBack, Send, StartHost, StopHost, acknowledgements, unused_of
 from concurro.scheduling.replay import (
     DIFFERS,
     begin_again,
@@ -201,9 +201,13 @@ class Recovery:
     def forget_replayed(self, life: SystemLife) -> None:
         """Forget how far a replay came: its host died, and another one begins."""
         self._core.end_system(life.record, SystemState.STARTING)
-        self._command(DropBlobs(tasks_of(life.record.number)))
+        self._drop_parts(life)
         forget_course(life)
         self._news.begin_again(life, another=0)
+
+    def _drop_parts(self, life: SystemLife) -> None:
+        for unused in unused_of(life.record):
+            self._command(unused)
 
     def run_again(self, life: SystemLife, when: str, now: float) -> None:
         """Run a system again that answers otherwise than it did.
@@ -222,7 +226,7 @@ class Recovery:
             return
         anchor = from_snapshot(life)
         self._core.end_system(life.record, SystemState.STARTING)
-        self._command(DropBlobs(tasks_of(number)))
+        self._drop_parts(life)
         for told in acknowledgements(life.flow.rest()):
             self._command(told)
         self._news.begin_again(life)

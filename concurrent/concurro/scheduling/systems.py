@@ -29,7 +29,6 @@ from concurro.scheduling.commands import (
     StopHost,
     acknowledgements,
     offers_of,
-    tasks_of,
     unused_of,
 )
 from concurro.scheduling.deadlines import Deadlines
@@ -497,7 +496,7 @@ class SystemTable:
         self.recovery.forget(life)
         self._touch(life)
         self._core.end_system(life.record, state)
-        self._command(DropBlobs(tasks_of(life.record.number)))
+        self._commands += unused_of(life.record)
         life.unsettled = life.flow.rest()
         life.flow.finished.clear()
         if life.news.under_way and not by_host:
