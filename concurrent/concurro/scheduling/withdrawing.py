@@ -15,7 +15,7 @@ from concurro.ids import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from concurro.ids import SystemRecord
+    from concurro.records import SystemRecord
     from concurro.scheduling.core import SchedulerCore
 
 
