@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from weakref import WeakKeyDictionary, ref
 
@@ -70,6 +71,19 @@ class Pending(Generic[T]):
                     self._listeners.append(listener)
                 return
         listener()
+
+    def future(self) -> Future[T]:
+        """Return a concurrent future of it."""
+        future: Future[T] = Future()
+
+        def came() -> None:
+            if self._error is not None:
+                future.set_exception(self._error)
+            else:
+                future.set_result(self._value)
+
+        self.then(came)
+        return future
 
     def forget(self, listener: Callable[[], object]) -> None:
         """Call it no more. Idempotent."""

@@ -18,7 +18,8 @@ from concurro_monitor.errors import RuntimeDisconnectedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable
 
-    from concurro_monitor.runtime import Runtime, RuntimeProxy
+    from concurro_monitor.remote import RuntimeProxy
+    from concurro_monitor.runtime import Runtime
 
 
 LOOKS = 20

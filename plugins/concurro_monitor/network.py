@@ -47,3 +47,27 @@ def split_uid(uid: str) -> tuple[str, tuple[int, ...]]:
         message = f"{uid!r} is no uid of a runtime; one is name[:i[:j]], with a name of {', '.join(KINDS)}"
         raise ValueError(message)
     return name, tuple(int(number) for number in numbers)
+
+
+def indices_of(uid: str) -> list[int]:
+    """Return the numbers in a uid, to order by."""
+    return [int(number) for number in uid.split(":")[1:]]
+
+
+def split_address(url: str) -> tuple[str, int]:
+    """Return the machine and the port of an address.
+
+    That of a path is itself, and port 0.
+    """
+    scheme, _, rest = url.partition("://")
+    machine, _, number = rest.rpartition(":")
+    if scheme != "tcp" or not number.isdigit():
+        return url, 0
+    return machine.strip("[]"), int(number)
+
+
+def join_address(address: str, port: int | None) -> str:
+    """Return what `split_address` took apart."""
+    if not port or "://" in address:
+        return address
+    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
+
+EVENTS_KEPT = 32
+"""So many events, and profiles, of one task or tessera are kept."""
+
+TASK_ENDS = frozenset({"done", "failed", "lost"})
+TESSERA_ENDS = frozenset({"collected", "lost"})
+
+
+def _few() -> deque[dict[str, Any]]:
+    return deque(maxlen=EVENTS_KEPT)
 
 
 @dataclass(slots=True)
@@ -13,8 +24,11 @@ class MonitoredNode:
     Attributes:
         uid: Its name.
         state: `alive` or `left`.
-        sub_resources: Its workers by uid.
-        facts: What is measured there, by name.
+        sub_resources: Its workers that live, by uid.
+        facts: What is measured there, by name. Of a worker: `running`, `queued`, `done` and `failed`
+            calls, `tesserae`, `memory` (held, or promised to calls), `memory_limit`, `committed` and, of
+            the machine, `memory_available` [B], `cpu_load` [%], and `reports`, how often it has told
+            them. Of a node: the sums.
     """
 
     uid: str
@@ -30,12 +44,20 @@ class MonitoredTask:
     Attributes:
         uid: Its name.
         tessera: Uid of the tessera.
-        state: `pending`, `queued`, `done` or `failed`.
+        state: `pending`, `queued`, `running`, `done`, `failed`, or `lost` with its worker.
+        worker: Uid of the worker, where that is known.
+        method: What is called.
+        events: What was told of it last, the newest at the end.
+        profiles: The same of its measurements.
     """
 
     uid: str
     tessera: str = ""
     state: str = "pending"
+    worker: str = ""
+    method: str = ""
+    events: deque[dict[str, Any]] = field(default_factory=_few)
+    profiles: deque[dict[str, Any]] = field(default_factory=_few)
 
 
 @dataclass(slots=True)
@@ -48,6 +70,9 @@ class MonitoredTessera:
         worker: Uid of its worker.
         state: `placed`, `collected` or `lost`.
         incarnation: How often it was constructed, from 1.
+        unfinished: How many of its calls have not ended, as its worker told last.
+        events: What was told of it last, the newest at the end.
+        profiles: The same of its measurements.
     """
 
     uid: str
@@ -55,3 +80,6 @@ class MonitoredTessera:
     worker: str = ""
     state: str = "placed"
     incarnation: int = 1
+    unfinished: int = 0
+    events: deque[dict[str, Any]] = field(default_factory=_few)
+    profiles: deque[dict[str, Any]] = field(default_factory=_few)

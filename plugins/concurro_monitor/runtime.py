@@ -1,47 +1,53 @@
 """A process's end of the network: `Runtime`.
 
-    application: made by `run`, or Runtime(application)        uid head
-    worker:      made by the service that lives there          uid worker:i:j
-    task, callback: made at first use of `runtime()`           uid head
-
-All of them reach others through the application of their process; what a plugin needs in each
-process is a part of its runtime (`part`).
+Its parts, each a module: `neighbours` (who is there), `counts` (calls, memory, load), `values` (the
+warehouse), `registry` (what lives here, and who refers to it), `logs`, `profiles`, `upkeep`; all stand
+on `foundation`. All of them reach others through the application of their process; what another
+plugin needs in each process is a part of its runtime (`part`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from concurro import ApplicationNode, current_application
-from concurro_monitor.awaiting import Answer, BackgroundLoop, Pending, refuse_in_a_loop
-from concurro_monitor.errors import RuntimeDisconnectedError
+from concurro import ApplicationNode
+from concurro_monitor.awaiting import Answer, Pending, refuse_in_a_loop
+from concurro_monitor.counts import Counts
+from concurro_monitor.logs import Logs
 from concurro_monitor.looping import Loop
-from concurro_monitor.network import WorkerPlace, join_uid, split_uid
-from concurro_monitor.warehouse import Warehouse
+from concurro_monitor.neighbours import Neighbours
+from concurro_monitor.network import join_address
+from concurro_monitor.profiles import Profiles
+from concurro_monitor.registry import Registry
+from concurro_monitor.remote import run_command
+from concurro_monitor.upkeep import Upkeep
+from concurro_monitor.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Self
 
-    from concurro import IWorkerServiceHost, LocalCluster
-
-    P = TypeVar("P")
-
-NETWORK_LIMIT = 15.0
-"""How long a look at the network may take [s]."""
+LEAVE_AFTER = 0.2
+"""A worker that is stopped answers before it ends [s]."""
 
 
-class Runtime:
+SETTLED_POLL = 0.01
+"""How often `settled` looks [s]."""
+
+
+class Runtime(Counts, Neighbours, Values, Registry, Logs, Profiles, Upkeep):
     """The runtime of this process. Thread-safe.
 
     Args:
         application: Its way to the master; None in a worker, whose own is found when it is needed.
         uid: Its name; empty for one that is asked for.
         host: What a service sees of this worker; None elsewhere.
+        memory_limit: What the process may hold [B]; None for what the machine has.
+        settings: What `init` takes.
 
     Attributes:
         is_worker: Whether it is a worker's.
@@ -49,214 +55,7 @@ class Runtime:
         is_nested: Whether that application is a task's or a callback's.
     """
 
-    is_head = False
-    is_monitor = False
-    is_node = False
-    is_warehouse = False
-    is_worker = False
-
-    def __init__(
-        self, application: Any = None, *, uid: str = "head", host: IWorkerServiceHost | None = None, cluster: Any = None
-    ) -> None:
-        self.host = host
-        self.is_worker = host is not None
-        self.is_head = not self.is_worker
-        self.is_nested = False
-        self.pid = os.getpid()
-        self.loop = BackgroundLoop("concurro-runtime")
-        self._uid = uid if host is None else ""
-        self._application = application
-        self._cluster: LocalCluster | None = cluster
-        self._lock = threading.RLock()
-        self._parts: dict[Any, Any] = {}
-        self._places: dict[str, WorkerPlace] = {}
-        self._pending = 0
-        self._running = 0
-        self._committed = 0
-
-    def __repr__(self) -> str:
-        """Return its name."""
-        return f"<Runtime {self._uid or 'of a worker'}>"
-
-    # What it is made of
-
-    @property
-    def application(self) -> ApplicationNode:
-        """The application of this process."""
-        if self._application is None:
-            self._application = current_application()
-        found: ApplicationNode = self._application
-        return found
-
-    @property
-    def uid(self) -> str:
-        """Its name, `name[:i[:j]]`."""
-        if not self._uid and self.host is not None:
-            self._uid = next((place.uid for place in self._look() if place.address == self.host.address), "")
-        return self._uid
-
-    def part(self, factory: Callable[[Runtime], P]) -> P:
-        """Return what a plugin has in this process.
-
-        Made at first use by `factory(runtime)`.
-        """
-        with self._lock:
-            if factory not in self._parts:
-                self._parts[factory] = factory(self)
-            found: P = self._parts[factory]
-            return found
-
-    def parts(self, but: Any = None) -> list[Any]:
-        """Return what plugins have in this process, but that of one factory."""
-        return [part for factory, part in list(self._parts.items()) if factory is not but]
-
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """Call the monitor; return the future of the answer."""
-        return self.application.service("monitor").call(method, *arguments)
-
-    # The network
-
-    @property
-    def address(self) -> str:
-        """The address at which it is reached.
-
-        The master's, since it does not listen itself.
-        """
-        return self.application.master_url
-
-    @property
-    def port(self) -> int:
-        """The master's port; 0 for a path."""
-        _, _, number = self.address.rpartition(":")
-        return int(number) if number.isdigit() else 0
-
-    @property
-    def pubsub_port(self) -> int:
-        """The same."""
-        return self.port
-
-    def _look(self) -> list[WorkerPlace]:
-        _, workers = self.ask("network").result(NETWORK_LIMIT)
-        places = [WorkerPlace(*entry) for entry in workers]
-        self._places = {place.uid: place for place in places}
-        return places
-
-    def place_of(self, uid: str) -> WorkerPlace:
-        """Return where a worker is.
-
-        Raises:
-            RuntimeDisconnectedError: It left, or never was.
-        """
-        place = self._places.get(uid)
-        if place is None:
-            self._look()
-            place = self._places.get(uid)
-        if place is None:
-            message = f"no worker {uid!r} lives"
-            raise RuntimeDisconnectedError(message)
-        return place
-
-    @property
-    def workers(self) -> list[RuntimeProxy]:
-        """Proxies of the workers that live, in order."""
-        return [RuntimeProxy(uid=place.uid, runtime=self) for place in self._look()]
-
-    @property
-    def num_workers(self) -> int:
-        """How many workers live."""
-        return len(self._look())
-
-    @property
-    def nodes(self) -> list[RuntimeProxy]:
-        """Proxies of the nodes."""
-        nodes, _ = self.ask("network").result(NETWORK_LIMIT)
-        return [RuntimeProxy(uid=uid, runtime=self) for uid, _ in nodes]
-
-    @property
-    def num_nodes(self) -> int:
-        """How many nodes there are."""
-        return len(self.nodes)
-
-    def get_workers(self) -> list[RuntimeProxy]:
-        """Return proxies of the workers."""
-        return self.workers
-
-    def get_worker(self, uid: str | None = None) -> RuntimeProxy:
-        """Return the proxy of a worker; of the first without a uid.
-
-        Raises:
-            KeyError: There is none.
-        """
-        return _one_of(self.workers, uid, "worker")
-
-    def get_nodes(self) -> list[RuntimeProxy]:
-        """Return proxies of the nodes."""
-        return self.nodes
-
-    def get_node(self, uid: str | None = None) -> RuntimeProxy:
-        """Return the proxy of a node; of the first without a uid.
-
-        Raises:
-            KeyError: There is none.
-        """
-        return _one_of(self.nodes, uid, "node")
-
-    def get_head(self) -> RuntimeProxy:
-        """Return the proxy of the application's runtime."""
-        return RuntimeProxy("head", runtime=self)
-
-    def get_monitor(self) -> RuntimeProxy:
-        """Return the proxy of the monitor."""
-        return RuntimeProxy("monitor", runtime=self)
-
-    def get_warehouse(self) -> RuntimeProxy:
-        """Return the proxy of the warehouse."""
-        return RuntimeProxy("warehouse", runtime=self)
-
-    def get_local_warehouse(self) -> RuntimeProxy:
-        """Return the proxy of the warehouse of this machine."""
-        return self.get_warehouse()
-
-    @staticmethod
-    def proxy(name: str | None = None, indices: tuple[int, ...] | int = (), uid: str | None = None) -> RuntimeProxy:
-        """Return a proxy from a name and indices, or from a uid."""
-        return RuntimeProxy(name, indices, uid)
-
-    # Values
-
-    @property
-    def warehouse(self) -> Warehouse:
-        """The way to values that are kept."""
-        return self.part(Warehouse)
-
-    def put(self, obj: Any, publish: bool = False, reply: bool = False, uid: str | None = None) -> Answer[Any]:  # noqa: FBT001, FBT002 - the fixed public signature
-        """Put a value into the warehouse; the awaitable gives its reference.
-
-        Args:
-            obj: The value; it does not change there.
-            publish: Whether every machine gets a copy at once.
-            reply: Whether to wait until it is stored.
-            uid: Its name; made when there is none.
-
-        Raises:
-            NotPicklableError: It cannot travel; at once.
-        """
-        return self.warehouse.put(obj, publish=publish, reply=reply, uid=uid)
-
-    def get(self, uid: Any, cache: bool = True) -> Answer[Any]:  # noqa: FBT001, FBT002 - the fixed public signature
-        """Return an awaitable of a value: a view that nobody writes to.
-
-        Args:
-            uid: Its reference or name.
-            cache: Whether it is kept here for the next time.
-
-        The awaitable raises KeyError when there is none.
-        """
-        return self.warehouse.get(uid, cache=cache)
-
-    def drop(self, uid: Any) -> Answer[None]:
-        """Delete a value."""
-        return self.warehouse.drop(uid)
+    _own_application: ApplicationNode | None = None
 
     # Work
 
@@ -275,6 +74,20 @@ class Runtime:
             _end_after(timeout, answer)
         return answer
 
+    async def settled(self) -> int:
+        """Wait until no call runs or waits in this worker.
+
+        Return how many have ended.
+
+        At once in a runtime where no tesserae live.
+        """
+        while self.residence is not None:
+            figures = self.residence.figures()
+            if not figures["running"] and not figures["queued"]:
+                return int(figures["done"] + figures["failed"])
+            await asyncio.sleep(SETTLED_POLL)
+        return 0
+
     def async_for(
         self, *iterables: Iterable[Any], safe: bool = True, timeout: float | None = None, max_await: int | None = None
     ) -> Callable[[Any], Loop]:
@@ -290,60 +103,100 @@ class Runtime:
         """
         return lambda body: Loop(self, body, iterables, safe=safe, timeout=timeout, max_await=max_await)
 
-    # Counts and loads
-
-    @property
-    def ps_process(self) -> psutil.Process:
-        """This process."""
-        return psutil.Process(self.pid)
-
-    def cpu_load(self) -> float:
-        """Return the processor time that this process takes [%]."""
-        return float(self.ps_process.cpu_percent(None))
-
-    def memory(self) -> int:
-        """Return what this process holds [B]."""
-        return int(self.ps_process.memory_info().rss)
-
-    def memory_limit(self) -> float:
-        """Return the memory of this machine [B]."""
-        return float(psutil.virtual_memory().total)
-
-    def fits_in_memory(self, nbytes: float) -> bool:
-        """Say whether so much more fits beside what is committed [B]."""
-        return self._committed + nbytes <= self.memory_limit()
-
-    def inc_committed_mem(self, nbytes: int) -> None:
-        """Note that so much will be used [B]."""
-        with self._lock:
-            self._committed += nbytes
-
-    def dec_committed_mem(self, nbytes: int) -> None:
-        """Note that so much is used no more [B]."""
-        with self._lock:
-            self._committed -= nbytes
-
-    def inc_pending_tasks(self) -> None:
-        """Count a task that waits."""
-        with self._lock:
-            self._pending += 1
-
-    def dec_pending_tasks(self) -> None:
-        """Count a task that waits no more."""
-        with self._lock:
-            self._pending -= 1
-
-    def inc_running_tasks(self) -> None:
-        """Count a task that runs."""
-        with self._lock:
-            self._running += 1
-
-    def dec_running_tasks(self) -> None:
-        """Count a task that runs no more."""
-        with self._lock:
-            self._running -= 1
-
     # Life
+
+    async def init(self, **kwargs: Any) -> Self:
+        """Begin: connect, have workers started, answer commands.
+
+        Return the runtime.
+
+        Args:
+            kwargs: `address` and `port` of the master, for one that was made without an application;
+                `log_level`, see `set_logger`; `profile`, see `set_profiler`.
+
+        Raises:
+            TypeError: It takes no such setting.
+            MasterUnreachable: No master answered.
+        """
+        settings = {**self.settings, **kwargs}
+        address, port = settings.pop("address", None), settings.pop("port", None)
+        level, profile = settings.pop("log_level", None), settings.pop("profile", None)
+        if settings:
+            message = f"a runtime has no setting {', '.join(settings)}; it has address, port, log_level and profile"
+            raise TypeError(message)
+        if level is not None:
+            self.set_logger(level)
+        if profile is not None:
+            self.set_profiler(profile)
+        if address is not None:
+            await self.loop.start(asyncio.to_thread(self.set_comms, address, port), "the connection")
+        if not self.is_worker:
+            await self.loop.start(asyncio.to_thread(self.start), "the workers")
+        return self
+
+    def set_comms(self, address: str | None = None, port: int | None = None) -> ApplicationNode:
+        """Connect to the master; return the application that is.
+
+        Args:
+            address: Its machine, or its whole address; None for the one that is configured.
+            port: Its port.
+
+        Raises:
+            RuntimeError: This runtime is connected to another one.
+            MasterUnreachable: Nobody answers there.
+        """
+        url = None if address is None else join_address(address, port)
+        with self._lock:
+            known = self._application
+            if known is None and not self.is_worker:
+                node = ApplicationNode(url)
+                node.connect()
+                self._application = self._own_application = known = node
+        found = known if known is not None else self.application
+        if url is not None and url != found.master_url:
+            message = f"{self!r} is connected to {found.master_url}, not to {url}; make another one for that"
+            raise RuntimeError(message)
+        return found
+
+    def start(self) -> None:
+        """Have the workers started, and wait until those of every slave are there."""
+        refuse_in_a_loop("Runtime.start()")
+        self.ask("hire")  # the monitor is imported while the workers start
+        self.enrol()
+        self.application.workers()
+
+    def enrol(self) -> None:
+        """Let others reach this program's runtime by the monitor."""
+        if not self.is_worker and not self.is_nested:
+            self.application.service("monitor").on_told(self._told)
+            self.ask("enrol", self._uid)
+
+    def _told(self, method: str, *facts: Any) -> None:
+        """Take a command that the monitor passes on."""
+        if method == "command":
+            self.loop.start(self._obey(*facts))
+
+    async def _obey(self, number: int, uid: str, sender: str, *command: Any) -> None:
+        """Carry out a command: name, arguments, named arguments.
+
+        Nobody waits for number 0.
+        """
+        fault, value = None, None
+        try:
+            value = await run_command(self.runtime_named(uid), sender, *command)
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            fault = [type(error).__name__, str(error)]
+        if number:
+            try:
+                self.ask("relayed", number, fault, value)
+            except Exception as error:  # noqa: BLE001 - it cannot travel: that is the answer
+                self.ask("relayed", number, [type(error).__name__, str(error)], None)
+
+    def runtime_named(self, uid: str) -> Runtime:
+        """Return the runtime of this process that commands for a uid are for."""
+        from concurro_monitor.monitor import Monitor  # noqa: PLC0415 - it is a runtime itself
+
+        return self.part(Monitor.beside) if uid == "monitor" and not self.is_monitor else self
 
     def get_event_loop(self, asyncio_loop: Any = None) -> Any:
         """Return the asyncio loop of this runtime.
@@ -352,14 +205,17 @@ class Runtime:
         """
         return asyncio_loop if asyncio_loop is not None else self.loop.loop
 
-    def start(self) -> None:
-        """Have the workers started, and wait until those of every slave are there."""
-        refuse_in_a_loop("Runtime.start()")
-        self.ask("hire")  # the monitor is imported while the workers start
-        self.application.workers()
+    def wait(self, wait: bool = False) -> Answer[None]:  # noqa: FBT001, FBT002 - the seed's signature
+        """Return an awaitable of the end of this runtime.
 
-    def disconnect(self, sender_id: str = "", uid: str = "") -> None:
-        """Do nothing: ways end with the runtime at their other end."""
+        With `wait`, once that is there.
+
+        Raises:
+            WaitInCallbackError: It would block the thread of a running asyncio loop.
+        """
+        if wait:
+            self._over.wait()
+        return self._over
 
     def close(self) -> None:
         """End what it started in this process. Idempotent."""
@@ -367,167 +223,26 @@ class Runtime:
             close = getattr(part, "close", None)
             if close is not None:
                 close()
+        self.end_logs()
+        self.end_profile()
+        own, self._own_application = self._own_application, None
+        if own is not None:
+            own.close()
+        self._over.settle()
         self.loop.close()
 
     def stop(self, sender_id: str | None = None) -> Answer[None]:  # noqa: ARG002 - the seed's signature
-        """Close; the awaitable is done when it is."""
-        self.close()
+        """End this runtime; the awaitable is done when it has.
+
+        A worker's process ends, and what lives there is lost; its slave starts another one.
+        """
+        if self.is_worker:
+            leave = threading.Timer(LEAVE_AFTER, lambda: os._exit(0))
+            leave.daemon = True
+            leave.start()
+        else:
+            self.close()
         return Answer.of(None)
-
-
-class RuntimeProxy:
-    """A runtime elsewhere, by name. Equal when the uid is.
-
-    Args:
-        name: Of the kind; with `indices`.
-        indices: Numbers of it.
-        uid: Both in one.
-        runtime: Through which it is reached; None for that of the process.
-    """
-
-    __slots__ = ("_indices", "_name", "_runtime")
-
-    def __init__(
-        self,
-        name: str | None = None,
-        indices: tuple[int, ...] | int = (),
-        uid: str | None = None,
-        runtime: Runtime | None = None,
-    ) -> None:
-        self._name, self._indices = split_uid(uid if uid is not None else join_uid(name or "", indices))
-        self._runtime = runtime
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel by name."""
-        return RuntimeProxy, (None, (), self.uid)
-
-    def __repr__(self) -> str:
-        """Return its name."""
-        return f"<RuntimeProxy {self.uid}>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RuntimeProxy) and other.uid == self.uid
-
-    def __hash__(self) -> int:
-        return hash(self.uid)
-
-    @property
-    def uid(self) -> str:
-        """Its name, `name[:i[:j]]`."""
-        return join_uid(self._name, self._indices)
-
-    @property
-    def name(self) -> str:
-        """What kind it is."""
-        return self._name
-
-    @property
-    def indices(self) -> tuple[int, ...]:
-        """Its numbers."""
-        return self._indices
-
-    @property
-    def is_head(self) -> bool:
-        """Whether it is an application's."""
-        return self._name == "head"
-
-    @property
-    def is_monitor(self) -> bool:
-        """Whether it is the monitor."""
-        return self._name == "monitor"
-
-    @property
-    def is_node(self) -> bool:
-        """Whether it is a node."""
-        return self._name == "node"
-
-    @property
-    def is_worker(self) -> bool:
-        """Whether it is a worker."""
-        return self._name == "worker"
-
-    @property
-    def is_warehouse(self) -> bool:
-        """Whether it is the warehouse."""
-        return self._name == "warehouse"
-
-    @property
-    def address(self) -> str:
-        """The master's address: nobody else listens."""
-        return self._here().address
-
-    @property
-    def port(self) -> int:
-        """The master's port."""
-        return self._here().port
-
-    @property
-    def pubsub_port(self) -> int:
-        """The same."""
-        return self._here().pubsub_port
-
-    @property
-    def comms(self) -> Runtime:
-        """The runtime through which it is reached."""
-        return self._here()
-
-    @property
-    def subprocess(self) -> psutil.Process | None:
-        """Its process, when it is a worker of this machine; else None."""
-        if not self.is_worker:
-            return None
-        pid = self._here().place_of(self.uid).pid
-        return psutil.Process(pid) if psutil.pid_exists(pid) else None
-
-    def _here(self) -> Runtime:
-        return self._runtime if self._runtime is not None else here()
-
-
-class _ThisProcess:
-    """The runtimes of this process.
-
-    Attributes:
-        own: Of a worker or an application.
-        nested: Of the task or callback that runs.
-    """
-
-    own: Runtime | None = None
-    nested: Runtime | None = None
-    lock = threading.Lock()
-
-
-def use(runtime: Runtime | None) -> None:
-    """Make it the runtime of this process; None: it has none of its own."""
-    _ThisProcess.own = runtime
-
-
-def here() -> Runtime:
-    """Return the runtime of this process.
-
-    Raises:
-        NoApplicationError: It has none, and runs neither a task nor a callback.
-    """
-    own = _ThisProcess.own
-    if own is not None and own.pid == os.getpid():
-        return own
-    application = current_application()
-    with _ThisProcess.lock:
-        nested = _ThisProcess.nested
-        if nested is None or nested.application is not application:
-            if nested is not None:
-                nested.close()
-            nested = _ThisProcess.nested = Runtime(application)
-            nested.is_nested = True
-        return nested
-
-
-def _one_of(proxies: list[RuntimeProxy], uid: str | None, what: str) -> RuntimeProxy:
-    for proxy in proxies:
-        if uid is None or proxy.uid == uid:
-            return proxy
-    known = ", ".join(proxy.uid for proxy in proxies) or "none"
-    message = f"no {what} {uid or ''} lives; there are: {known}"
-    raise KeyError(message)
 
 
 def _count_down(waits: list[Pending[Any]], answer: Answer[None]) -> None:

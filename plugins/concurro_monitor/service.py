@@ -1,54 +1,40 @@
-"""The monitor: a service of the master that knows runtimes and tesserae.
+r"""The monitor: a service of the master that knows runtimes and tesserae.
 
-    creator --place(uid, class, runtime)--> strategy --> [address, worker uid, incarnation]
-    anybody --locate(uid, incarnation)----> the same, once that incarnation is placed
-    home ----collected(uid)---------------> forgotten
+    slaves, workers --joined, left--> MonitorService --> Ledger (states) --> strategy
+    homes ---------report-----------^       |-> Directory (where each tessera is)
+    creators ------place------------^       |-> Stock (where each value is)
+    anybody -------relay------------^       \-> Relays (commands for programs)
 
-Who asks for a worker while there is none waits, and the log says so. A tessera whose worker is gone
-is lost, unless its creator, who alone has its constructor's arguments, places it again.
+Who asks for a worker while there is none waits, and the log says so.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from concurro import Component, IMasterService, IMasterServiceHost, Selected, implementer
-from concurro_monitor.network import WorkerPlace
-from concurro_monitor.records import MonitoredNode, MonitoredTessera
+import psutil
+
+from concurro import Component, IMasterService, IMasterServiceHost, Selected, StrOption, implementer
+from concurro_monitor.directory import Directory
+from concurro_monitor.ledger import Ledger
+from concurro_monitor.network import WorkerPlace, indices_of
+from concurro_monitor.relays import Relays
+from concurro_monitor.stock import Stock
 from concurro_monitor.strategies import IMonitorStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from concurro import IServicePeer
-
-UNKNOWN_PATIENCE = 1.5
-"""A uid that nobody placed may still be on its way for so long [s]."""
+    from concurro_monitor.records import MonitoredNode, MonitoredTask, MonitoredTessera
 
 STAFF_PATIENCE = 5.0
 """How long an array waits for workers that a slave that is here should have [s]."""
 
-GONE_KEPT = 10_000
-"""So many tesserae that are no more are remembered, to say so."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A tessera in the directory."""
-
-    record: MonitoredTessera
-    creator: IServicePeer
-    address: str
-    restarts: int
-    lost: str = ""
-    curious: list[tuple[int, Future[list[Any]]]] = field(default_factory=list)
-
-    @property
-    def place(self) -> list[Any]:
-        return [self.address, self.record.worker, self.record.incarnation]
+STATE_VERSION = 1
 
 
 @implementer(IMasterService)
@@ -56,6 +42,9 @@ class MonitorService(Component):
     """Knows who is in the network, where each tessera lives.
 
     And chooses workers.
+
+    Attributes:
+        workers: Uids of the workers that live, in order.
     """
 
     name = "monitor"
@@ -70,28 +59,45 @@ class MonitorService(Component):
         "put_down",
         "look_up",
         "drop",
+        "report",
+        "state",
+        "figures",
+        "node_pid",
+        "pending_tasks",
+        "add_task_event",
+        "add_task_profile",
+        "add_tessera_event",
+        "add_tessera_profile",
+        "update_node",
+        "recv_profile",
+        "enrol",
+        "relay",
+        "relayed",
     )
     strategy = Selected(IMonitorStrategy, "monitor.strategy", default="round-robin")
+    uid = StrOption("monitor", "Its name, as `Monitor.init_file` writes it.")
 
     def __init__(self) -> None:
         super().__init__()
         self.workers: list[str] = []
-        self.nodes: dict[str, MonitoredNode] = {}
+        self._ledger = Ledger(self._tell_strategy)
+        self._relays = Relays()
         self._node_uids: dict[str, str] = {}
         self._next_worker: dict[str, int] = {}
         self._places: dict[str, WorkerPlace] = {}
         self._by_address: dict[str, str] = {}
-        self._entries: dict[str, _Entry] = {}
         self._waiting: list[Callable[[], None]] = []
         self._counting: list[Callable[[], None]] = []
         self._short: set[str] = set()
-        self._unknown: dict[str, list[Future[list[Any]]]] = {}
-        self._shelves: dict[str, str] = {}
-        self._sought: dict[str, list[Future[str]]] = {}
+        self._faulty: set[str] = set()
 
     def setup(self, host: IMasterServiceHost) -> None:
         """Begin to watch."""
         self._host = host
+        self._directory = Directory(self._ledger.tessera_changed, host.after)
+        self._stock = Stock(host.after)
+        self._process = psutil.Process(os.getpid())
+        self._process.cpu_percent(None)
         self.strategy.monitor = self
         host.on_slave_joined(self._slave_joined)
         host.on_slave_left(self._slave_left)
@@ -99,14 +105,28 @@ class MonitorService(Component):
         host.on_worker_left(self._worker_left)
 
     def peer_left(self, peer: IServicePeer, reason: str) -> None:
-        """Give up what only that peer could construct again."""
-        for entry in self._entries.values():
-            if entry.creator is peer:
-                entry.restarts = 0
-                if entry.lost:
-                    self._end_curious(entry, f"{entry.lost}; its creator is gone too: {reason}")
+        """Give up what only that peer could do."""
+        self._directory.creator_left(peer, reason)
+        self._relays.peer_left(peer, reason)
 
-    # For peers
+    # What strategies may look at
+
+    @property
+    def nodes(self) -> dict[str, MonitoredNode]:
+        """Uid to node, of those that live."""
+        return self._ledger.nodes
+
+    @property
+    def tasks(self) -> dict[str, MonitoredTask]:
+        """Uid to task, of those that are known by name."""
+        return self._ledger.tasks
+
+    @property
+    def tesserae(self) -> dict[str, MonitoredTessera]:
+        """Uid to tessera."""
+        return self._ledger.tesserae
+
+    # Who is there
 
     def hire(self, peer: IServicePeer) -> None:  # noqa: ARG002 - every method is given who calls
         """Have workers for services started."""
@@ -120,14 +140,17 @@ class MonitorService(Component):
         nodes = [[uid, slave_id] for slave_id, uid in self._node_uids.items() if uid in self.nodes]
         return [nodes, [list(self._places[uid]) for uid in self.workers]]
 
-    def select_worker(self, peer: IServicePeer) -> Future[str]:
+    def select_worker(self, peer: IServicePeer, sender_id: str = "") -> Future[str]:
         """Return the uid of a worker for the next tessera.
 
         As soon as there is one.
         """
         future: Future[str] = Future()
-        self._when_staffed(lambda: future.set_result(self._select(peer.name)), peer.name)
+        sender = sender_id or peer.name
+        self._when_staffed(lambda: future.set_result(self._select(sender)), sender)
         return future
+
+    # Tesserae
 
     def place(  # noqa: PLR0913 - the facts of a tessera, all of them plain
         self, peer: IServicePeer, uid: str, class_name: str, runtime: str, restarts: int, incarnation: int
@@ -144,25 +167,15 @@ class MonitorService(Component):
         future: Future[list[Any]] = Future()
 
         def choose() -> None:
-            nonlocal runtime
-            if runtime.startswith("#"):
-                runtime = self.workers[int(runtime[1:]) % len(self.workers)]
-            if runtime and runtime not in self._places:
-                future.set_exception(LookupError(self._no_worker(runtime)))
+            wanted = runtime
+            if wanted.startswith("#"):
+                wanted = self.workers[int(wanted[1:]) % len(self.workers)]
+            if wanted and wanted not in self._places:
+                future.set_exception(LookupError(self._no_worker(wanted)))
                 return
-            known = self._entries.get(uid)
-            worker = runtime or self._select(peer.name, known.address if known is not None else "")
-            if known is None:
-                record = MonitoredTessera(uid, class_name, worker, incarnation=incarnation)
-                known = self._entries[uid] = _Entry(record, peer, self._places[worker].address, restarts)
-            else:
-                known.record.worker, known.record.incarnation = worker, incarnation
-                known.address, known.restarts, known.lost = self._places[worker].address, restarts, ""
-            self.strategy.update_tessera(known.record)
-            future.set_result(known.place)
-            self._tell_curious(known)
-            for waiting in self._unknown.pop(uid, ()):
-                waiting.set_result(known.place)
+            worker = wanted or self._select(peer.name, self._directory.address_of(uid))
+            place = self._places[worker]
+            future.set_result(self._directory.place(peer, uid, class_name, place, restarts, incarnation))
 
         if runtime.startswith("#"):
             self._when_staffed(lambda: self._when_all_are_there(choose), class_name)
@@ -173,42 +186,18 @@ class MonitorService(Component):
         return future
 
     def locate(self, peer: IServicePeer, uid: str, incarnation: int) -> Future[list[Any]]:  # noqa: ARG002 - as above
-        """Return where that incarnation of a tessera, or a later one, lives.
-
-        Raises:
-            KeyError: Nobody placed it.
-            ConnectionError: It is lost, and nobody constructs it again.
-        """
-        future: Future[list[Any]] = Future()
-        entry = self._entries.get(uid)
-        if entry is None:
-            self._unknown.setdefault(uid, []).append(future)
-            self._host.after(UNKNOWN_PATIENCE, lambda: self._end_unknown(uid, future))
-        elif entry.record.incarnation >= incarnation and not entry.lost:
-            future.set_result(entry.place)
-        elif entry.lost and entry.restarts <= 0:
-            future.set_exception(ConnectionError(entry.lost))
-        else:
-            entry.curious.append((incarnation, future))
-        return future
+        """Return where that incarnation of a tessera, or a later one, lives."""
+        return self._directory.locate(uid, incarnation)
 
     def collected(self, peer: IServicePeer, uid: str, incarnation: int) -> None:  # noqa: ARG002 - as above
         """Forget a tessera."""
-        entry = self._entries.get(uid)
-        if entry is not None and entry.record.incarnation == incarnation:
-            del self._entries[uid]
-            entry.record.state = "collected"
-            self.strategy.update_tessera(entry.record)
-            self._end_curious(entry, f"tessera {uid} was collected: nothing referred to it")
+        self._directory.collected(uid, incarnation)
 
     def given_up(self, peer: IServicePeer, uid: str, reason: str) -> None:  # noqa: ARG002 - as above
         """Learn that a creator constructs a tessera no more."""
-        entry = self._entries.get(uid)
-        if entry is not None:
-            entry.restarts, entry.lost = 0, reason
-            self._end_curious(entry, reason)
+        self._directory.given_up(uid, reason)
 
-    # Where values are
+    # Values
 
     def put_down(self, peer: IServicePeer, uid: str, address: str) -> None:  # noqa: ARG002 - as above
         """Note where a value is kept.
@@ -216,55 +205,123 @@ class MonitorService(Component):
         Raises:
             ValueError: There is one of that uid.
         """
-        if uid in self._shelves:
-            message = f"there is a value {uid!r} in the warehouse, and values there do not change"
-            raise ValueError(message)
-        self._shelves[uid] = address
-        for sought in self._sought.pop(uid, ()):
-            if not sought.done():
-                sought.set_result(address)
+        self._stock.put_down(uid, address)
 
     def look_up(self, peer: IServicePeer, uid: str) -> str | Future[str]:  # noqa: ARG002 - as above
         """Return where a value is kept; empty for nowhere, after a while."""
-        if uid in self._shelves:
-            return self._shelves[uid]
-        future: Future[str] = Future()
-        self._sought.setdefault(uid, []).append(future)
-        self._host.after(UNKNOWN_PATIENCE, lambda: self._end_search(uid, future))
-        return future
-
-    def _end_search(self, uid: str, future: Future[str]) -> None:
-        if not future.done():
-            self._sought.pop(uid, None)
-            future.set_result("")
+        return self._stock.look_up(uid)
 
     def drop(self, peer: IServicePeer, uid: str) -> str:  # noqa: ARG002 - as above
         """Forget a value; return where it is kept, empty for nowhere."""
-        return self._shelves.pop(uid, "")
+        return self._stock.drop(uid)
 
-    # Who is there
+    # States, as they are told and asked for
+
+    def report(self, peer: IServicePeer, address: str, report: dict[str, Any]) -> None:  # noqa: ARG002 - as above
+        """Take the report of a worker; one that left tells nothing."""
+        uid = self._by_address.get(address)
+        if uid is not None:
+            self._ledger.report(self._places[uid], report)
+
+    def state(self, peer: IServicePeer) -> dict[str, Any]:  # noqa: ARG002 - as above
+        """Return what is known of nodes, workers, tesserae and tasks."""
+        known = self._ledger.describe(self._places[uid] for uid in self.workers)
+        return {"version": STATE_VERSION, "strategy": self.strategy.name, **known}
+
+    def figures(self, peer: IServicePeer) -> dict[str, Any]:  # noqa: ARG002 - as above
+        """Return load and memory of the master's process [%, B], and its pid."""
+        held = self._process.memory_info().rss
+        limit = psutil.virtual_memory().total
+        return {
+            "pid": os.getpid(),
+            "cpu_load": self._process.cpu_percent(None),
+            "memory": held,
+            "memory_limit": limit,
+        }
+
+    def node_pid(self, peer: IServicePeer, uid: str) -> int:  # noqa: ARG002 - as above
+        """Return the process id of a node, on its machine; 0 for one that left."""
+        pids = {self._node_of(slave["id"]): slave["pid"] for slave in self._host.status()["slaves"]}
+        return int(pids.get(uid, 0))
+
+    def pending_tasks(self, peer: IServicePeer) -> int:  # noqa: ARG002 - as above
+        """Return how many calls have not ended, as workers told last."""
+        return self._ledger.pending_tasks
+
+    def add_task_event(self, peer: IServicePeer, sender_id: str, msgs: Any) -> None:  # noqa: ARG002 - as above
+        """Note what happened to tasks: one message, or a list."""
+        self._ledger.add_task_event(sender_id, msgs)
+
+    def add_task_profile(self, peer: IServicePeer, sender_id: str, msgs: Any) -> None:  # noqa: ARG002 - as above
+        """Note measurements of tasks: one message, or a list."""
+        self._ledger.add_task_profile(sender_id, msgs)
+
+    def add_tessera_event(self, peer: IServicePeer, sender_id: str, msgs: Any) -> None:  # noqa: ARG002 - as above
+        """Note what happened to tesserae: one message, or a list."""
+        self._ledger.add_tessera_event(sender_id, msgs)
+
+    def add_tessera_profile(self, peer: IServicePeer, sender_id: str, msgs: Any) -> None:  # noqa: ARG002 - as above
+        """Note measurements of tesserae: one message, or a list."""
+        self._ledger.add_tessera_profile(sender_id, msgs)
+
+    def update_node(
+        self,
+        peer: IServicePeer,  # noqa: ARG002 - as above
+        sender_id: str,
+        update: dict[str, Any],
+        sub_resources: dict[str, Any],
+    ) -> None:
+        """Note figures of a node, and of its workers."""
+        self._ledger.update_node(sender_id, update, sub_resources)
+
+    def recv_profile(self, peer: IServicePeer, sender_id: str, profiler_update: dict[str, Any]) -> None:  # noqa: ARG002 - as above
+        """Pass a profiler update on to every monitor that listens."""
+        for listener in self._relays.everybody("monitor"):
+            listener.tell("command", 0, "monitor", sender_id, "recv_profile", [sender_id, profiler_update], {})
+
+    # Commands for programs
+
+    def enrol(self, peer: IServicePeer, uid: str) -> None:
+        """Let a program get the commands for its runtime."""
+        self._relays.enrol(peer, uid)
+
+    def relay(  # noqa: PLR0913 - what a command is made of
+        self,
+        peer: IServicePeer,  # noqa: ARG002 - every method is given who calls
+        uid: str,
+        sender: str,
+        method: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+    ) -> Future[Any]:
+        """Pass a command on to the program that enrolled as a uid."""
+        return self._relays.relay(uid, sender, method, args, kwargs)
+
+    def relayed(self, peer: IServicePeer, number: int, fault: list[str] | None, value: Any) -> None:  # noqa: ARG002 - as above
+        """Take the answer to a command."""
+        self._relays.relayed(number, fault, value)
+
+    # Who comes and goes
 
     def _slave_joined(self, slave_id: str) -> None:
-        uid = self._node_uids.setdefault(slave_id, f"node:{len(self._node_uids)}")
-        node = self.nodes[uid] = MonitoredNode(uid)
-        self.strategy.update_node(node)
+        self._ledger.node_joined(self._node_of(slave_id))
 
     def _slave_left(self, slave_id: str, reason: str) -> None:
-        node = self.nodes.pop(self._node_uids.get(slave_id, ""), None)
-        if node is not None:
-            node.state, node.facts["reason"] = "left", reason
-            self.strategy.update_node(node)
+        self._ledger.node_left(self._node_uids.get(slave_id, ""), reason)
+
+    def _node_of(self, slave_id: str) -> str:
+        return self._node_uids.setdefault(slave_id, f"node:{len(self._node_uids)}")
 
     def _worker_joined(self, worker: Any) -> None:
-        node = self._node_uids.setdefault(worker.slave_id, f"node:{len(self._node_uids)}")
+        node = self._node_of(worker.slave_id)
         number = self._next_worker.get(node, 0)
         self._next_worker[node] = number + 1
         uid = f"worker:{node.partition(':')[2]}:{number}"
         self._places[uid] = WorkerPlace(uid, worker.address, node, worker.pid)
         self._by_address[worker.address] = uid
         self.workers.append(uid)
-        self.workers.sort(key=_indices)
-        self._update_node(node)
+        self.workers.sort(key=indices_of)
+        self._ledger.worker_joined(node, uid)
         waiting, self._waiting = self._waiting, []
         for choose in waiting:
             choose()
@@ -277,30 +334,21 @@ class MonitorService(Component):
         if place is None:
             return
         self.workers.remove(uid)
-        self._update_node(place.node)
-        self._shelves = {value: address for value, address in self._shelves.items() if address != worker.address}
-        for entry in self._entries.values():
-            if entry.address == worker.address and not entry.lost:
-                entry.lost = f"tessera {entry.record.uid} is lost with {uid}: {reason}"
-                entry.record.state = "lost"
-                self.strategy.update_tessera(entry.record)
-                if entry.restarts <= 0:
-                    self._end_curious(entry, entry.lost)
-        self._forget_the_lost()
-
-    def _update_node(self, uid: str) -> None:
-        node = self.nodes.get(uid)
-        if node is not None:
-            here = [worker for worker in self.workers if self._places[worker].node == uid]
-            node.sub_resources = {worker: MonitoredNode(worker) for worker in here}
-            self.strategy.update_node(node)
-
-    def _forget_the_lost(self) -> None:
-        gone = [uid for uid, entry in self._entries.items() if entry.lost and entry.restarts <= 0]
-        for uid in gone[: max(0, len(gone) - GONE_KEPT)]:
-            del self._entries[uid]
+        self._ledger.worker_left(place.node, uid)
+        self._stock.address_left(worker.address)
+        self._directory.worker_left(place, reason)
 
     # How
+
+    def _tell_strategy(self, method: str, record: Any) -> None:
+        try:
+            getattr(self.strategy, method)(record)
+        except Exception:
+            if method not in self._faulty:  # it is told of many things a second
+                self._faulty.add(method)
+                self.log.exception(
+                    "strategy %r: %s(%s) raised, and maybe again", self.strategy.name, method, record.uid
+                )
 
     def _select(self, sender_id: str, but: str = "") -> str:
         """Return the worker that the strategy chooses.
@@ -309,13 +357,19 @@ class MonitorService(Component):
 
         A wrong choice of a strategy of users is mended.
         """
-        chosen = self.strategy.select_worker(sender_id)
+        chosen: Any = None
+        try:
+            chosen = self.strategy.select_worker(sender_id)
+        except Exception:
+            self.log.exception("strategy %r raised; %s is taken", self.strategy.name, self.workers[0])
+            chosen = self.workers[0]
+        chosen = getattr(chosen, "uid", chosen)
         if chosen not in self._places:
             self.log.error("strategy %r chose %r, which is no worker that lives", self.strategy.name, chosen)
             chosen = self.workers[0]
         if self._places[chosen].address == but:
             chosen = next((uid for uid in self.workers if uid != chosen), chosen)
-        return chosen
+        return str(chosen)
 
     def _when_staffed(self, choose: Callable[[], None], what: str) -> None:
         self._host.hire()
@@ -360,28 +414,3 @@ class MonitorService(Component):
     def _no_worker(self, uid: str) -> str:
         known = ", ".join(self.workers) or "none"
         return f"no worker {uid!r} lives; there are: {known}"
-
-    def _tell_curious(self, entry: _Entry) -> None:
-        curious, entry.curious = entry.curious, []
-        for incarnation, future in curious:
-            if entry.record.incarnation >= incarnation:
-                future.set_result(entry.place)
-            else:
-                entry.curious.append((incarnation, future))
-
-    def _end_curious(self, entry: _Entry, reason: str) -> None:
-        curious, entry.curious = entry.curious, []
-        for _, future in curious:
-            future.set_exception(ConnectionError(reason))
-
-    def _end_unknown(self, uid: str, future: Future[list[Any]]) -> None:
-        waiting = self._unknown.get(uid)
-        if waiting is not None and future in waiting:
-            waiting.remove(future)
-            if not waiting:
-                del self._unknown[uid]
-            future.set_exception(KeyError(f"no tessera {uid!r} is known"))
-
-
-def _indices(uid: str) -> list[int]:
-    return [int(number) for number in uid.split(":")[1:]]

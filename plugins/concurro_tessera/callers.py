@@ -71,7 +71,8 @@ class Caller:
         self._after_holds: list[Callable[[], object]] = []
         self._unplaced: set[Any] = set()
         self.sweep = self._swept.put
-        threading.Thread(target=self._sweep, name="concurro-sweeper", daemon=True).start()
+        self._sweeper = threading.Thread(target=self._sweep, name="concurro-sweeper", daemon=True)
+        self._sweeper.start()
         runtime.application.before_end(self.deliver)
 
     @property
@@ -298,13 +299,25 @@ class Caller:
             if what == "task":
                 way, uid = facts
                 if way.lost is None:
-                    late.add(way)
-                    self.when_held(partial(way.send_later, (int(Entry.FORGET), uid)))
+                    self.when_held(partial(self._forget, way, uid, late))
+            elif what == "late":
+                late.update(facts)
             else:
                 (release,) = facts
                 self.when_held(release)
                 del release
             del dropped, facts
+
+    def _forget(self, way: Way, uid: str, late: set[Way]) -> None:
+        """Let a result go with other entries, or after a while.
+
+        In the sweeper, which ends that while.
+        """
+        way.send_later((int(Entry.FORGET), uid))
+        if threading.current_thread() is self._sweeper:
+            late.add(way)
+        else:  # a hold came in between
+            self._swept.put(("late", way))
 
     def close(self) -> None:
         """End what was started, once all that was sent has arrived. Idempotent."""

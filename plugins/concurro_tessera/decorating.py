@@ -128,13 +128,16 @@ def settings_of(cls: type, max_retries: int | None) -> dict[str, Any]:
     return settings
 
 
-def create(
-    cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], settings: dict[str, Any], runtime: str
+def create(  # noqa: PLR0913 - what a tessera is made of
+    cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], settings: dict[str, Any], runtime: str, uid: str = ""
 ) -> TesseraProxy:
-    """Construct an instance somewhere, or in a given worker; return its proxy."""
+    """Construct an instance somewhere, or in a given worker; return its proxy.
+
+    Named as given, or anew.
+    """
     caller = caller_here()
     packed = pack_arguments(caller.runtime.application.pack, (cls, *args), kwargs)
-    uid = f"tess-{cls.__name__.lower()}-{caller.new_uid()}{RUN}{caller.run}"
+    uid = uid or f"tess-{cls.__name__.lower()}-{caller.new_uid()}{RUN}{caller.run}"
     seat = Seat(caller, uid, cls, settings["max_retries"])
     with caller.lock:
         proxy = caller.proxies[uid] = TesseraProxy(seat)

@@ -13,19 +13,20 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, cast
 
-from concurro_monitor import Runtime, RuntimeDisconnectedError, use
+from concurro_monitor import Reporter, RuntimeDisconnectedError, worker_runtime
 from concurro_tessera.arguments import Dependency
 from concurro_tessera.callers import Caller
 from concurro_tessera.failures import CallCancelledError, MultiError
 from concurro_tessera.proxies import PINNED, READY
 from concurro_tessera.records import ACKNOWLEDGE_AFTER, Call, Outbox, is_of_run, pack_failure
 from concurro_tessera.residents import INIT, Tessera
+from concurro_tessera.states import HomeStates
 from concurro_tessera.ways import Entry
 
 if TYPE_CHECKING:
     import asyncio
 
-    from concurro import IServicePeer, IWorkerServiceHost, Parcel
+    from concurro import Config, IServicePeer, IWorkerServiceHost, Parcel
     from concurro_tessera.shelf import Shelf
 
 UNKNOWN_PATIENCE = 5.0
@@ -56,9 +57,8 @@ class Home:
         shelf: The others.
     """
 
-    def __init__(self, host: IWorkerServiceHost, inline: int, shelf: Shelf) -> None:
-        self.runtime = Runtime(host=host)
-        use(self.runtime)
+    def __init__(self, host: IWorkerServiceHost, config: Config, inline: int, shelf: Shelf) -> None:
+        self.runtime = worker_runtime(host, config)
         self.loop: asyncio.AbstractEventLoop = self.runtime.loop.loop
         self.inline = inline
         self.shelf = shelf
@@ -74,6 +74,9 @@ class Home:
         self._unacknowledged: set[Outbox] = set()
         self._collected: list[tuple[str, int]] = []
         self._caller: Caller | None = None
+        self.states = HomeStates(self._tesserae, self.runtime)
+        self.runtime.residence = self.states
+        self._reporter = self.runtime.part(Reporter)
         # The first call from here would wait for a connection, in whichever thread makes it.
         threading.Thread(target=self._connect, name="concurro-connect", daemon=True).start()
 
@@ -106,6 +109,8 @@ class Home:
         if not self._unacknowledged:
             self._host.after(ACKNOWLEDGE_AFTER, self._acknowledge)
         self._unacknowledged.add(outbox)
+        if not self._reporter.due:
+            self._reporter.wake()
         calls = self._calls
         tesserae = self._tesserae
         mine = outbox.calls
@@ -163,7 +168,11 @@ class Home:
     ) -> None:
         call = self._calls[uid] = Call(uid, outbox, tessera_uid, INIT, payload, 0)
         outbox.calls.add(uid)
+        before = self._tesserae.get(tessera_uid)
+        if before is not None:
+            self.runtime.deregister(before)
         tessera = self._tesserae[tessera_uid] = Tessera(self, tessera_uid, incarnation, options, outbox)
+        self.runtime.register(tessera)
         for holder in (outbox, *self._early_holds.pop(tessera_uid, ())):
             if holder is outbox or not holder.peer.gone:
                 tessera.holders[holder] = tessera.holders.get(holder, 0) + 1
@@ -318,7 +327,7 @@ class Home:
         if self._caller is not None:
             waits += self._caller.unfinished(run)
         for part in self.runtime.parts(Caller):
-            waits += part.unfinished()
+            waits += getattr(part, "unfinished", list)()
         calls = [call for call in self._calls.copy().values() if is_of_run(call.tessera, run)]
         for call in calls:
             late = call.uid.startswith(prefix) and int(call.uid.removeprefix(prefix)) > mark
@@ -378,6 +387,7 @@ class Home:
     def ended(self, call: Call, entry: tuple[Any, ...], *, now: bool) -> None:
         """Tell everybody of the end of a call. Thread-safe."""
         call.ended = entry
+        self.states.ended.append((call.uid, call.tessera, call.method, entry[1]))
         call.payload = call.values = call.coroutine = None
         caller = self._caller
         if caller is not None and caller.holds_pending:
@@ -478,12 +488,14 @@ class Home:
 
     def look_whether_needed(self, tessera: Tessera) -> None:
         """Collect it when nothing refers to it. Thread-safe."""
-        self._host.post(lambda: self._host.after(COLLECT_AFTER, lambda: self._collect(tessera)))
+        if self._tesserae.get(tessera.uid) is tessera:
+            self._host.post(lambda: self._host.after(COLLECT_AFTER, lambda: self._collect(tessera)))
 
     def _collect(self, tessera: Tessera) -> None:
         if not tessera.collectable or self._tesserae.get(tessera.uid) is not tessera:
             return
         del self._tesserae[tessera.uid]
+        self.runtime.deregister(tessera)
         tessera.close()
         if tessera.restarts and not tessera.creator.peer.gone:
             tessera.creator.peer.tell("gone", tessera.uid)

@@ -176,8 +176,10 @@ class Seat:
 
     # What is asked of it
 
-    def call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], retries: int | None = None) -> Task:
-        """Call a method; return the task at once.
+    def call(
+        self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], retries: int | None = None, uid: str = ""
+    ) -> Task:
+        """Call a method; return the task at once, named as given or anew.
 
         Raises:
             NotPicklableError: An argument cannot travel; names the culprit.
@@ -187,7 +189,7 @@ class Seat:
             payload, dependencies, kept = pack_arguments(caller.runtime.application.pack, args, kwargs)
         else:
             payload = dependencies = kept = None
-        task = Task(caller, caller.new_uid(), self.uid, method, self.incarnation)
+        task = Task(caller, uid or caller.new_uid(), self.uid, method, self.incarnation)
         task._kept = kept  # noqa: SLF001 - its own class's neighbour; this runs for every call
         entry = (
             0,

@@ -19,6 +19,7 @@ import inspect
 import queue
 import threading
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from concurro_tessera.arguments import unpack_arguments
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from concurro_tessera.records import Call, Outbox
 
 INIT = "__init__"
+CALLS_TOLD = 32
+"""So many calls that wait for one tessera are told by name."""
+
 _SPECIAL = frozenset({INIT, GET, SET, STATE, UPDATE, BECOME_PARAMETER, READY})
 
 
@@ -90,7 +94,19 @@ class Tessera:
     @property
     def collectable(self) -> bool:
         """Whether nothing refers to it."""
-        return not self.holders and not self.unfinished
+        return not self.holders and not self.unfinished and not self._home.runtime.references(self.uid)
+
+    def deregister(self) -> None:
+        """Notice that the runtime counts no references any more."""
+        self._home.look_whether_needed(self)
+
+    def calls(self) -> list[tuple[Call, str]]:
+        """Return the calls that are here, the first of them, with their states."""
+        running = self.running
+        with self._lock:
+            waiting = list(islice(self._mailbox, CALLS_TOLD))
+        here = [] if running is None else [(running, "running")]
+        return here + [(call, "queued") for call in waiting]
 
     # The mailbox
 

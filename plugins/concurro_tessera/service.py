@@ -28,7 +28,8 @@ class TesseraService(Component):
 
     def setup(self, host: IWorkerServiceHost) -> None:
         """Make the home."""
-        self._home = Home(host, self.inline or 0, Shelf(self.budget or 0, str(self.folder or "")))
+        shelf = Shelf(self.budget or 0, str(self.folder or ""))
+        self._home = Home(host, self.config, self.inline or 0, shelf)
 
     def peer_left(self, peer: IServicePeer, reason: str) -> None:  # noqa: ARG002 - the contract's signature
         """Let go what a caller held."""

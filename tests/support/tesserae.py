@@ -24,8 +24,9 @@ WATCHDOG = 30.0
 
 @contextmanager
 def runtime_of(**options: Any) -> Iterator[tuple[LocalCluster, Runtime]]:
-    """Give a cluster and the runtime of its application."""
-    with LocalCluster(config=SHIPPED, **options) as cluster:
+    """Give a cluster and the runtime of its application; `settings` are those of the cluster."""
+    config = {**SHIPPED, **options.pop("settings", {})}
+    with LocalCluster(config=config, **options) as cluster:
         runtime = Runtime(cluster.application)
         use(runtime)
         try:
@@ -237,6 +238,28 @@ class Counter:
     def spawn(self, value: int) -> Any:
         """Return a proxy of another tessera."""
         return Counter.remote(value)
+
+
+@tessera
+class Filler:
+    """Holds memory."""
+
+    def __init__(self) -> None:
+        self.held = bytearray()
+
+    def fill(self, size: int) -> int:
+        """Hold so much, and touch all of it [B]."""
+        self.held = bytearray(b"x") * size
+        return len(self.held)
+
+    def measure(self, what: Any) -> int:
+        """Return how long something is."""
+        return len(what)
+
+    async def measure_soon(self, what: Any, delay: float) -> int:
+        """Return how long something is, after a while."""
+        await asyncio.sleep(delay)
+        return len(what)
 
 
 @tessera

@@ -264,6 +264,17 @@ class ServiceCaller(Control):
             except Exception:
                 log.exception("what was to be called before an application ends raised")
 
+    @property
+    def zmq_context(self) -> Any:
+        """The zmq context of the way to the master.
+
+        That of the process where it is a path.
+        """
+        from concurro.transport.tcp import context_of  # noqa: PLC0415 - a path needs no zmq
+
+        peer = getattr(self, "_peer", None)
+        return context_of(peer.link if peer is not None else None)
+
     def pack(self, value: Any) -> Parcel:
         """Return a value, packed once: for arguments of services in workers.
 

@@ -588,3 +588,11 @@ class TcpLink:
     def _lost(self, reason: str) -> None:
         if not self._socket.closed:
             self._end()(reason)
+
+
+def context_of(link: object) -> zmq.Context[Any]:
+    """Return the zmq context of a link.
+
+    That of the process for one that has none.
+    """
+    return link._socket.context if isinstance(link, TcpLink) else zmq.Context.instance()  # noqa: SLF001 - its own class's neighbour
