@@ -71,6 +71,7 @@ class Connection:
         label: Of the task manager.
         patience: How long to wait for a master that is gone [s].
         config: For an application of our own.
+        essential: Whether the task manager ends with this session.
 
     Attributes:
         application: Through which it goes.
@@ -80,12 +81,13 @@ class Connection:
         ConfigError: What is given cannot be used.
     """
 
-    def __init__(self, master: Any, label: str, patience: float, config: Any) -> None:
+    def __init__(self, master: Any, label: str, patience: float, config: Any, *, essential: bool = False) -> None:
         if not isinstance(label, str) or not label:
             message = f"the label of a task manager is a text, got {label!r}"
             raise ConfigError(message)
         self.label = label
         self._session = uuid.uuid4().hex
+        self._essential = essential
         self._patience = patience
         self._master, self._config = master, config
         self._owns = master is None or isinstance(master, str)
@@ -232,7 +234,7 @@ class Connection:
                 line = self.application.service(SERVICE)
                 with self._lock:
                     low = self._low()
-                origin = line.call("attach", self.label, self._session, low).result()
+                origin = line.call("attach", self.label, self._session, low, self._essential).result()
             except LOST:
                 gave_up = line is None and not self._owns  # the application's own patience is over
                 if gave_up or not self._origin or time.monotonic() > deadline:

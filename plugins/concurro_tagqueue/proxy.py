@@ -22,6 +22,7 @@ from concurro_tagqueue.lines import ANY, Choice
 from concurro_tagqueue.records import LabelRecord, TagCounts
 from concurro_tagqueue.sessions import INLINE
 from concurro_tagqueue.surface import TaskManagerMethods
+from concurro_tagqueue.values import dump_value, load_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,6 +47,7 @@ class TaskManagerProxy(TaskManagerMethods):
         master: Address of a master, an application, or a `LocalCluster`; None: `[application] master`.
         label: Which of the master's task managers.
         patience: So long calls wait for a master that is gone [s].
+        essential: Whether the task manager is terminated when this leaves, or is gone for long.
         config: What `Config.load` takes, for an address.
 
     Attributes:
@@ -53,10 +55,16 @@ class TaskManagerProxy(TaskManagerMethods):
     """
 
     def __init__(
-        self, master: Any = None, label: str = "default", *, patience: float = 60.0, config: Any = None
+        self,
+        master: Any = None,
+        label: str = "default",
+        *,
+        patience: float = 60.0,
+        config: Any = None,
+        essential: bool = False,
     ) -> None:
         seconds = asking.check_seconds("patience", patience) or 0.0
-        self._connection = Connection(master, label, seconds, config)
+        self._connection = Connection(master, label, seconds, config, essential=essential)
         self.label = label
 
     def __repr__(self) -> str:
@@ -293,11 +301,10 @@ class TaskManagerProxy(TaskManagerMethods):
         return ServiceFailedError(type_name, text, trace, SERVICE)
 
     def _dump(self, value: Any) -> bytes:
-        packed: bytes = self._connection.application.dumps(value)
-        return packed
+        return dump_value(self._connection.application, value)
 
     def _load(self, packed: bytes) -> Any:
-        return self._connection.application.loads(packed)
+        return load_value(self._connection.application, packed)
 
 
 def labels(master: Any = None, *, config: Any = None) -> list[LabelRecord]:

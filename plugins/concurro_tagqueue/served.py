@@ -12,7 +12,7 @@ import uuid
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from concurro import ConcurroError
+from concurro import ConcurroError, ConfigError
 from concurro_tagqueue.core import TaskManagerCore
 from concurro_tagqueue.errors import WaitTimeoutError
 from concurro_tagqueue.operations import OPERATIONS
@@ -89,9 +89,23 @@ class ServedTasks:
 
     # Sessions
 
-    def attach(self, peer: Any, name: str, low: int) -> None:
+    def refuse_second_essential(self, name: str) -> None:
+        """Refuse a session when another one is essential.
+
+        Raises:
+            ConfigError: So it is.
+        """
+        if any(session.essential and session.name != name for session in self.sessions.values()):
+            message = (
+                f"label {self.label!r} ends with another connection already; "
+                "if that is gone for good, so is the label after [tagqueue] grace"
+            )
+            raise ConfigError(message)
+
+    def attach(self, peer: Any, name: str, low: int, *, essential: bool = False) -> None:
         """Let a peer speak for a session; what is below `low` has come."""
         session = self.sessions.setdefault(name, Session(name))
+        session.essential = essential
         session.peer, session.since = peer, None
         self._arrived(session, low)
         self.settle()
@@ -110,6 +124,12 @@ class ServedTasks:
                 self._drop(answer)
         self.core.end_session(session.name)
         self.settle()
+
+    def end_essential(self, session: Session) -> None:
+        """Terminate, if a session that is gone was essential."""
+        if session.essential:
+            self.core.terminate()
+            self.settle()
 
     def end_results(self, session: Session) -> None:
         """Let go the results that a session took: it does not come back for them."""

@@ -64,17 +64,23 @@ class TagQueueService(Component):
 
     # For peers
 
-    def attach(self, peer: IServicePeer, label: str, session: str, low: int) -> str:
+    def attach(self, peer: IServicePeer, label: str, session: str, low: int, essential: bool = False) -> str:  # noqa: FBT001, FBT002 - as it travels
         """Speak for a session from now on; return which task manager it is.
 
         All answers below `low` have come.
 
-        The answer is another one when there is a new task manager of that label.
+        The answer is another one when there is a new task manager of that label. It ends with its essential
+        session, when that leaves, or was away for `grace`.
+
+        Raises:
+            ConfigError: It has another essential session.
         """
         served = self._served.get(label)
         if served is None:
             served = self._served[label] = ServedTasks(label, self._host)
-        served.attach(peer, session, low)
+        if essential:
+            served.refuse_second_essential(session)
+        served.attach(peer, session, low, essential=essential)
         return served.origin
 
     def do(  # noqa: PLR0913 - a request, all of it plain
@@ -127,6 +133,7 @@ class TagQueueService(Component):
         served, found = self._find(peer, label, session)
         served.attach(peer, session, low)
         served.end(found)
+        served.end_essential(found)
         served.forget(found)
         self._tidy(served)
 
@@ -162,6 +169,7 @@ class TagQueueService(Component):
                 self._tidy(served)
 
         self._host.after(self.grace, lambda: if_still_away(served.end_results))
+        self._host.after(self.grace, lambda: if_still_away(served.end_essential))
         self._host.after(MEMORY, lambda: if_still_away(served.forget))
         self._tidy(served)
 

@@ -121,6 +121,7 @@ class Session:
         peer: Who speaks for it; None while nobody does.
         answers: What was answered, by number; what has arrived is forgotten.
         ahead: Parts of large values that were sent ahead of their request, by its number.
+        essential: Whether the task manager ends with it.
         since: When it ended [s]; None while it lives.
     """
 
@@ -128,6 +129,7 @@ class Session:
     peer: Any = None
     answers: dict[int, Answer] = field(default_factory=dict)
     ahead: dict[int, list[bytes]] = field(default_factory=dict)
+    essential: bool = False
     since: float | None = None
 
     def arrived(self, low: int) -> list[Answer]:

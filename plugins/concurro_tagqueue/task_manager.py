@@ -59,7 +59,12 @@ class TaskManager(TaskManagerMethods):
 
     @staticmethod
     def connect(
-        master: Any = None, label: str = "default", *, patience: float = 60.0, config: Any = None
+        master: Any = None,
+        label: str = "default",
+        *,
+        patience: float = 60.0,
+        config: Any = None,
+        essential: bool = False,
     ) -> TaskManagerProxy:
         """Return a task manager that a running master keeps, for many processes.
 
@@ -70,6 +75,8 @@ class TaskManager(TaskManagerMethods):
             master: Address of a master, an application, or a `LocalCluster`; None: `[application] master`.
             label: Which of the master's task managers.
             patience: So long calls wait for a master that is gone [s].
+            essential: Whether the task manager is terminated when this leaves, or is gone for longer than
+                `[tagqueue] grace`; a label has one such connection at most.
             config: What `Config.load` takes, for an address.
 
         Raises:
@@ -79,7 +86,7 @@ class TaskManager(TaskManagerMethods):
         """
         from concurro_tagqueue.proxy import TaskManagerProxy  # noqa: PLC0415 - it builds upon this module
 
-        return TaskManagerProxy(master, label, patience=patience, config=config)
+        return TaskManagerProxy(master, label, patience=patience, config=config, essential=essential)
 
     @staticmethod
     def labels(master: Any = None, *, config: Any = None) -> list[LabelRecord]:

@@ -32,6 +32,10 @@ PROGRAMS = {
     "golomb_tesserae": "4 6\n5 11\n6 17",
     "pool_without_nodes": "871 takes 178 steps",
     "parameter_server": "0.500 -2.000 3.000",
+    "square_roots": (
+        "the root of -1: ValueError\nthe root of 0 is 0.0000\nthe root of 1 is 1.0000\n"
+        "the root of 2 is 1.4142\nthe root of 3 is 1.7321"
+    ),
 }
 
 

@@ -14,6 +14,7 @@ RETURNING = "tests/system/test_failures_returning.py"
 
 LOSSES = "tests/system/test_tessera_losses.py"
 TESSERA_NETWORK = "tests/system/test_tessera_network.py"
+TAGGED = "tests/system/test_tagged_jobs.py"
 
 FAILURE_TESTS = [
     (
@@ -63,6 +64,31 @@ FAILURE_TESTS = [
         "crash_budget",
         f"{RETURNING}::test_f31_no_task_takes_more_than_three_workers_although_the_master_is_killed",
         "assert len(read_trace(tmp_path)) - lost_with_its_slave == 3",
+    ),
+    (
+        "tag_session_end",
+        f"{TAGGED}::test_a_task_of_a_slave_that_is_killed_runs_again_elsewhere",
+        "the start of task 1",
+    ),
+    (
+        "tag_watchdog",
+        f"{TAGGED}::test_a_task_of_a_slave_that_is_stopped_runs_elsewhere_after_its_watchdog",
+        "the start of task 1",
+    ),
+    (
+        "tag_hand_back",
+        f"{TAGGED}::test_ctrl_c_in_a_slave_hands_its_task_back_to_the_front",
+        "TaskRaisedException",
+    ),
+    (
+        "tag_launched_end",
+        f"{TAGGED}::test_slaves_that_were_launched_end_with_a_master_process_that_is_killed",
+        "the end of",
+    ),
+    (
+        "tag_essential",
+        f"{TAGGED}::test_a_job_on_a_running_master_ends_with_its_master_process",
+        "TimeoutExpired",
     ),
 ]
 """Mechanism, the test of its failure, and the words in which that must fail."""

@@ -294,6 +294,13 @@ class ServiceCaller(Control):
         """
         return self._packer.dumps_whole(value)
 
+    def carries_code(self, packed: bytes) -> bool:
+        """Say whether code travels in what `dumps` packed.
+
+        Classes of scripts do, for example.
+        """
+        return self._packer.carries_code(packed)
+
     def loads(self, packed: bytes) -> Any:
         """Return the value that `dumps` packed, another copy each time.
 

@@ -152,6 +152,11 @@ class Packer:
         packed: bytes = msgpack.packb([payload, blobs, parts], use_bin_type=True)
         return packed
 
+    def carries_code(self, packed: bytes) -> bool:
+        """Say whether something in what `dumps_whole` packed travels by value."""
+        payload = packed if packed[0] != _ARRAY_START else msgpack.unpackb(packed, raw=False)[0]
+        return bool(payload[:1] == _CODE)
+
     def loads_whole(self, packed: bytes) -> Any:
         """Return the value that `dumps_whole` packed."""
         if packed[0] != _ARRAY_START:
