@@ -25,6 +25,7 @@ from concurro import (
     ConcurroError,
     ConfigError,
     LocalCluster,
+    MasterNode,
     MasterUnreachable,
     ServiceLostError,
 )
@@ -67,7 +68,7 @@ class Connection:
     """A session with a task manager of a master. Thread-safe.
 
     Args:
-        master: Address, application or cluster; None for `[application] master`.
+        master: Address, node or cluster; None for `[application] master`.
         label: Of the task manager.
         patience: How long to wait for a master that is gone [s].
         config: For an application of our own.
@@ -90,7 +91,7 @@ class Connection:
         self._essential = essential
         self._patience = patience
         self._master, self._config = master, config
-        self._owns = master is None or isinstance(master, str)
+        self._owns = is_address(master)
         self.application: Any = open_application(master, config)
         self._numbers = itertools.count(1)
         self._asked = 0
@@ -252,6 +253,8 @@ class Connection:
         if self._owns and not self._closing.is_set():
             self.application.close()
             self.application = open_application(self._master, self._config)
+            if self._closing.is_set():
+                self.application.close()
 
     def _check_origin(self, origin: str) -> None:
         if self._origin and origin != self._origin:
@@ -304,14 +307,20 @@ def open_application(master: Any, config: Any) -> Any:
     Raises:
         ConfigError: None is.
     """
-    if master is None or isinstance(master, str):
-        return ApplicationNode(master or None, config=config)
+    if is_address(master):
+        address = master.url if isinstance(master, MasterNode) else master
+        return ApplicationNode(address or None, config=config)
     if isinstance(master, LocalCluster):
         return master.application
     if isinstance(master, ApplicationNode):
         return master
-    message = f"master is an address, an ApplicationNode, a LocalCluster or None, got {type(master).__name__}"
+    message = f"master is an address, a node, a LocalCluster or None, got {type(master).__name__}"
     raise ConfigError(message)
+
+
+def is_address(master: Any) -> bool:
+    """Say whether an application is made to reach a master, and is ours."""
+    return master is None or isinstance(master, str | MasterNode)
 
 
 def _refuse_failure(status: int, answer: Any) -> None:

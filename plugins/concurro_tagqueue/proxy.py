@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from concurro import ServiceFailedError
 from concurro_tagqueue import asking
-from concurro_tagqueue.connection import SERVICE, Connection, open_application
+from concurro_tagqueue.connection import SERVICE, Connection, is_address, open_application
 from concurro_tagqueue.errors import TaskRaisedException
 from concurro_tagqueue.lines import ANY, Choice
 from concurro_tagqueue.records import LabelRecord, TagCounts
@@ -44,7 +44,7 @@ class TaskManagerProxy(TaskManagerMethods):
     `close`.
 
     Args:
-        master: Address of a master, an application, or a `LocalCluster`; None: `[application] master`.
+        master: Address of a master, a node, or a `LocalCluster`; None: `[application] master`.
         label: Which of the master's task managers.
         patience: So long calls wait for a master that is gone [s].
         essential: Whether the task manager is terminated when this leaves, or is gone for long.
@@ -321,7 +321,7 @@ def labels(master: Any = None, *, config: Any = None) -> list[LabelRecord]:
     try:
         listed = application.service(SERVICE).call("labels").result()
     finally:
-        if application is not master and (master is None or isinstance(master, str)):
+        if is_address(master):
             application.close()
     return [
         LabelRecord(label, waiting, running, finished, dict(processes), terminated)

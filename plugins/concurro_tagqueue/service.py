@@ -49,7 +49,9 @@ class TagQueueService(Component):
     def setup(self, host: IMasterServiceHost) -> None:
         """Begin with what the journal has."""
         self._host = host
-        for label, kept in read(host.kept).items():
+        all_kept = read(host.kept)
+        host.kept.clear()  # or every value would stay as long as the master
+        for label, kept in all_kept.items():
             self._served[label] = ServedTasks.restored(label, host, kept)
         if self._served:
             host.after(self.grace, self._miss_no_longer)

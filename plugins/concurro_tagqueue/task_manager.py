@@ -72,7 +72,7 @@ class TaskManager(TaskManagerMethods):
         used before begins with none.
 
         Args:
-            master: Address of a master, an application, or a `LocalCluster`; None: `[application] master`.
+            master: Address of a master, a node, or a `LocalCluster`; None: `[application] master`.
             label: Which of the master's task managers.
             patience: So long calls wait for a master that is gone [s].
             essential: Whether the task manager is terminated when this leaves, or is gone for longer than

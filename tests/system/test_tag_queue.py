@@ -26,17 +26,41 @@ LIMIT = 30.0
 LABELS = itertools.count()
 
 TAKER = """
-import sys
+import sys, threading
 from concurro_tagqueue import TaskManager, TaskManagerTermination
 
-with TaskManager.connect(sys.argv[1], sys.argv[2]) as tasks:
-    process_id = tasks.register_process(watchdog_period=60, info=f"taker {sys.argv[3]}")
+def work(process_id):
     try:
         while True:
             task_id, tag, number = tasks.get_any_task(process_id)
             tasks.store_result(task_id, [number, sys.argv[3]])
     except TaskManagerTermination:
         pass
+
+with TaskManager.connect(sys.argv[1], sys.argv[2]) as tasks:
+    registered = tasks.register_process(watchdog_period=60, info=f"taker {sys.argv[3]}")
+    threads = [threading.Thread(target=work, args=(process_id,)) for process_id in (registered, None)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+INTERRUPTED = """
+import sys
+from concurro_tagqueue import TaskManager
+
+tasks = TaskManager.connect(sys.argv[1], sys.argv[2]) if len(sys.argv) > 1 else TaskManager()
+try:
+    print("waits", flush=True)
+    tasks.get_any_task()
+except KeyboardInterrupt:
+    pass
+task_id = tasks.add_task_request("a", 1)
+assert tasks.get_any_task(timeout=30) == (task_id, "a", 1)
+tasks.return_task(task_id)
+print("went on", flush=True)
+sys.stdin.read()
 """
 
 HOLDER = """
@@ -83,10 +107,14 @@ def journalled(folder, journal, **options):
     return master_process(folder, master={"journal": str(journal / "journal")}, **options)
 
 
-def gone(folder, master):
-    """Kill a master; remove the address that it cannot."""
-    kill(master)
-    (folder / "master").unlink()
+def gone(folder, master, *, kindly=False):
+    """Kill a master, and remove the address that it cannot; or stop it kindly."""
+    if kindly:
+        master.terminate()
+        master.wait(LIMIT)
+    else:
+        kill(master)
+        (folder / "master").unlink()
 
 
 @pytest.mark.parametrize("how", ["registered", "by its connection alone"])
@@ -103,6 +131,19 @@ def test_the_task_of_a_taker_that_is_killed_returns_to_the_front(shared_cluster,
     assert [tasks.get_any_task()[0] for _ in added] == added
     never = tasks.add_task_request("never", None)
     assert tasks.get_task_with_tag("never", timeout=LIMIT) == (never, None)
+
+
+@pytest.mark.parametrize("where", ["in process", "at a master"])
+def test_an_interrupt_ends_a_wait_and_loses_nothing(shared_cluster, tasks, where):
+    arguments = (shared_cluster.master_url, tasks.label) if where == "at a master" else ()
+
+    with program(INTERRUPTED, *arguments) as waiting:
+        assert waiting.stdout.readline() == "waits\n"
+        waiting.send_signal(signal.SIGINT)
+
+        assert waiting.stdout.readline() == "went on\n"
+        if arguments:
+            assert tasks.number_of_tasks() == ({"a": 1}, {}, {})
 
 
 @pytest.mark.slow
@@ -310,7 +351,7 @@ def test_a_master_that_nobody_runs_is_told(tmp_path):
 
 
 @pytest.mark.slow
-def test_with_a_journal_everything_survives_the_death_of_the_master(runtime_folder, tmp_path):
+def test_with_a_journal_everything_survives_the_end_of_the_master(runtime_folder, tmp_path):
     count = 60
     done, results = [], []
     with contextlib.ExitStack() as stack:
@@ -338,7 +379,7 @@ def test_with_a_journal_everything_survives_the_death_of_the_master(runtime_fold
         for number in range(count):
             requester.add_task_request("a", number)
             if number in (20, 40):
-                gone(runtime_folder, master)
+                gone(runtime_folder, master, kindly=number == 40)
                 master, _ = stack.enter_context(journalled(runtime_folder, tmp_path))
         threads[1].join(LIMIT)
 
