@@ -12,7 +12,14 @@ from concurro_monitor import Runtime, RuntimeDisconnectedError, RuntimeProxy, Wa
 from concurro_tessera.arrays import ArrayProxy, TaskArray
 from concurro_tessera.calls import Output, Outputs, Task
 from concurro_tessera.decorating import tessera
-from concurro_tessera.failures import CallCancelledError, CallCycleError, MailboxFullError, MultiError, RemoteError
+from concurro_tessera.failures import (
+    CallCancelledError,
+    CallCycleError,
+    MailboxFullError,
+    MemoryLimitError,
+    MultiError,
+    RemoteError,
+)
 from concurro_tessera.parameters import ParameterMixin
 from concurro_tessera.proxies import TesseraProxy
 from concurro_tessera.residents import Tessera
@@ -23,6 +30,7 @@ __all__ = [
     "CallCancelledError",
     "CallCycleError",
     "MailboxFullError",
+    "MemoryLimitError",
     "MultiError",
     "Output",
     "Outputs",

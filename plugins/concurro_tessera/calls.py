@@ -264,6 +264,13 @@ class Task(Pending["Task"]):
         if self._parts is None and self._fetched is not None:
             self._parts = self._fetched.wait(0)
 
+    def packed_size(self) -> int:
+        """Return what its parts that are here, and are not opened, take [B]."""
+        if self._whole is not _MISSING:
+            return 0
+        self.take_parts()
+        return sum(getattr(part, "size", 0) for part in self._parts or ())
+
     def value(self, key: Any = None, *, whole: bool = True) -> Any:
         """Return the value, or a part of it; its parts are here.
 

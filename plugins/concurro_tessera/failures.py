@@ -65,6 +65,10 @@ class MailboxFullError(ConcurroError, RuntimeError):
     """A tessera has as many calls waiting as its `max_pending` allows."""
 
 
+class MemoryLimitError(ConcurroError, MemoryError):
+    """The arguments of a call do not fit into the memory of the worker."""
+
+
 class CallCycleError(ConcurroError, RuntimeError):
     """A method waits for a call that waits for that very method."""
 

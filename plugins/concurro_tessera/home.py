@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, cast
 
 from concurro_monitor import Reporter, RuntimeDisconnectedError, worker_runtime
+from concurro_tessera.admission import Admission
 from concurro_tessera.arguments import Dependency
 from concurro_tessera.callers import Caller
 from concurro_tessera.failures import CallCancelledError, MultiError
@@ -77,6 +78,7 @@ class Home:
         self.states = HomeStates(self._tesserae, self.runtime)
         self.runtime.residence = self.states
         self._reporter = self.runtime.part(Reporter)
+        self.admission = Admission(self.runtime, self._tesserae.values, host.post, host.after, gc.collect)
         # The first call from here would wait for a connection, in whichever thread makes it.
         threading.Thread(target=self._connect, name="concurro-connect", daemon=True).start()
 
@@ -258,6 +260,9 @@ class Home:
         call = self._calls.get(uid)
         tessera = self._tesserae.get(call.tessera) if call is not None else None
         running = tessera.running if tessera is not None else None
+        if tessera is not None and self.admission.waiting and not tessera.is_busy:
+            self.admission.probe(tessera, origin)
+            return
         if call is None or call.ended is not None or running is None or running.ended is not None:
             return
         for task in running.waits or ():
@@ -389,6 +394,9 @@ class Home:
         call.ended = entry
         self.states.ended.append((call.uid, call.tessera, call.method, entry[1]))
         call.payload = call.values = call.coroutine = None
+        call.fetched = 0
+        if call.committed or self.admission.waiting:
+            self.admission.release(call)
         caller = self._caller
         if caller is not None and caller.holds_pending:
             caller.when_held(lambda: call.outbox.put(entry, now=False))
@@ -454,15 +462,17 @@ class Home:
             def opened() -> Any:
                 return task.value(dependency.key, whole=dependency.whole)
 
-            self._came(call, (dependency.at, opened), None)
+            size = task.packed_size()
+            self._came(call, (dependency.at, opened), None, size)
 
         task.then(ended)
 
-    def _came(self, call: Call, value: Any, error: BaseException | None) -> None:
+    def _came(self, call: Call, value: Any, error: BaseException | None, size: int = 0) -> None:
         """Notice that a dependency is here. Thread-safe."""
-        self._host.post(lambda: self._count_down(call, value, error))
+        self._host.post(lambda: self._count_down(call, value, error, size))
 
-    def _count_down(self, call: Call, value: Any, error: BaseException | None) -> None:
+    def _count_down(self, call: Call, value: Any, error: BaseException | None, size: int) -> None:
+        call.fetched += size
         if error is not None:
             call.failed = [*(call.failed or ()), error]
         elif call.values is not None:

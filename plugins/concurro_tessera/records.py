@@ -108,6 +108,9 @@ class Call:
         retries: Attempts after the first.
         values: Where to get what dependencies stand for: `(at, open)`.
         blocked: Of how many dependencies it waits for.
+        fetched: What came for dependencies, and is not opened yet [B].
+        committed: Memory that is promised to it [B].
+        refused: Why it cannot run here; None when it can.
         failed: Errors of dependencies.
         cancelled: Whether its caller wants it no more.
         ended: What the news of its end is; None before that.
@@ -119,8 +122,8 @@ class Call:
     """
 
     __slots__ = (
-        "blocked", "cancelled", "coroutine", "ended", "failed", "holders", "kept", "method", "outbox", "parts",
-        "payload", "retries", "tessera", "uid", "values", "waits", "watchers",
+        "blocked", "cancelled", "committed", "coroutine", "ended", "failed", "fetched", "holders", "kept", "method",
+        "outbox", "parts", "payload", "refused", "retries", "tessera", "uid", "values", "waits", "watchers",
     )  # fmt: skip
 
     def __init__(self, uid: str, outbox: Outbox, tessera: str, method: str, payload: Any, retries: int) -> None:  # noqa: PLR0913 - as it travels
@@ -141,6 +144,19 @@ class Call:
         self.watchers: list[Outbox] | None = None
         self.coroutine: Any = None
         self.waits: list[Any] | None = None
+        self.fetched = 0
+        self.committed = 0
+        self.refused: Exception | None = None
+
+    @property
+    def needed(self) -> int:
+        """What its arguments take, as they travelled [B].
+
+        Nothing for small plain ones.
+        """
+        payload = self.payload
+        packed: int = 0 if payload is None or payload.__class__ is tuple else payload.size
+        return packed + self.fetched
 
 
 def pack_result(call: Call, value: Any, pack: Callable[[Any], Parcel], inline: int) -> tuple[Any, ...]:

@@ -151,20 +151,37 @@ class Tessera:
             if not mailbox:
                 return None
             first = mailbox[0]
-            if not first.blocked and (self._constructed or first.method is INIT):
+            if not first.blocked and (self._constructed or first.method is INIT) and self._fits(first):
                 self._running = True
                 return mailbox.popleft()
             held_up: set[Outbox] = set()
             for place, call in enumerate(mailbox):
                 if not self._constructed and call.method is not INIT:
                     continue
-                if call.blocked:
+                if call.outbox in held_up:
+                    continue
+                if call.blocked or not self._fits(call):
                     held_up.add(call.outbox)
-                elif call.outbox not in held_up:
+                else:
                     self._running = True
                     del mailbox[place]
                     return call
             return None
+
+    def _fits(self, call: Call) -> bool:
+        """Say whether there is room for the arguments of a call.
+
+        One that has none waits.
+        """
+        payload = call.payload
+        if not call.fetched and (payload is None or payload.__class__ is tuple):
+            return True
+        return self._home.admission.admit(call, self)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call of it runs, or is about to."""
+        return self._running
 
     def _dispatch(self, call: Call) -> None:
         if call.failed is None and self._runs_in_loop(call):
@@ -283,6 +300,8 @@ class Tessera:
             return pack_failure(call, _cancelled(call), pack)
         if call.failed is not None:
             return pack_failure(call, MultiError(call.failed, f"{call.method}() of {self.uid}"), pack)
+        if call.refused is not None:
+            return pack_failure(call, call.refused, pack)
         if self._fault is not None:
             return pack_failure(call, self._fault, pack)
         left = call.retries

@@ -244,7 +244,8 @@ class Counter:
 class Filler:
     """Holds memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: Any = b"") -> None:
+        self.length = len(what)
         self.held = bytearray()
 
     def fill(self, size: int) -> int:
@@ -260,6 +261,17 @@ class Filler:
         """Return how long something is, after a while."""
         await asyncio.sleep(delay)
         return len(what)
+
+    def make(self, size: int) -> Any:
+        """Return an array of so many bytes."""
+        import numpy as np
+
+        return np.ones(size, np.uint8)
+
+    async def pass_on(self, what: Any, other: Any) -> int:
+        """Have another one measure what it was given."""
+        length: int = await other.measure(what).result()
+        return length
 
 
 @tessera
