@@ -19,10 +19,21 @@ class Neighbours(Foundation):
 
     def __init__(self, application: Any = None, **settings: Any) -> None:
         super().__init__(application, **settings)
+        self._url = ""
         self._ways: dict[str, Any] = {}
         self._heard_of: dict[str, list[Any]] = {}
 
     # Where it is
+
+    @property
+    def master_url(self) -> str:
+        """The whole address of the master."""
+        if not self._url:
+            url = self.application.master_url
+            if "://" not in url:  # by way of a worker's slave, who knows
+                url = str(self.ask("figures").result(NETWORK_LIMIT)["url"])
+            self._url = url
+        return self._url
 
     @property
     def address(self) -> str:
@@ -32,12 +43,12 @@ class Neighbours(Foundation):
 
         For a master on a path, that.
         """
-        return split_address(self.application.master_url)[0]
+        return split_address(self.master_url)[0]
 
     @property
     def port(self) -> int:
         """The master's port; 0 for a path."""
-        return split_address(self.application.master_url)[1]
+        return split_address(self.master_url)[1]
 
     @property
     def pubsub_port(self) -> int:
@@ -158,7 +169,7 @@ class Neighbours(Foundation):
             RuntimeDisconnectedError: It is a worker that left.
         """
         proxy = RuntimeProxy(uid=uid, runtime=self)
-        mine = self.application.master_url
+        mine = self.master_url
         if address and join_address(address, port) not in {mine, self.address}:
             message = (
                 f"runtime {uid} is said to be at {join_address(address, port)}, and this runtime is connected to {mine}"

@@ -229,11 +229,12 @@ class MonitorService(Component):
         return {"version": STATE_VERSION, "strategy": self.strategy.name, **known}
 
     def figures(self, peer: IServicePeer) -> dict[str, Any]:  # noqa: ARG002 - as above
-        """Return load and memory of the master's process [%, B], and its pid."""
+        """Return load and memory of the master's process [%, B], its pid and url."""
         held = self._process.memory_info().rss
         limit = psutil.virtual_memory().total
         return {
             "pid": os.getpid(),
+            "url": self._host.status()["url"],
             "cpu_load": self._process.cpu_percent(None),
             "memory": held,
             "memory_limit": limit,

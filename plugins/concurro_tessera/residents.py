@@ -20,8 +20,10 @@ import queue
 import threading
 from collections import deque
 from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from concurro_monitor import ProfiledCall
 from concurro_tessera.arguments import unpack_arguments
 from concurro_tessera.failures import CallCancelledError, MailboxFullError, MultiError, rebuild
 from concurro_tessera.parameters import as_root, root, state_of, update
@@ -274,7 +276,9 @@ class Tessera:
             while call is not None:
                 self.running = call
                 running_call.set(call)
+                began = monotonic()
                 entry = self._construct(call) if call.method is INIT else self._run(call)
+                self._measure(call, began, entry)
                 self.running = None
                 following = self._next(was_running=True)
                 here = following is not None and not self._runs_in_loop(following)
@@ -285,6 +289,13 @@ class Tessera:
                 following = None
                 del entry
                 running_call.set(None)  # it keeps what its result refers to
+
+    def _measure(self, call: Call, began: float, entry: tuple[Any, ...]) -> None:
+        """Note how long a method ran, where that is wanted."""
+        profile = self._home.runtime.profile
+        if profile is not None:
+            took = monotonic() - began
+            profile.add(ProfiledCall(call.uid, call.tessera, call.method, began, took, entry[1]))
 
     def _construct(self, call: Call) -> tuple[Any, ...]:
         """Run the constructor; what it raises fails every call."""
@@ -363,7 +374,9 @@ class Tessera:
             call.coroutine = task
             self.running = call
             running_call.set(call)
+            began = monotonic()
             entry = await self._run_coroutine(call)
+            self._measure(call, began, entry)
             self.running = None
             following = self._next(was_running=True)
             here = following is not None and following.failed is None and self._runs_in_loop(following)

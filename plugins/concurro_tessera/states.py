@@ -94,9 +94,22 @@ class HomeStates:
         Return the task.
         """
         tessera = task.get("tessera") or task["tessera_id"]
-        proxy = self._runtime.proxy_from_uid(tessera)
+        proxy = self._proxy_of(tessera)
         call = proxy._seat.call(task["method"], tuple(task.get("args") or ()), dict(task.get("kwargs") or {}), uid=uid)  # noqa: SLF001 - of this very family
         return await call
+
+    def _proxy_of(self, uid: str) -> Any:
+        """Return the proxy of a tessera that is here, or that lives here.
+
+        Raises:
+            KeyError: There is neither.
+        """
+        from concurro_tessera.proxies import proxy_of  # noqa: PLC0415 - homes are used by proxies
+
+        home = self._tesserae.get(uid)
+        if home is None:
+            return self._runtime.proxy_from_uid(uid)
+        return proxy_of(uid, home.cls, 0, home.restarts, home.address, self._runtime.uid, home.incarnation)
 
 
 def _named(method: str) -> str:

@@ -13,6 +13,8 @@ from concurro import UnknownServiceError
 from tests.support.tesserae import WATCHDOG, Counter, Filler, drive, runtime_of
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 
 
@@ -136,7 +138,6 @@ def test_a_strategy_of_ones_own_chooses_and_is_told_what_happens(own, tmp_path):
         assert first != last
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["round-robin", "least-loaded", "memory-aware"])
 def test_a_worker_or_slave_that_left_is_never_chosen(strategy):
     with under(strategy) as (cluster, runtime):

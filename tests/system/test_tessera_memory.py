@@ -10,6 +10,8 @@ from tests.support.leftovers import watch_leftovers
 from tests.support.tesserae import WATCHDOG, Filler, drive, runtime_of
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 LIMIT = 300 * MIB
 
