@@ -17,7 +17,7 @@ from concurro_monitor import Reporter, RuntimeDisconnectedError, worker_runtime
 from concurro_tessera.admission import Admission
 from concurro_tessera.arguments import Dependency
 from concurro_tessera.callers import Caller
-from concurro_tessera.failures import CallCancelledError, MultiError
+from concurro_tessera.failures import CallCancelledError, MultiError, pack_error
 from concurro_tessera.proxies import PINNED, READY
 from concurro_tessera.records import ACKNOWLEDGE_AFTER, Call, Outbox, is_of_run, pack_failure
 from concurro_tessera.residents import INIT, Tessera
@@ -118,18 +118,22 @@ class Home:
         mine = outbox.calls
         for entry in entries:
             kind = entry[0]
-            if kind == 0:
-                _, uid, tessera_uid, incarnation, method, payload, dependencies, retries = entry
-                call = calls[uid] = Call(uid, outbox, tessera_uid, method, payload, retries)
-                mine.add(uid)
-                tessera = tesserae.get(tessera_uid)
-                if tessera is None or tessera.incarnation != incarnation or dependencies:
-                    self._arrive_elsewhere(call, incarnation, dependencies)
+            try:
+                if kind == 0:
+                    _, uid, tessera_uid, incarnation, method, payload, dependencies, retries = entry
+                    call = calls[uid] = Call(uid, outbox, tessera_uid, method, payload, retries)
+                    mine.add(uid)
+                    tessera = tesserae.get(tessera_uid)
+                    if tessera is None or tessera.incarnation != incarnation or dependencies:
+                        self._arrive_elsewhere(call, incarnation, dependencies)
+                    else:
+                        tessera.arrive(call)
                 else:
-                    tessera.arrive(call)
-            else:
-                handle: Any = self._HANDLERS[kind]
-                handle(self, outbox, *entry[1:])
+                    handle: Any = self._HANDLERS[kind]
+                    handle(self, outbox, *entry[1:])
+            except Exception as error:
+                self._host.log.exception("an entry of %s could not be taken", peer.name)
+                outbox.put((entry[1], False, pack_error(error, self.pack)), now=False)
 
     def _arrive_elsewhere(self, call: Call, incarnation: int, dependencies: Any) -> None:
         """Take a call that waits for something, or whose tessera is not here."""

@@ -4,8 +4,8 @@
 def take_all(module):
     construct = module.Tessera.__init__
 
-    def unbounded(self, home, uid, incarnation, options):
-        construct(self, home, uid, incarnation, {**options, "max_pending": None})
+    def unbounded(self, home, uid, incarnation, options, creator):
+        construct(self, home, uid, incarnation, {**options, "max_pending": None}, creator)
 
     module.Tessera.__init__ = unbounded
 
