@@ -60,7 +60,7 @@ def far_cluster(folder: Path, runtime_folder: Path, **options: Any) -> Iterator[
         master, url = stack.enter_context(started)
         slave_net, node_net = (stack.enter_context(FaultProxy(url)) for _ in range(2))
         slave = stack.enter_context(slave_process(slave_net.url, security=security, plugins=plugins, **options))
-        config = {**SHIPPED, "security": security}
+        config = {"application": {**SHIPPED["application"], "straight": False}, "security": security}
         node = stack.enter_context(ApplicationNode(node_net.url, config=config))
         cluster = FarCluster(master, url, slave, slave_net, node, node_net, security)
         cluster.wait_for_slave()

@@ -62,6 +62,7 @@ SAMPLES = [
     Sample(Kind.TUNNEL_END, Sender.MASTER, [1, "the lease is not known"]),
     Sample(Kind.LINE_OPEN, Sender.APPLICATION, [1, "tally", "north-1/2", ""]),
     Sample(Kind.LINE_OPEN, Sender.MASTER, [1, "tally", "north-1/2", "application-3"]),
+    Sample(Kind.LINE_OPEN, Sender.APPLICATION, [1, "tally", "north-1/2", "", "concurro-0123/4567"]),
     Sample(Kind.LINE_OPENED, Sender.SLAVE, [1, True]),
     Sample(Kind.LINE, Sender.APPLICATION, [1], (b"frame 0", b"chunk")),
     Sample(Kind.LINE, Sender.SLAVE, [1], (b"frame 0",)),

@@ -67,6 +67,10 @@ class ApplicationTable:
         default=True,
         documentation="Whether output of tasks and systems appears on the application's stdout and stderr.",
     )
+    straight = BoolOption(
+        default=True,
+        documentation="Whether services in workers of this machine are spoken to past the master.",
+    )
     save_failed = PathOption(
         "",
         "A folder where the first failed tasks are saved for `concurrent replay`; for systems, beside the master.",

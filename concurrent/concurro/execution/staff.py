@@ -32,6 +32,7 @@ from concurro.execution.restarts import Restarts
 from concurro.execution.service_desk import APPLICATION_MODULE
 from concurro.execution.staff_notes import MODULE, StaffNote
 from concurro.execution.worker_watch import STATE_PERIOD, STOPPED_LIMIT
+from concurro.transport.meeting import come_to
 from concurro.transport.stream import StreamLink
 from concurro.wire.messages import Kind, LineCode, Message, unpack_values
 from concurro.wire.segments import Descriptor
@@ -154,7 +155,7 @@ class Staff:
             if worker is not None:
                 worker.say(StaffNote.LINE, body[0], frames=message.frames)
         elif kind == Kind.LINE_OPEN:
-            self._open(*body[:4], frames=message.frames[:1])
+            self._open(*body[:4], frames=message.frames[:1], invitation=str(body[4]) if len(body) > 4 else "")  # noqa: PLR2004 - newer than the others
         elif kind == Kind.LINE_END:
             worker = self._of_line.pop(body[0], None)
             if worker is not None:
@@ -295,7 +296,9 @@ class Staff:
 
     # Lines
 
-    def _open(self, line: int, service: str, address: str, who: str, *, frames: tuple[Any, ...]) -> None:
+    def _open(  # noqa: PLR0913 - as it travels
+        self, line: int, service: str, address: str, who: str, *, frames: tuple[Any, ...], invitation: str
+    ) -> None:
         slave_id, _, number = address.rpartition("/")
         found = self._workers.get(FIRST_CHILD + int(number)) if number.isdigit() else None
         if found is None or found.killed or slave_id != self.slave_id:
@@ -305,6 +308,9 @@ class Staff:
         self._of_line[line] = found
         found.lines.add(line)
         socket_for_it = tuple(frame for frame in frames if isinstance(frame, Descriptor))
+        if not socket_for_it:
+            stream = come_to(invitation)
+            socket_for_it = (Descriptor(stream.detach()),) if stream is not None else ()
         found.say(StaffNote.OPEN, line, service, who, frames=socket_for_it)
 
     def _take(self, worker: StaffWorker, frames: list[Any], heard: Callable[[StaffWorker, list[Any]], None]) -> None:

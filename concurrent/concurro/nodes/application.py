@@ -87,6 +87,7 @@ class ApplicationNode(ServiceCaller):
         travelling = Travelling(main_file, ship) if main_file is not None else Travelling.of_main(ship)
         packer = Packer(store_with_segments(), travelling)
         self._build(master or str(self._env.config["application.master"] or ""), packer)
+        self.lines.meets = bool(self._env.config["application.straight"])
         self._save_failed = str(self._env.config["application.save_failed"] or "")
         self._core.failed = FailedAttempts(self._save_failed)
 
@@ -177,6 +178,7 @@ class ApplicationNode(ServiceCaller):
         """Leave the master; what is unfinished and not detached ends. Idempotent."""
         if self._loop_thread.is_elsewhere():
             return  # it is the parent's
+        self.let_guests_end()
         with self._start_lock:
             if self._state in ("closed", "new"):
                 self._state = "closed"

@@ -3,7 +3,8 @@
 service(name)         --LINE_OPEN--> master, its service
 service(name, worker) --LINE_OPEN--> master --> slave --> worker     relayed, or straight:
                       with one end of a socketpair, where everybody in between is on this machine
-                      and of this user; the worker takes it, and nobody stands in between any more
+                      and of this user, or over a socket at which the slave meets the application, where
+                      those two are; the worker takes it, and nobody stands in between any more
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from concurro.errors import ConfigError, MasterUnreachable, ServiceLostError
 from concurro.ids import ServiceWorker
 from concurro.nodes.control import Control
 from concurro.nodes.service_proxy import CallingEnd
+from concurro.transport.meeting import MeetingPoint
 from concurro.transport.stream import StreamLink
 from concurro.wire.messages import Kind, LineCode, Message
 from concurro.wire.parcels import PackedValues, Parcel, PlainValues
@@ -47,14 +49,16 @@ class _Line:
     Attributes:
         end: Our end.
         link: Our end of a socket that was offered, or is used; None when there is none.
+        invitation: To meet the slave of the worker on this machine; empty for none.
         opened: Whether the service is there.
     """
 
-    __slots__ = ("end", "link", "opened")
+    __slots__ = ("end", "invitation", "link", "opened")
 
     def __init__(self, end: CallingEnd) -> None:
         self.end = end
         self.link: StreamLink | None = None
+        self.invitation = ""
         self.opened = False
 
 
@@ -67,6 +71,9 @@ class ServiceLines:
         packer: Packs and loads values.
         send: Sends to the master.
         passes: Says whether descriptors can be passed to the master now.
+
+    Attributes:
+        meets: Whether it meets slaves of this machine.
     """
 
     def __init__(self, control: Control, loop: Loop, packer: Packer, send: Send, passes: Callable[[], bool]) -> None:
@@ -75,6 +82,8 @@ class ServiceLines:
         self._packer = packer
         self._send = send
         self._passes = passes
+        self.meets = True
+        self._meeting: MeetingPoint | None = None
         self._connected = False
         self._closed: Exception | None = None
         self._numbers = itertools.count(1)
@@ -119,6 +128,8 @@ class ServiceLines:
             self._drop(number).fail(error)
         for end in list(self._ends.values()):  # of lines that were not begun
             end.fail(error)
+        if self._meeting is not None:
+            self._meeting.close()
 
     def handle(self, message: Message) -> None:
         """Take LINE, LINE_OPENED or LINE_END of the master."""
@@ -154,10 +165,25 @@ class ServiceLines:
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
                 line.link = StreamLink(self._loop, ours, end.describe())
                 frames = (Descriptor(theirs.detach()),)
-        self._send(Kind.LINE_OPEN, [number, end.service, end.worker, ""], frames)
+        if end.worker and self.meets:
+            line.invitation = self._invite()
+        self._send(Kind.LINE_OPEN, [number, end.service, end.worker, "", line.invitation], frames)
+
+    def _invite(self) -> str:
+        """Return an invitation to meet here; empty where nobody can."""
+        with contextlib.suppress(OSError):  # not on Linux, or out of descriptors: it is relayed
+            if self._meeting is None:
+                self._meeting = MeetingPoint()
+            return self._meeting.invite()
+        return ""
 
     def _opened(self, number: int, line: _Line, *, straight: bool) -> None:
         line.opened = True
+        guest = self._meeting.take(line.invitation) if self._meeting is not None and line.invitation else None
+        if guest is not None:
+            if line.link is not None:
+                line.link.close()
+            line.link = StreamLink(self._loop, guest, line.end.describe())
         link = line.link
         if straight and link is not None:
             link.on_message = line.end.take

@@ -237,7 +237,7 @@ class Switchboard:
         self._join(place, other)
         passed = message.frames if self._passes(other.peer) else ()
         passed = tuple(frame for frame in passed if isinstance(frame, Descriptor))[:1]
-        self._send(other.peer, Kind.LINE_OPEN, [other.number, service, address, who], passed)
+        self._send(other.peer, Kind.LINE_OPEN, [other.number, service, address, who, *message.body[4:5]], passed)
 
     def _open_here(self, place: _Place, service: str, who: str) -> None:
         """Open a line to a service of the master, once that is built."""

@@ -139,8 +139,8 @@ class Kind(IntEnum):
     TUNNEL_END = 72  # [tunnel, reason]
 
     # Services: an application speaks to one of the master, or of a worker, on a line (wire/lines.py).
-    LINE_OPEN = 90  # [line, service, address of a worker or "", who]: application to master, master to slave; with a
-    #                 socket as frame 1 where descriptors can be passed
+    LINE_OPEN = 90  # [line, service, address of a worker or "", who, invitation to meet (transport/meeting.py) or ""]:
+    #                 application to master, master to slave; with a socket as frame 1 where descriptors can be passed
     LINE_OPENED = 91  # [line, straight]: the service is there; straight: it took the socket, and speaks through it
     LINE = 92  # [line], and the frames of one message
     LINE_END = 93  # [line, code, text]; code is a `LineCode`

@@ -90,7 +90,8 @@ class Parcel:
         with _spilling:
             head = self._payload if len(self._payload) >= SPILLED_FROM else b""
             if self._spilled is not None or not (self._blobs or head):
-                file.close()
+                if file is not self._spilled:
+                    file.close()
                 return 0
             blobs = self._blobs or []
             file.writelines([head, *(self._packer.blobs.get(digest) for _, digest, _ in blobs)])

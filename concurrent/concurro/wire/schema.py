@@ -407,7 +407,8 @@ SCHEMA: dict[int, Rule] = {
     Kind.REPLY: Rule(_MASTER, record(_TOKEN, ("ok", flag), ("value", anything))),
     Kind.PRINTED: Rule(_MASTER, sequence(_PRINTED)),
     Kind.LINE_OPEN: Rule(
-        _from(Sender.APPLICATION, Sender.MASTER), record(_LINE, ("service", text), ("worker", text), ("who", text))
+        _from(Sender.APPLICATION, Sender.MASTER),
+        record(_LINE, ("service", text), ("worker", text), ("who", text), ("invitation", text), needed=4),
     ),
     Kind.LINE_OPENED: Rule(_SLAVE | _MASTER, record(_LINE, ("straight", flag))),
     Kind.LINE: Rule(_ON_LINES, record(_LINE)),

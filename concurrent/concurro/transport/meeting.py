@@ -1,0 +1,115 @@
+"""Meet a process of this machine that one speaks to through others.
+
+    caller: MeetingPoint.invite() --invitation, over the session--> whoever is to come
+    guest:  come_to(invitation) --connects, shows it--> MeetingPoint.take(invitation)
+
+The place is a name without a path (Linux): nothing is left of it, and who lives in another network
+namespace, or on another machine, finds nobody there. Then what was said through others goes on so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import struct
+import sys
+
+_INVITATION = re.compile(r"concurro-[0-9a-f]{32}/[0-9a-f]{32}")
+_SHOWN = 32
+_BACKLOG = 128
+_MOST_GUESTS = 256
+"""So many who came may wait to be taken."""
+
+CAN_MEET = sys.platform == "linux"
+
+
+class MeetingPoint:
+    """Where others come. Loop thread only.
+
+    Raises:
+        OSError: There is no place: no descriptor is left, or this system has none without a path.
+    """
+
+    def __init__(self) -> None:
+        if not CAN_MEET:
+            message = "sockets without a path are those of Linux"
+            raise OSError(message)
+        self._name = f"concurro-{secrets.token_hex(16)}"
+        self._guests: dict[str, socket.socket] = {}
+        self._silent: list[socket.socket] = []
+        self._listener = _unconnected()
+        try:
+            self._listener.bind(f"\0{self._name}")
+            self._listener.listen(_BACKLOG)
+        except OSError:
+            self._listener.close()
+            raise
+
+    def invite(self) -> str:
+        """Return an invitation for one guest."""
+        return f"{self._name}/{secrets.token_hex(_SHOWN // 2)}"
+
+    def take(self, invitation: str) -> socket.socket | None:
+        """Return the connection to the guest who has that invitation.
+
+        None when nobody came with it.
+        """
+        self._let_in()
+        return self._guests.pop(invitation.rpartition("/")[2], None)
+
+    def close(self) -> None:
+        """Leave; whoever was not taken goes. Idempotent."""
+        self._listener.close()
+        for guest in (*self._guests.values(), *self._silent):
+            guest.close()
+        self._guests.clear()
+        self._silent.clear()
+
+    def _let_in(self) -> None:
+        while len(self._guests) + len(self._silent) < _MOST_GUESTS:
+            try:
+                guest, _ = self._listener.accept()
+            except OSError:
+                break
+            guest.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            self._silent.append(guest)
+        silent, self._silent = self._silent, []
+        for guest in silent:
+            try:
+                shown = guest.recv(_SHOWN).decode("ascii", "replace")
+            except BlockingIOError:
+                self._silent.append(guest)
+                continue
+            except OSError:
+                shown = ""
+            if len(shown) == _SHOWN and _user_of(guest) == os.geteuid():
+                self._guests[shown] = guest
+            else:
+                guest.close()
+
+
+def come_to(invitation: str) -> socket.socket | None:
+    """Return a connection to who invited; None where that is nobody of here."""
+    if not CAN_MEET or not _INVITATION.fullmatch(invitation):
+        return None
+    name, _, shown = invitation.partition("/")
+    stream = _unconnected()
+    try:
+        stream.connect(f"\0{name}")
+        if _user_of(stream) == os.geteuid() and stream.send(shown.encode()) == _SHOWN:
+            return stream
+    except OSError:
+        pass
+    stream.close()
+    return None
+
+
+def _user_of(stream: socket.socket) -> int:
+    raw = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int(struct.unpack("3i", raw)[1])
+
+
+def _unconnected() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
