@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from concurro_tagqueue.assignment import assigned
+from concurro_tagqueue.assignment import assigned, share_script
 from concurro_tagqueue.slave_program import store_script
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def run_job(  # noqa: PLR0913 - a fixed public signature
     with process:
         script = getattr(sys.modules["__main__"], "__file__", None)
         if script is not None and process.master_url:
-            store_script(process.task_manager, Path(script), sys.argv[1:])
+            share_script(store_script(process.task_manager, Path(script), sys.argv[1:]))
         if launch_slaves:
             process.launch_slave_jobs(launch_slaves)
         return process.start()

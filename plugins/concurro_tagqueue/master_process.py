@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from concurro import ConcurroError, Config, ConfigError
@@ -18,12 +19,11 @@ from concurro_tagqueue.global_states import delete_state, store_state
 from concurro_tagqueue.launching import LaunchedSlaves
 from concurro_tagqueue.places import MASTER_MARK, open_for_master
 from concurro_tagqueue.registration import describe_process
-from concurro_tagqueue.slave_program import PROGRAM_LABEL
+from concurro_tagqueue.slave_program import PROGRAM_LABEL, store_script
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from concurro_tagqueue.surface import TaskManagerMethods
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +45,9 @@ class MasterProcess:
 
     Args:
         label: Label of the job: slave processes find it by this.
-        master: Address of a master; None for the one that is configured or runs on the default address, else
-            one that is started for this job, and ends with it. A `TaskManager` of this process will do
-            too: slaves are threads then.
+        master: Address of a master, or a `LocalCluster`; None for the one that is configured or runs on the
+            default address, else one that is started for this job, and ends with it. A `TaskManager` of this
+            process will do too: slaves are threads then.
         config: What `Config.load` takes.
 
     Attributes:
@@ -61,7 +61,7 @@ class MasterProcess:
         MasterUnreachable: The master does not answer.
     """
 
-    def __init__(self, label: str, master: str | TaskManagerMethods | None = None, *, config: Any = None) -> None:
+    def __init__(self, label: str, master: Any = None, *, config: Any = None) -> None:
         self.label = label
         self._settings = Config.load(config)
         self._slaves = LaunchedSlaves()
@@ -151,11 +151,23 @@ class MasterProcess:
         with self:
             return self.run()
 
+    def set_slave_script(self, script: str | Path, *arguments: str) -> None:
+        """Say what launched slaves run; `run_job` says it by itself.
+
+        Args:
+            script: A script that starts a `SlaveProcess` with the job's label.
+            arguments: Its arguments.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        store_script(self.task_manager, Path(script), list(arguments))
+
     def launch_slave_jobs(self, n: int = 1) -> None:
         """Start slave processes on this machine, which end with the job.
 
         Raises:
-            ConfigError: The job was not started by `run_job`, so nobody knows what a slave runs.
+            ConfigError: Neither `run_job` nor `set_slave_script` told what a slave runs.
         """
         if not self.master_url:
             message = f"job {self.label!r} lives in this process alone: start its slaves as threads"
@@ -165,7 +177,7 @@ class MasterProcess:
         except KeyError:
             message = (
                 f"no slave process of job {self.label!r} can be launched: it has no script. "
-                "Start the job by run_job in a script, or start slaves by a script of their own"
+                "Start the job by run_job in a script, or name one by set_slave_script"
             )
             raise ConfigError(message) from None
         assignment = Assignment(self.label, self.master_url, self._settings.to_plain())
@@ -252,6 +264,10 @@ class MasterProcess:
     def deleteGlobalState(self, state_id: int) -> None:  # noqa: N802 - as above
         """Delete the values of a global state; see `delete_global_state`."""
         self.delete_global_state(state_id)
+
+    def setSlaveScript(self, script: str | Path, *arguments: str) -> None:  # noqa: N802 - as above
+        """Say what slave processes run that are launched; see `set_slave_script`."""
+        self.set_slave_script(script, *arguments)
 
     def launchSlaveJobs(self, n: int = 1) -> None:  # noqa: N802 - as above
         """Start slave processes on this machine; see `launch_slave_jobs`."""

@@ -46,7 +46,7 @@ class LabelInUseError(ConfigError):
 
 
 def open_for_master(
-    stack: contextlib.ExitStack, label: str, master: str | TaskManagerMethods | None, config: Any
+    stack: contextlib.ExitStack, label: str, master: Any, config: Any
 ) -> tuple[TaskManagerMethods, str]:
     """Return the task manager of a job that begins, and its master.
 
@@ -84,9 +84,7 @@ def open_for_master(
     return _connect(stack, cluster.master_url, label, settings, essential=True), cluster.master_url
 
 
-def open_for_slave(
-    stack: contextlib.ExitStack, label: str, host: str | TaskManagerMethods | None, config: Any
-) -> TaskManagerMethods:
+def open_for_slave(stack: contextlib.ExitStack, label: str, host: Any, config: Any) -> TaskManagerMethods:
     """Return the task manager of a job that runs, or begins soon.
 
     Args:
@@ -145,8 +143,17 @@ def locate_job(label: str, settings: Config, patience: float | None = None) -> s
         time.sleep(_LOOK_AGAIN)
 
 
-def address_of(host: str) -> str:
-    """Return the address of a master: `HOST` and `HOST:PORT` are TCP."""
+def address_of(host: Any) -> str:
+    """Return the address of a master: `HOST` and `HOST:PORT` are TCP.
+
+    Raises:
+        ConfigError: It is neither an address nor what has one.
+    """
+    if not isinstance(host, str):
+        host = getattr(host, "master_url", None) or getattr(host, "url", None)
+    if not isinstance(host, str):
+        message = "a master is an address, a LocalCluster, an application, or a TaskManager of this process"
+        raise ConfigError(message)
     if "://" in host:
         return host
     return f"tcp://{host}" if ":" in host else f"tcp://{host}:{DEFAULT_PORT}"

@@ -64,7 +64,7 @@ class SlaveProcess:
     def __init__(
         self,
         label: str,
-        master_host: str | TaskManagerMethods | None = None,
+        master_host: Any = None,
         watchdog_period: float | None = 120.0,
         *,
         config: Any = None,

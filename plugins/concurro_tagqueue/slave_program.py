@@ -54,8 +54,8 @@ def main() -> None:
         sys.exit(EXIT_FAILED)
 
 
-def store_script(manager: TaskManagerMethods, file: Path, arguments: list[str]) -> None:
-    """Let slave processes be started for a job.
+def store_script(manager: TaskManagerMethods, file: Path, arguments: list[str]) -> str:
+    """Let slaves be started for a job; return their script's text.
 
     Args:
         manager: The job's task manager.
@@ -66,7 +66,6 @@ def store_script(manager: TaskManagerMethods, file: Path, arguments: list[str]) 
         OSError: It cannot be read.
     """
     code = file.read_text(encoding="utf-8")
-    share_script(code)
     program = {
         "code": code,
         "file": str(file.resolve()),
@@ -74,6 +73,7 @@ def store_script(manager: TaskManagerMethods, file: Path, arguments: list[str]) 
         "folder": str(Path.cwd()),
     }
     manager.store_data(**{PROGRAM_LABEL: program})
+    return code
 
 
 def run_script(program: dict[str, Any], assignment: Assignment) -> None:

@@ -10,12 +10,14 @@ import sys
 import psutil
 import pytest
 
+from concurro import ConfigError, LocalCluster
 from concurro_tagqueue import LabelInUseError, MasterProcess, TaskManager, TaskRaisedException
 from tests.support.commands import running
 from tests.support.nodes import master_process
 from tests.support.programs import command, run_program
 from tests.support.tagged_jobs import (
     LIMIT,
+    SLAVE,
     open_gate,
     slave_process,
     starts,
@@ -67,7 +69,6 @@ class Slave(SlaveProcess):
 
 
 if __name__ == "__main__":
-    runJob("other", MasterProcess, Slave) if "other" in sys.argv else None
     runJob("job", Master, Slave, launch_slaves=2)
     print("done")
 """
@@ -132,6 +133,18 @@ def test_a_slave_in_a_script_of_its_own_works_for_a_master_that_is_named(tmp_pat
             master.shutdown()
 
             assert slave.wait(LIMIT) == 0
+
+
+def test_a_script_of_their_own_is_launched_for_a_job_on_a_cluster(tmp_path):
+    script = write_script(tmp_path, "slave", SLAVE)
+    with LocalCluster(workers=1) as cluster, MasterProcess("job", cluster) as master:
+        with pytest.raises(ConfigError, match="name one by set_slave_script"):
+            master.launch_slave_jobs()
+        master.set_slave_script(script, str(tmp_path), "60")
+        master.launch_slave_jobs(2)
+        master.request_task("double", 21)
+
+        assert master.retrieve_result(timeout=LIMIT)[2] == 42
 
 
 def test_a_slave_finds_the_job_that_begins_after_it(tmp_path):
