@@ -132,7 +132,11 @@ class TaskError(ConcurroError):
         slave_id: The slave of the last attempt; None when none ran.
         attempt: Number of the last attempt, from 1.
         cause: The original exception if it can be rebuilt, else None.
+        task: Name of the task, or a call with its arguments, as `scale(4, offset=1)`; bounded, and empty where it
+            is not known.
     """
+
+    task = ""
 
     def __init__(  # noqa: PLR0913 - the facts of a failure, all of them plain
         self,
@@ -188,7 +192,7 @@ class TaskError(ConcurroError):
         except Exception:  # noqa: BLE001 - a cause may fail in any way; the text stays
             cause = None
         facts = (self.task_id, self.type_name, self.message, self.traceback)
-        return type(self), (*facts, self.slave_id, self.attempt, cause)
+        return type(self), (*facts, self.slave_id, self.attempt, cause), {"task": self.task}
 
 
 class NothingToSaveError(ConcurroError, LookupError):
@@ -232,8 +236,14 @@ class RemoteTraceback(ConcurroError):  # noqa: N818 - a fixed public name
     error: TaskError | None = None
 
     def __str__(self) -> str:
-        """Return the traceback, on lines of its own."""
-        return f"\n{self.args[0]}" if self.args else ""
+        """Return the traceback, on lines of its own, and first whose it is."""
+        if not self.args:
+            return ""
+        error = self.error
+        if error is None or not error.task:
+            return f"\n{self.args[0]}"
+        where = f" on slave {error.slave_id}" if error.slave_id else ""
+        return f"\nin {error.task}, task {error.task_id}, attempt {error.attempt}{where}\n{self.args[0]}"
 
 
 class SystemFailedError(ConcurroError, RuntimeError):

@@ -25,7 +25,7 @@ from concurro.nodes.streams import MOST_OPEN, as_they_come, check_buffersize, in
 from concurro.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from concurro.nodes.application import ApplicationNode
     from concurro.nodes.futures import TaskFuture
@@ -68,6 +68,11 @@ class Call(Task):
         function, args, kwargs = self.call
         return function(*args, **kwargs)
 
+    def _shown_call(self) -> tuple[str, Sequence[Any], Mapping[str, Any]]:
+        """Return what is called, by name, and with what."""
+        function, args, kwargs = self.call
+        return str(getattr(function, "__qualname__", type(function).__qualname__)), args, kwargs
+
     def __repr__(self) -> str:
         function = self.call[0]
         return f"<{type(self).__name__} {getattr(function, '__qualname__', function)!s} {self.task_id or ''}>"
@@ -96,6 +101,10 @@ class FunctionCall(Call):
         if self.preparation is not None:
             _prepare(self.preparation)
         return self.function(*self.args, **self.kwargs)
+
+    def _shown_call(self) -> tuple[str, Sequence[Any], Mapping[str, Any]]:
+        """Return what is called, by name, and with what."""
+        return self.name, self.args, self.kwargs
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.task_id or ''}>"

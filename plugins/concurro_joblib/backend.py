@@ -14,13 +14,17 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from joblib import cpu_count, register_parallel_backend
-from joblib._parallel_backends import (
-    AutoBatchingMixin,
-    FallbackToBackend,
-    ParallelBackendBase,
-    SequentialBackend,
-)
+try:
+    from joblib import cpu_count, register_parallel_backend
+    from joblib._parallel_backends import (
+        AutoBatchingMixin,
+        FallbackToBackend,
+        ParallelBackendBase,
+        SequentialBackend,
+    )
+except ImportError as error:
+    message = f"concurro_joblib needs joblib 1.5 or later, which comes with pip install 'concurro[joblib]' ({error})"
+    raise ImportError(message, name=error.name) from error
 
 from concurro import ClusterExecutor
 from concurro_joblib.clusters import Borrowed, LocalClusters

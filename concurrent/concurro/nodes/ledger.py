@@ -15,7 +15,7 @@ from concurro.errors import InvalidTaskError
 from concurro.ids import Failure, Outcome, parse_task_id
 from concurro.records import BlobUse
 from concurro.task import RUNTIME_FIELDS, check_task, task_class_key
-from concurro.wire.failures import describe, rebuild
+from concurro.wire.failures import describe, describe_task, rebuild
 from concurro.wire.messages import Kind, pack_message
 from concurro.wire.saved_attempt import save_attempt
 
@@ -310,4 +310,5 @@ def error_of(packer: Packer, task: Task, outcome: int, value: Any, fault: BaseEx
         outcome, value = Outcome.RAISED, Failure(failure.type_name, message, failure.traceback)
     error = rebuild(str(task.task_id), outcome, value, task.slave_id, task.attempt, packer.loads_whole)
     error.saver = partial(save_attempt, packer, task)
+    error.task = describe_task(task)
     return error

@@ -7,6 +7,8 @@ text, and the exception itself only if it survived a round trip where it was rai
 
 from __future__ import annotations
 
+import os
+import reprlib
 import traceback as tracebacks
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +25,14 @@ from concurro.ids import Failure, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
 _TEXT_LIMIT = 100_000  # characters of a message or traceback; what is over the limit is cut in the middle
+
+_LONGEST_NAME = 80  # characters
+_MOST_ARGUMENTS = 6
+_SHOWN = (int, float, complex, str, bytes, tuple, list, dict, set, frozenset, type(None), range)
+_OWN_FOLDER = f"{os.path.dirname(os.path.dirname(__file__))}{os.sep}"  # noqa: PTH120 - no pathlib: workers import this
 
 _OWN_ERRORS: dict[Outcome, type[TaskError]] = {
     Outcome.TIMEOUT: TaskTimeout,
@@ -101,6 +109,22 @@ def original(error: TaskError) -> BaseException:
     return cause
 
 
+def describe_task(task: Any) -> str:
+    """Return the name of a task, or its call with its arguments, bounded.
+
+    No code of users runs for it: of what they defined only the type is told.
+    """
+    shown_call = getattr(type(task), "_shown_call", None)
+    if shown_call is None:
+        return _shortened(task.name if isinstance(task.name, str) else type(task).__qualname__, _LONGEST_NAME)
+    name, args, kwargs = shown_call(task)
+    shown = [_shown(value) for value in args[:_MOST_ARGUMENTS]]
+    shown += [f"{key}={_shown(value)}" for key, value in list(kwargs.items())[: _MOST_ARGUMENTS - len(shown)]]
+    if len(args) + len(kwargs) > len(shown):
+        shown.append("...")
+    return f"{_shortened(name, _LONGEST_NAME)}({', '.join(shown)})"
+
+
 def explain_import(error: ImportError, slave_id: str | None) -> ImportError:
     """Return the import error with what to do about it.
 
@@ -121,6 +145,32 @@ def explain_import(error: ImportError, slave_id: str | None) -> ImportError:
     return explained
 
 
+class _Arguments(reprlib.Repr):
+    """Shows values of the built-in types, and of others the type."""
+
+    def repr1(self, value: Any, level: int) -> str:
+        """Return how a value is shown: as it is, when its type is built in."""
+        if type(value).__module__ == "builtins" and isinstance(value, _SHOWN):
+            return super().repr1(value, level)
+        return f"<{_shortened(type(value).__qualname__, _LONGEST_NAME)}>"
+
+
+_ARGUMENTS = _Arguments()
+_ARGUMENTS.maxlevel = 2
+_ARGUMENTS.maxstring = _ARGUMENTS.maxother = 60
+
+
+def _shown(value: Any) -> str:
+    try:
+        return _ARGUMENTS.repr(value)
+    except Exception:  # noqa: BLE001 - an integer of more digits than may be printed, keys that cannot be compared
+        return f"<{type(value).__name__}>"
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def _message_of(exception: BaseException) -> str:
     try:
         return _cut(str(exception))
@@ -135,6 +185,7 @@ def _traceback_of(exception: BaseException, trim: int) -> str:
             if frames is None or frames.tb_next is None:
                 break
             frames = frames.tb_next
+        frames = _from_users(frames)
         return _cut("".join(tracebacks.format_exception(type(exception), exception, frames)))
     except BaseException as fault:  # noqa: BLE001 - formatting calls __str__ of every exception in the chain
         frames_only = "".join(tracebacks.format_tb(exception.__traceback__))
@@ -142,6 +193,17 @@ def _traceback_of(exception: BaseException, trim: int) -> str:
             f"Traceback (most recent call last):\n{frames_only}"
             f"{type(exception).__name__}: <not shown: {type(fault).__name__}>\n"
         )
+
+
+def _from_users(frames: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of ours at its top.
+
+    Where all are ours they stay.
+    """
+    first = frames
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
+        first = first.tb_next
+    return first or frames
 
 
 def _pickled(exception: BaseException, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import pickle
 import sys
 
 import msgpack
@@ -17,9 +18,12 @@ from concurro.errors import (
     TaskTimeout,
     WorkerLost,
 )
+from concurro.executor import Call, FunctionCall
 from concurro.ids import Failure, Outcome
+from concurro.nodes.pushed import new_task
+from concurro.task import Task
 from concurro.wire.blobs import BlobStore
-from concurro.wire.failures import describe, explain_import, original, rebuild
+from concurro.wire.failures import describe, describe_task, explain_import, original, rebuild
 from concurro.wire.payload import Packer
 from concurro.wire.travelling import Travelling
 
@@ -196,3 +200,62 @@ def test_an_import_error_says_module_slave_and_what_to_do():
     assert "'no_such_module_here'" in str(explained)
     assert "slave node7-1" in str(explained)
     assert "[application] ship = ['no_such_module_here']" in str(explained)
+
+
+class Loud:
+    """Must not be asked how it looks."""
+
+    def __repr__(self):
+        raise AssertionError
+
+    def __call__(self):
+        message = "wrong"
+        raise ValueError(message)
+
+
+def test_a_traceback_begins_with_the_first_frame_of_the_user():
+    call = new_task(Call, {"call": (Loud(), (), {})})
+
+    text = describe(caught(call), trim=1).traceback
+
+    assert "executor.py" not in text
+    assert "in __call__\n    raise ValueError(message)" in text
+
+
+def test_a_traceback_that_is_all_ours_stays():
+    text = describe(caught(lambda: rebuild("job:1", 99, [], None, 1)), trim=2).traceback
+
+    assert "failures.py" in text
+
+
+@pytest.mark.parametrize(
+    ("task", "text"),
+    [
+        (Task("square-4"), "square-4"),
+        (Task("x" * 500), "x" * 77 + "..."),
+        (new_task(FunctionCall, {"args": (4, "ab"), "kwargs": {"offset": [1, 2]}}), "call(4, 'ab', offset=[1, 2])"),
+        (new_task(FunctionCall, {"args": tuple(range(50))}), "call(0, 1, 2, 3, 4, 5, ...)"),
+        (new_task(FunctionCall, {"args": (Loud(), 10**5000)}), "call(<Loud>, <int>)"),
+        (new_task(Call, {"call": (divmod, (1, 0), {})}), "divmod(1, 0)"),
+        (new_task(Call, {"call": (Loud(), ([Loud()],), {})}), "Loud([<Loud>])"),
+    ],
+    ids=range(7),
+)
+def test_a_task_is_named_with_the_arguments_of_its_call(task, text):
+    assert describe_task(task) == text
+
+
+def test_what_is_shown_of_a_call_is_bounded():
+    task = new_task(FunctionCall, {"args": ([bytes(10_000)] * 1000, "y" * 10_000, {n: str(n) * 99 for n in range(99)})})
+
+    assert len(describe_task(task)) < 1000
+
+
+def test_the_traceback_of_a_call_says_first_whose_it_is():
+    error = rebuild("job:3", Outcome.RAISED, Failure("KeyError", "'colour'", "Traceback ...\n"), "north", 2)
+    error.cause, error.task = KeyError("colour"), "scale('colour')"
+
+    text = str(original(error).__cause__)
+
+    assert text == "\nin scale('colour'), task job:3, attempt 2 on slave north\nTraceback ...\n"
+    assert pickle.loads(pickle.dumps(error)).task == "scale('colour')"
