@@ -117,7 +117,7 @@ def console_commands() -> list[tuple[str, list[str]]]:
 def test_a_command_that_is_shown_exists_with_its_options(place: str, words: list[str]):
     program, *arguments = words
     names = [word for word in arguments[:2] if word.isidentifier()]
-    subcommands = names[:2] if names[:1] in (["plugins"], ["config"], ["keys"]) else names[:1]
+    subcommands = names[:2] if names[:1] in (["plugins"], ["config"], ["keys"], ["tesserae"]) else names[:1]
 
     help_text = run_program(command(program), *subcommands, "--help").stdout
 

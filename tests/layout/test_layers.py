@@ -60,6 +60,7 @@ PLUGIN_MODULES = [
     *modules_below(ROOT / "examples" / "plugins_file" / "plugins"),
     *modules_below(ROOT / "examples" / "plugin_package" / "src"),
     *modules_below(ROOT / "examples" / "unequal_slaves" / "plugins"),
+    *modules_below(ROOT / "examples" / "own_workers" / "plugins"),
     *modules_below(ROOT / "examples" / "services" / "plugins"),
 ]
 

@@ -7,8 +7,10 @@ import logging
 import os
 
 import pytest
+from click.testing import CliRunner
 
 from concurro import ServiceFailedError, WaitInCallbackError
+from concurro.cli.commands import concurrent_group
 from concurro_monitor import Monitor, Runtime, RuntimeDisconnectedError, RuntimeProxy, here
 from tests.support.leftovers import watch_leftovers
 from tests.support.tesserae import WATCHDOG, Counter, drive, runtime_of
@@ -396,3 +398,30 @@ def test_profiles_are_measured_sent_and_written(runtime, worker, tmp_path):
     runtime.recv_profile("worker:0:0", {"calls": []})
     assert runtime.received[-1] == ("worker:0:0", {"calls": []})
     monitor.end_profile()
+
+
+# Commands
+
+
+def test_tesserae_are_listed_for_people_and_programs(runtime):
+    proxy = Counter.remote().wait(WATCHDOG)
+    url = runtime.application.master_url
+
+    def shown(*words):
+        result = CliRunner().invoke(concurrent_group, ["tesserae", *words, "--master", url])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def listed():
+        found = json.loads(shown("list", "--json"))["tesserae"]
+        return [one for one in found if one["uid"] == proxy._seat.uid]
+
+    assert listed()[0]["class_name"] == "Counter"
+    assert proxy._seat.uid in shown("list")
+    workers = shown("workers").splitlines()
+    assert workers[0].split()[:3] == ["UID", "NODE", "RUNNING"]
+    assert [line.split()[0] for line in workers[1:]] == [worker.uid for worker in runtime.workers]
+    assert "METHOD" in shown("calls")
+    refused = CliRunner().invoke(concurrent_group, ["tesserae", "list"])
+    assert refused.exit_code == 2
+    assert "no master is configured" in refused.output
