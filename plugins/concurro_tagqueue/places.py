@@ -199,9 +199,11 @@ def _wait_until_free(url: str, label: str, settings: Config) -> None:
 def _connect(
     stack: contextlib.ExitStack, url: str, label: str, settings: Config, *, essential: bool = False
 ) -> TaskManagerMethods:
-    patience = PATIENCE
-    if is_noted(url):
-        patience = OWN_PATIENCE
-        settings = Config.load(settings, overrides={"application.connect_timeout": str(OWN_ANSWER_LIMIT)})
-    manager = TaskManager.connect(url, label, patience=patience, config=settings, essential=essential)
-    return stack.enter_context(manager)
+    if not is_noted(url):
+        manager = TaskManager.connect(url, label, patience=PATIENCE, config=settings, essential=essential)
+        return stack.enter_context(manager)
+    from concurro import ApplicationNode  # noqa: PLC0415 - a node that looks for its components needs none of it
+
+    hasty = Config.load(settings, overrides={"application.connect_timeout": str(OWN_ANSWER_LIMIT)})
+    application = stack.enter_context(ApplicationNode(url, config=hasty))
+    return stack.enter_context(TaskManager.connect(application, label, patience=OWN_PATIENCE, essential=essential))
