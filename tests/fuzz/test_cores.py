@@ -116,6 +116,7 @@ SLAVE_TAKERS = {
     Kind.KILL: lambda core, body, now: core.kill(body[0], now),
     Kind.FORGET: lambda core, body, now: core.forget(body[0]),
     Kind.DRAIN: lambda core, body, now: core.drain(),
+    Kind.REFUSE_WAIT: lambda core, body, now: core.refuse_wait(),
 }
 ORDERS = [sample for sample in SAMPLES if sample.kind in SLAVE_TAKERS]
 

@@ -56,6 +56,8 @@ SAMPLES = [
     Sample(Kind.OUTPUT, Sender.SLAVE, [[LEASE, "task", 1, "text\n", 0]]),
     Sample(Kind.INVENTORY, Sender.SLAVE, [[LEASE, 1, 1, 0, 1, b"stamp"]]),
     Sample(Kind.WAITS, Sender.SLAVE, [LEASE, "system abc (Job)"]),
+    Sample(Kind.STUCK, Sender.SLAVE, []),
+    Sample(Kind.REFUSE_WAIT, Sender.MASTER, []),
     Sample(Kind.TUNNEL_OPEN, Sender.SLAVE, [1, LEASE]),
     Sample(Kind.TUNNEL, Sender.SLAVE, [1], (b"frame 0", b"chunk")),
     Sample(Kind.TUNNEL, Sender.MASTER, [1], (b"frame 0",)),

@@ -22,6 +22,7 @@ from concurro import (
     WorkerLost,
     current_application,
 )
+from concurro.execution.lending import LENT_PER_WORKER, REFUSE_AFTER
 from concurro.wire.segments import MAP_THRESHOLD
 from tests.support.jobs import SHIPPED, Mixture, Square, Traced, Waiting, leave_trace, open_gate, read_trace
 from tests.support.nodes import master_process, slave_process
@@ -64,11 +65,15 @@ class Chain(Task):
 
     name = "chain"
 
-    def __init__(self, n):
+    def __init__(self, n, pause=0.0):
         self.n = n
+        self.pause = pause  # of the last one [s]
 
     def __call__(self):
-        return 0 if self.n == 0 else 1 + current_application().push_task(Chain(self.n - 1)).result()
+        if self.n == 0:
+            time.sleep(self.pause)
+            return 0
+        return 1 + current_application().push_task(Chain(self.n - 1, self.pause)).result()
 
 
 class Leaving(Task):
@@ -176,6 +181,14 @@ def test_f29_what_tasks_wait_for_runs_before_more_tasks_that_would_wait(shared_c
 
     assert [future.result(0) for future in futures] == [5] * 100
     assert 0 < most_lent <= 4  # as many as workers, and some that are about to go on; eight may be
+
+
+@pytest.mark.slow
+def test_f29_a_slave_refuses_no_wait_for_what_runs_on_another_slave():
+    with LocalCluster(workers=1, slaves=2, config=SHIPPED) as cluster:
+        depth = 2 * LENT_PER_WORKER + 1  # one slave has lent all, another wait, and nothing runs there
+
+        assert cluster.push_task(Chain(depth, 2 * REFUSE_AFTER)).result(2 * LIMIT) == depth
 
 
 @pytest.mark.slow

@@ -270,6 +270,8 @@ class SlaveAgent:
             self._learning().kill(body[0], self._loop.now())
         elif kind == Kind.FORGET:
             self._learning().forget(body[0])
+        elif kind == Kind.REFUSE_WAIT:
+            self._learning().refuse_wait()
         elif kind == Kind.DRAIN:
             self._start_draining()
         elif kind in _BLOB_KINDS:

@@ -15,10 +15,12 @@ from concurro.execution.slave_records import (
     StartWorker,
     StateChanged,
     StopWorker,
+    Tell,
     WaitAnswered,
     WorkerRecord,
     WorkerState,
 )
+from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,9 +92,16 @@ class Crew:
         if not lending.asking:
             return []
         running = sum(w.id not in lending.waiting and w.id not in lending.asking for w in self if w.chunks)
-        answers = lending.decide(self.wanted, running, now)
-        commands: list[Command] = [StateChanged()] if any(granted for _, granted in answers) else []
-        return commands + [WaitAnswered(worker_id, granted) for worker_id, granted in answers]
+        granted, in_doubt = lending.decide(self.wanted, running, now)
+        if in_doubt:
+            return [Tell(Kind.STUCK, [])]
+        commands: list[Command] = [StateChanged()] if granted else []
+        return commands + [WaitAnswered(worker_id, granted=True) for worker_id in granted]
+
+    def refuse_wait(self) -> list[Command]:
+        """Refuse the wait that began last, unless something runs again."""
+        refused = self.lending.refuse()
+        return [] if refused is None else [WaitAnswered(refused, granted=False)]
 
     def end_loan(self, worker_id: int) -> tuple[bool, list[Command]]:
         """Notice that a task waits no more.

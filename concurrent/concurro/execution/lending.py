@@ -5,11 +5,13 @@
                          no: it waits and keeps   goes on: its slot is back; the extra worker
                          its slot, until one is   rests, and ends after a while without use
                          left, or until nothing
-                         runs here any more: refused
+                         runs any more, here or
+                         elsewhere: refused
 
 Without it, tasks that wait for tasks of their own would fill every slot, and nothing could
 run that they wait for. The limit keeps the processes bounded. At the limit nobody is refused as
-long as something runs, or has just ended: whoever waits for that is about to go on.
+long as something runs, or has just ended: whoever waits for that is about to go on. What runs
+elsewhere the master knows, so it is asked.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ LENT_PER_WORKER = 4
 """A slave lends at most so many slots for each of its workers."""
 
 REFUSE_AFTER = 2.0
-"""When every task of a slave waits for so long, and nothing more can be lent, one is refused [s]."""
+"""When every task of a slave waits for so long, and nothing more can be lent, its master is asked [s]."""
 
 REST_LIMIT = 2.0
 """An extra worker that nobody needs ends after so long: its imports may be of use again [s]."""
@@ -46,30 +48,41 @@ class Lending:
         """Notice that a worker's task waits; `decide` answers."""
         self.asking[worker_id] = None
 
-    def decide(self, workers: int, running: int, now: float) -> list[tuple[int, bool]]:
-        """Return who is answered, and whether its slot is lent.
+    def decide(self, workers: int, running: int, now: float) -> tuple[list[int], bool]:
+        """Return whose slots are lent, and whether to ask the master.
+
+        It is asked now, and again after a while, whether anything runs elsewhere.
 
         Args:
             workers: How many tasks run at once.
             running: How many run and do not wait.
             now: Monotonic time [s].
         """
-        answered: list[tuple[int, bool]] = []
+        granted: list[int] = []
         while self.asking and len(self.waiting) < LENT_PER_WORKER * workers:
             worker_id = next(iter(self.asking))
             del self.asking[worker_id]
             self.waiting.add(worker_id)
             self.used = True
-            answered.append((worker_id, True))
-        if answered or running or not self.asking or len(self.asking) < workers:
+            granted.append(worker_id)
+        if granted or running or not self.asking or len(self.asking) < workers:
             self.stuck_since = None
         elif self.stuck_since is None:
             self.stuck_since = now
         elif self.stuck_since + REFUSE_AFTER <= now:
-            self.stuck_since = None
-            last, _ = self.asking.popitem()
-            answered.append((last, False))
-        return answered
+            self.stuck_since = now
+            return granted, True
+        return granted, False
+
+    def refuse(self) -> int | None:
+        """Return who is refused, the last to ask.
+
+        None: something runs here again, or can.
+        """
+        if self.stuck_since is None or not self.asking:
+            return None
+        self.stuck_since = None
+        return self.asking.popitem()[0]
 
     def end(self, worker_id: int) -> bool:
         """Take a slot back; return whether it was lent."""

@@ -301,6 +301,10 @@ class SlaveCore:
         self._commands += commands
         return lent
 
+    def refuse_wait(self) -> None:
+        """Refuse a wait: nothing runs anywhere that it may be for."""
+        self._commands += self._crew.refuse_wait()
+
     def tokens_taken(self, worker_id: int, count: int, now: float) -> None:
         """Take the answer to `TakeTokens`: the last `count` tasks will not start."""
         worker = self._crew.get(worker_id)

@@ -318,7 +318,7 @@ class MasterNode(Node):
         self._core.slave_left(slave_id, reason)
         self._table.cluster_changed(self.loop.now())
 
-    def _slave_message(self, slave_id: str, message: Message) -> None:
+    def _slave_message(self, slave_id: str, message: Message) -> None:  # noqa: C901 - one branch per kind
         kind, body = message.kind, message.body
         self._core.begin(self.loop.now())
         if kind == Kind.RESULTS:
@@ -335,6 +335,9 @@ class MasterNode(Node):
             self._tunnels.take(slave_id, message)
         elif kind == Kind.WAITS:
             self._core.waits(slave_id, body[0], body[1])
+        elif kind == Kind.STUCK:
+            if self._core.stands_still(slave_id):
+                self._send_to(("slave", slave_id), Kind.REFUSE_WAIT, [])
         elif kind in _BLOB_KINDS:
             self._relay.handle(("slave", slave_id), message)
         elif kind in SLAVE_KINDS:

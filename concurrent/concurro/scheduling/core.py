@@ -54,6 +54,7 @@ class SchedulerCore:
         self.random = random.Random(seed)
         self.touched: set[int] = set()
         self.stale_results = 0
+        self._stuck: dict[str, int] = {}  # how many attempts had ended when a slave said so
         self._now = 0.0
         self._latest_lease = make_lease(epoch, 0)
         self._counted: set[int] = set()  # adopted leases whose crashes count already
@@ -268,6 +269,7 @@ class SchedulerCore:
         slave = self.slaves.pop(slave_id, None)
         if slave is None:
             return
+        self._stuck.pop(slave_id, None)
         for system in self.systems.values():
             for task_class in system.classes.values():
                 task_class.told.discard(slave_id)
@@ -394,6 +396,19 @@ class SchedulerCore:
             slave.waits[lease] = what
         elif slave is not None:
             slave.waits.pop(lease, None)
+
+    def stands_still(self, slave_id: str) -> bool:
+        """Say whether nothing runs that a wait on a slave may be for.
+
+        A slave asks now and then. What ended since it asked last may be about to let somebody go on.
+        """
+        others = [slave for other, slave in self.slaves.items() if other != slave_id and slave.leases]
+        if any(lease not in slave.waits for slave in others for lease in slave.leases):
+            self._stuck.pop(slave_id, None)
+            return False
+        ended = sum(slave.finished for slave in self.slaves.values())
+        before, self._stuck[slave_id] = self._stuck.get(slave_id), ended
+        return not others or before == ended
 
     # Time and the way out
 

@@ -88,6 +88,7 @@ class Kind(IntEnum):
     INVENTORY = 22  # [[lease, system, generation, number, attempt, stamp], ...]: what it holds from the master before,
     #                  first of all when HELLO said `was`; the results of these follow
     WAITS = 21  # [lease, for what, and whether its slot is lent]: its task waits; "" when it goes on
+    STUCK = 23  # []: every task here waits, and no further slot may be lent; said again after a while
 
     # Master to slave.
     CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs, system id,
@@ -98,6 +99,7 @@ class Kind(IntEnum):
     RESULT_ACK = 28  # [leases]: results that are safe; their blobs may go
     FORGET = 29  # [system]: its classes are not needed any more
     DRAIN = 30  # []: finish what runs, return the rest, say GOODBYE
+    REFUSE_WAIT = 31  # []: to STUCK: nothing runs elsewhere either; refuse a wait
 
     # Master to host, and to an application for its implicit system.
     START = 40  # [system, system id, payload, blobs, seed, facts {}]: with the fact `snapshot` the payload is a state

@@ -345,6 +345,7 @@ SCHEMA: dict[int, Rule] = {
     Kind.OUTPUT: Rule(_SLAVE, sequence(_OUTPUT)),
     Kind.INVENTORY: Rule(_SLAVE, sequence(_HELD)),
     Kind.WAITS: Rule(_SLAVE, record(("lease", whole), ("text", text))),
+    Kind.STUCK: Rule(_SLAVE, record()),
     Kind.TUNNEL_OPEN: Rule(_SLAVE, record(_TUNNEL, ("lease", whole))),
     Kind.TUNNEL: Rule(_SLAVE | _MASTER, record(_TUNNEL)),
     Kind.TUNNEL_END: Rule(_SLAVE | _MASTER, record(_TUNNEL, ("reason", text))),
@@ -355,6 +356,7 @@ SCHEMA: dict[int, Rule] = {
     Kind.RESULT_ACK: Rule(_MASTER, record(_LEASE_LIST)),
     Kind.FORGET: Rule(_MASTER, record(_SYSTEM)),
     Kind.DRAIN: Rule(_MASTER, record()),
+    Kind.REFUSE_WAIT: Rule(_MASTER, record()),
     Kind.START: Rule(
         _MASTER,
         record(_SYSTEM, _SYSTEM_ID, ("payload", octets), ("blobs", BLOBS), ("seed", whole), ("facts", _START_FACTS)),

@@ -85,6 +85,7 @@ class SlaveDriver:
         self.drained = False
         self.states = 0
         self.answers = {}
+        self.stuck = 0
         self.auto_tokens = True
         self.core.start()
         self.step()
@@ -236,3 +237,5 @@ class SlaveDriver:
             self.returned += body[0]
         elif kind == Kind.STARTED:
             self.started += body[0]
+        elif kind == Kind.STUCK:
+            self.stuck += 1

@@ -183,21 +183,54 @@ def test_whoever_asked_first_gets_the_slot_that_comes_back():
     assert driver.core.lent == 2 * LENT_PER_WORKER
 
 
-def test_the_last_who_asked_is_refused_when_nothing_runs_any_more():
+def refuse(driver):
+    """Say, as the master does, that nothing runs elsewhere."""
+    driver.core.refuse_wait()
+    driver.step()
+
+
+def test_the_last_who_asked_is_refused_when_nothing_runs_any_more_here_or_elsewhere():
     driver = waiting_driver(2)
     first, last = 2 * LENT_PER_WORKER + 1, 2 * LENT_PER_WORKER + 2
     wait(driver, first)
     driver.tick(REFUSE_AFTER + 1)
-    while_one_runs = dict(driver.answers)
+    while_one_runs = driver.stuck
     wait(driver, last)
 
     driver.tick(REFUSE_AFTER - 0.1)
-    early = dict(driver.answers)
+    early = driver.stuck
     driver.tick(0.2)
+    asked = driver.stuck, dict(driver.answers)
+    refuse(driver)
     driver.tick(REFUSE_AFTER + 1)  # the refused one runs again
 
-    assert while_one_runs == early == {}
+    assert while_one_runs == early == 0
+    assert asked == (1, {})
     assert driver.answers == {last: False}
+    assert driver.stuck == 1
+
+
+def test_nobody_is_refused_while_something_runs_elsewhere_and_the_master_is_asked_again():
+    driver = waiting_driver()
+    wait(driver, LENT_PER_WORKER + 1)
+
+    for _ in range(3):
+        driver.tick(REFUSE_AFTER + 0.1)
+
+    assert driver.stuck == 3
+    assert driver.answers == {}
+
+
+def test_a_refusal_that_comes_when_something_runs_again_refuses_nobody():
+    driver = waiting_driver()
+    wait(driver, LENT_PER_WORKER + 1)
+    driver.tick(REFUSE_AFTER + 0.1)
+
+    driver.core.end_loan(1)
+    driver.step()
+    refuse(driver)
+
+    assert driver.answers == {LENT_PER_WORKER + 1: True}
 
 
 def test_nobody_is_refused_when_something_runs_again():
