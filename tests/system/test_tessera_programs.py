@@ -11,7 +11,7 @@ import textwrap
 import pytest
 
 from concurro import ApplicationNode, LocalCluster, Task, TaskSystem
-from concurro_tessera import runtime
+from concurro_tessera import RuntimeDisconnectedError, runtime
 from tests.support.jobs import SHIPPED
 from tests.support.nodes import master_process, slave_process
 from tests.support.tesserae import WATCHDOG, Counter, Submitter, drive, runtime_of
@@ -168,6 +168,23 @@ def test_a_lost_worker_s_item_of_a_loop_runs_again_elsewhere():
             return len(killed), len(array)
 
         assert drive(main) == (1, 2)
+
+
+def test_a_lost_worker_s_item_is_an_error_of_a_loop_that_is_not_safe():
+    with runtime_of(workers=1, slaves=2) as (_, runtime):
+
+        async def main():
+            @runtime.async_for(range(6), safe=False)
+            async def body(worker, item):
+                member = await Counter.remote(item, runtime=worker)
+                if item == 2:
+                    os.kill(runtime.place_of(worker.uid).pid, signal.SIGKILL)
+                return await member.sleep_soon(0.1).result()
+
+            with pytest.raises(RuntimeDisconnectedError):
+                await body
+
+        drive(main)
 
 
 def test_a_process_runs_several_programs_one_after_the_other(tmp_path):
