@@ -16,7 +16,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from concurro.errors import ConfigError, MasterUnreachable, ServiceLostError
+from concurro.errors import ConcurroError, ConfigError, MasterUnreachable, ServiceLostError
 from concurro.ids import ServiceWorker
 from concurro.nodes.control import Control
 from concurro.nodes.service_proxy import CallingEnd
@@ -284,6 +284,11 @@ class ServiceCaller(Control):
     def let_guests_end(self) -> None:
         """Let whoever asked for it say what was not said yet. Idempotent."""
         guests, self._guests = self._guests, ()
+        if guests:
+            try:
+                self.refuse_to_wait("what is to be called before it ends")
+            except ConcurroError:  # in the thread that brings answers, nothing would be answered
+                return
         for callback in guests:
             try:
                 callback()
