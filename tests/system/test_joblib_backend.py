@@ -173,10 +173,10 @@ concurro_joblib.register()
 
 if __name__ == "__main__":
     X, y = load_digits(return_X_y=True)
-    grid = {"C": [1, 10], "gamma": [0.001, 0.01]}
-    alone = GridSearchCV(SVC(), grid, cv=3).fit(X, y)
+    grid = {"C": [1, 10], "gamma": [0.001]}
+    alone = GridSearchCV(SVC(), grid, cv=2).fit(X, y)
     with joblib.parallel_config("concurrent", n_jobs=2):
-        spread = GridSearchCV(SVC(), grid, cv=3).fit(X, y)
+        spread = GridSearchCV(SVC(), grid, cv=2).fit(X, y)
     for name in ("mean_test_score", "rank_test_score"):
         print(numpy.array_equal(alone.cv_results_[name], spread.cv_results_[name]))
     print(alone.best_params_ == spread.best_params_)
