@@ -206,6 +206,7 @@ def test_a_stopped_application_holds_its_own_system_and_the_master_does_not_grow
         system_id = process.stdout.readline().strip()
         os.kill(process.pid, signal.SIGSTOP)
 
+        wait_until(lambda: tasks_done(shared_cluster, system_id), what="the first tasks of the held system")
         held = wait_until_it_stays(lambda: tasks_done(shared_cluster, system_id), 1.0)
         grown = psutil.Process(shared_cluster.master_pid).memory_info().rss
         another = shared_cluster.submit(Bursting(3, 1000)).result(30)
