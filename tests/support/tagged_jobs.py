@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LIMIT = 6.0 if os.environ.get("CONCURRO_WITHOUT") else 30.0
+LIMIT = 10.0 if os.environ.get("CONCURRO_WITHOUT") else 30.0
 """Deadline of every wait [s]; a test that passes takes a fraction of it, and one that is to fail all of it."""
 
 SLAVE = """
