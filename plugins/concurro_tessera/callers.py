@@ -35,7 +35,7 @@ QUIET_ROUNDS = 2
 """So many times one after the other nobody must have had anything to do: a call may have been on its way."""
 
 DELIVER_POLL = 0.002
-DELIVER_LIMIT = 5.0
+DELIVER_LIMIT = 20.0
 """What was not sent yet when the process leaves may take so long [s]."""
 
 SWEEP_AFTER = 0.02

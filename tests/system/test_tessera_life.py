@@ -13,8 +13,8 @@ from tests.support.leftovers import watch_leftovers
 from tests.support.tesserae import WATCHDOG, Holder, Traced, drive, runtime_of
 from tests.support.waiting import wait_until
 
-SOON = 2.0
-"""Within this a tessera is collected that nothing refers to [s]."""
+SOON = 10.0
+"""Within this a tessera is collected that nothing refers to, on a machine that has much to do [s]."""
 
 WHILE = 0.5
 """What keeps a tessera busy for longer than one is kept that nothing refers to [s]."""
