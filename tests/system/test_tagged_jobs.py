@@ -17,6 +17,7 @@ from tests.support.nodes import master_process
 from tests.support.programs import command, run_program
 from tests.support.tagged_jobs import (
     LIMIT,
+    LOSS_LIMIT,
     SLAVE,
     open_gate,
     slave_process,
@@ -74,6 +75,7 @@ if __name__ == "__main__":
 """
 
 LAUNCHING = """
+import os
 import sys
 import time
 from pathlib import Path
@@ -90,7 +92,7 @@ class Master(MasterProcess):
 
 class Slave(SlaveProcess):
     def do_wait(self):
-        (Path(sys.argv[1]) / f"started-{id(self)}").touch()
+        (Path(sys.argv[1]) / f"started-{os.getpid()}").touch()
         while not (Path(sys.argv[1]) / "gate").exists():
             time.sleep(0.01)
 
@@ -242,7 +244,7 @@ def test_slaves_that_were_launched_end_with_a_master_process_that_is_killed(tmp_
         job.end(signal.SIGKILL)
 
         for process in everybody:
-            wait_until(lambda pid=process.pid: has_ended(pid), LIMIT, f"the end of {process}")
+            wait_until(lambda pid=process.pid: has_ended(pid), LOSS_LIMIT, f"the end of {process}")
     assert len(everybody) >= 3
 
 
@@ -284,7 +286,7 @@ def test_a_job_on_a_running_master_ends_with_its_master_process(tmp_path, runtim
 
             doomed.end(signal.SIGKILL)
 
-            assert slave.wait(LIMIT) == 0
+            assert slave.wait(LOSS_LIMIT) == 0
         with MasterProcess("job", url) as again, slave_process(tmp_path, url):
             again.request_task("double", 2)
             assert again.retrieve_result(timeout=LIMIT)[2] == 4
