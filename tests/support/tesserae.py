@@ -14,11 +14,12 @@ from concurro_tessera import Runtime, tessera
 from concurro_tessera import runtime as here
 from concurro_tessera.running import use
 from tests.support.jobs import SHIPPED, Square, leave_trace, read_trace
+from tests.support.waiting import LONGEST_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-WATCHDOG = 30.0
+WATCHDOG = LONGEST_WAIT
 """No path of a call may take longer [s]."""
 
 
