@@ -18,6 +18,7 @@ from typing import NamedTuple
 NOTE = "tagged-job.json"
 _SCHEME = "ipc://"
 _ANSWER_LIMIT = 1.0
+_ROOM = 60
 
 
 class JobNote(NamedTuple):
@@ -70,7 +71,9 @@ def list_notes() -> list[JobNote]:
 
 def _places() -> list[Path]:
     """Return where private folders of local clusters may be."""
-    named = [os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"]  # noqa: S108 - looked at only
+    named = [os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()]
+    if len(named[-1]) > _ROOM:  # no socket has room there
+        named.append("/tmp")
     return [Path(place) for place in dict.fromkeys(named) if place]
 
 
