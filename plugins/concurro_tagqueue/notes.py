@@ -73,7 +73,7 @@ def _places() -> list[Path]:
     """Return where private folders of local clusters may be."""
     named = [os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()]
     if len(named[-1]) > _ROOM:  # no socket has room there
-        named.append("/tmp")
+        named.append("/tmp")  # noqa: S108 - looked at only
     return [Path(place) for place in dict.fromkeys(named) if place]
 
 
