@@ -20,7 +20,7 @@ _INVITATION = re.compile(r"concurro-[0-9a-f]{32}/[0-9a-f]{32}")
 _SHOWN = 32
 _BACKLOG = 128
 _MOST_GUESTS = 256
-"""So many who came may wait to be taken."""
+"""So many who came may wait to be taken; beyond that the oldest go."""
 
 CAN_MEET = sys.platform == "linux"
 
@@ -68,13 +68,18 @@ class MeetingPoint:
         self._silent.clear()
 
     def _let_in(self) -> None:
-        while len(self._guests) + len(self._silent) < _MOST_GUESTS:
+        while True:
             try:
                 guest, _ = self._listener.accept()
             except OSError:
                 break
+            if _user_of(guest) != os.geteuid():
+                guest.close()
+                continue
             guest.setblocking(False)  # noqa: FBT003 - the standard library's signature
             self._silent.append(guest)
+            if len(self._silent) > _MOST_GUESTS:
+                self._silent.pop(0).close()
         silent, self._silent = self._silent, []
         for guest in silent:
             try:
@@ -84,10 +89,12 @@ class MeetingPoint:
                 continue
             except OSError:
                 shown = ""
-            if len(shown) == _SHOWN and _user_of(guest) == os.geteuid():
-                self._guests[shown] = guest
-            else:
+            if len(shown) != _SHOWN:
                 guest.close()
+                continue
+            self._guests[shown] = guest
+            if len(self._guests) > _MOST_GUESTS:  # whose lines ended before they opened
+                self._guests.pop(next(iter(self._guests))).close()
 
 
 def come_to(invitation: str) -> socket.socket | None:

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from concurro.transport import meeting
 from concurro.transport.meeting import CAN_MEET, MeetingPoint, come_to
 
 pytestmark = pytest.mark.skipif(not CAN_MEET, reason="sockets without a path are those of Linux")
@@ -61,3 +62,20 @@ def test_who_was_not_taken_is_gone_with_the_place():
 
     guest.close()
     assert come_to(invitation) is None
+
+
+def test_many_who_wait_keep_nobody_out(point, monkeypatch):
+    monkeypatch.setattr(meeting, "_MOST_GUESTS", 3)
+    invitation = point.invite()
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(5)]
+    for stranger in silent:
+        stranger.connect("\0" + invitation.partition("/")[0])
+    never_taken = [come_to(point.invite()) for _ in range(5)]
+    guest = come_to(invitation)
+
+    host = point.take(invitation)
+
+    guest.send(b"here I am")
+    assert host.recv(100) == b"here I am"
+    for end in (*silent, *never_taken, guest, host):
+        end.close()

@@ -1,0 +1,48 @@
+"""Lines of an application to services, without a master."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from concurro.errors import ServiceLostError
+from concurro.nodes.control import Control
+from concurro.nodes.service_lines import ServiceLines
+from concurro.wire.blobs import BlobStore
+from concurro.wire.messages import Kind, Message
+from concurro.wire.payload import Packer
+from concurro.wire.travelling import Travelling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class NowLoop:
+    """Runs at once what is to run in a loop."""
+
+    def post(self, work: Callable[[], object]) -> None:
+        work()
+
+    def request_flush(self, flush: Callable[[], object]) -> None:
+        flush()
+
+    def flush_now(self) -> None:
+        """Nothing waits."""
+
+
+def test_a_straight_line_whose_socket_cannot_be_taken_ends_with_its_reason_and_the_master_hears_of_it():
+    sent: list[tuple[Kind, list[object]]] = []
+    packer = Packer(BlobStore(), Travelling())
+    lines = ServiceLines(
+        Control(), NowLoop(), packer, lambda kind, body, _: sent.append((kind, body)) or True, lambda: False
+    )
+    lines.joined()
+    proxy = lines.proxy("tally", "north/1")
+    number = sent[0][1][0]
+
+    lines.handle(Message(Kind.LINE_OPENED, 0, 0, [number, True], ()))
+
+    assert isinstance(proxy.lost, ServiceLostError)
+    assert "ulimit -n" in str(proxy.lost)
+    assert sent[-1][0] == Kind.LINE_END
+    assert isinstance(proxy.call("add", 1).exception(10), ServiceLostError)
+    lines.close(ServiceLostError("closed", "tally", "north/1"))
