@@ -49,13 +49,15 @@ def test_f89_order_is_kept_over_reconnects(far, fault):
 
         thread = threading.Thread(target=faults)
         thread.start()
-        tasks = []
-        for number in range(0, 3000, 2):
-            tasks += [proxy.note_length(number), proxy.note_length_soon(number + 1)]
-            time.sleep(0.0005)
-        results = [task.get(2 * WATCHDOG) for task in tasks]
-        ended.set()
-        thread.join()
+        try:
+            tasks = []
+            for number in range(0, 3000, 2):
+                tasks += [proxy.note_length(number), proxy.note_length_soon(number + 1)]
+                time.sleep(0.0005)
+            results = [task.get(2 * WATCHDOG) for task in tasks]
+        finally:
+            ended.set()
+            thread.join()
 
         assert results == list(range(1, 3001))
         assert proxy.seen.get(WATCHDOG) == list(range(3000))
