@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 # A slow machine is no reason to fail, and an example database would be a file left behind.
 settings.register_profile("concurro", deadline=None, database=None, print_blob=True)
 settings.load_profile("concurro")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `pytest &` in a script: every process of a test would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
