@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 settings.register_profile("concurro", deadline=None, database=None, print_blob=True)
 settings.load_profile("concurro")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `pytest &` in a script: every process of a test would ignore it too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `pytest &` in a script: every process of a test would too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -191,9 +191,7 @@ class ServiceLines:
             line.end.opened(link.send, straight=True)
             return
         if straight:
-            text = (
-                "its worker waits at a socket that could not be taken here; look at the limit of files (ulimit -n)"
-            )
+            text = "its worker waits at a socket that could not be taken here; look at the limit of files (ulimit -n)"
             self._send(Kind.LINE_END, [number, LineCode.CLOSED.value, text], ())
             self._drop(number).ended(LineCode.LOST.value, text)
             return
