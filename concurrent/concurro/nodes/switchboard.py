@@ -227,8 +227,7 @@ class Switchboard:
         if not address:
             self._open_here(place, service, who)
             return
-        self.hire()
-        worker = self.workers.get(address)
+        worker = self.workers.get(address)  # nobody has an address of workers that were not hired
         if worker is None:
             text = f"no worker for services has the address {address!r}, or it has ended"
             self._refuse(place, LineCode.LOST, f"{text}{did_you_mean(address, self.workers)}")

@@ -147,6 +147,14 @@ def test_an_unknown_worker_is_refused_with_the_closest(exchange):
     assert "did you mean 'north-1/1'" in body[2]
 
 
+def test_an_address_that_nobody_was_given_hires_nobody(exchange):
+    exchange.take()
+
+    exchange.say(3, Kind.LINE_OPEN, [1, "shelf", "south-2/7", ""])
+
+    assert [kind for _, kind, _, _ in exchange.take()] == [Kind.LINE_END]
+
+
 def test_too_many_lines_are_refused(exchange, monkeypatch):
     monkeypatch.setattr(switchboards, "MOST_LINES", 2)
     for line in (1, 2):
