@@ -1,17 +1,19 @@
 """What joblib asks of a backend, answered by an executor on a cluster.
 
     Parallel --submit--> executor --> workers
-       ^                    | a call has ended, in the thread that brings everybody's news
-       +--- callback <--- its own thread: takes the next calls from the user's iterator
+       ^                    | a batch has ended, in the thread that brings everybody's news
+       +--- callback <--- the call's own thread
 
-That iterator is code of the user and may take its time, hence the thread.
+A `Parallel` has a backend of its own, as a call's state is in it; joblib gives all that are made under one
+`parallel_config` the same.
 """
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import copy
 import queue
-import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar
 
 try:
@@ -27,17 +29,15 @@ except ImportError as error:
     raise ImportError(message, name=error.name) from error
 
 from concurro import ClusterExecutor
+from concurro_joblib.calls import Call
 from concurro_joblib.clusters import Borrowed, LocalClusters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
     from concurro import ApplicationNode, LocalCluster
 
 NAME = "concurrent"
-
-log = logging.getLogger("concurro.joblib")
 
 
 def register(*, make_default: bool = False) -> None:
@@ -94,7 +94,7 @@ class ConcurrentBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
         self._executor: ClusterExecutor | None = None
         self._borrowed: Borrowed | None = None
         self._open: set[Future[Any]] = set()
-        self._ended: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._call: Call | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many calls may run at once.
@@ -118,9 +118,11 @@ class ConcurrentBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
 
         Raises:
             FallbackToBackend: That is done here: no cluster was given, and one worker is wanted, or
-                this is a call of a `Parallel` itself.
+                this is a call of a `Parallel` itself. Or it is another `Parallel` that has this backend.
         """
         n_jobs = self.effective_n_jobs(n_jobs)
+        if self.parallel is not None and self.parallel is not parallel:
+            raise FallbackToBackend(self._for_another())
         self.parallel = parallel
         self._executor = self._others()
         if self._executor is None:
@@ -131,27 +133,48 @@ class ConcurrentBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
         return n_jobs
 
     def start_call(self) -> None:
-        """Begin to take the results of a `Parallel` call."""
-        self._ended = queue.SimpleQueue()
-        threading.Thread(target=_call_back, args=(self._ended,), name="concurro-joblib", daemon=True).start()
+        """Begin to take the results of a `Parallel` call, and those only.
+
+        What the call before has read of its iterator and not submitted when it failed is still there: joblib
+        would run it as part of this one.
+        """
+        parallel = self.parallel
+        with parallel._lock:  # noqa: SLF001 - joblib forgets these batches itself nowhere
+            _clear(parallel._ready_batches)  # noqa: SLF001
+            parallel._jobs.clear()  # noqa: SLF001
+            parallel._jobs_set.clear()  # noqa: SLF001
+        self._call = Call(parallel._lock)  # noqa: SLF001
 
     def stop_call(self) -> None:
-        """Take no more results."""
-        self._ended.put(None)
+        """Take no more results; what is still open nobody waits for."""
+        if self._call is not None:
+            self._call.end()
+        self.abort_everything()
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Future[Any]], object] | None = None) -> Future[Any]:
-        """Call a batch on a worker; call `callback` with its future at the end."""
+        """Call a batch on a worker; call `callback` with its future at the end.
+
+        A batch that cannot be submitted fails like one that ran: joblib counts it already, and may be in a
+        thread where no error reaches the user.
+        """
+        call = self._call
         assert self._executor is not None  # noqa: S101 - joblib configures before it submits
-        future = self._executor.submit(call_batch, func)
+        assert call is not None  # noqa: S101 - and starts a call
+        try:
+            future: Future[Any] = self._executor.submit(call_batch, func)
+        except Exception as error:  # noqa: BLE001 - as said above
+            future = Future()
+            future.set_exception(error)
         self._open.add(future)
-        ended = self._ended
 
         def tell(future: Future[Any]) -> None:
             self._open.discard(future)
             if callback is not None:
-                ended.put(lambda: callback(future))
+                call.deliver(lambda: callback(future))
 
         future.add_done_callback(tell)
+        if call.is_over:
+            future.cancel()
         return future
 
     def retrieve_result_callback(self, out: Future[Any]) -> Any:
@@ -171,6 +194,13 @@ class ConcurrentBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
             self.clusters.give_back(borrowed)
         self.reset_batch_stats()
 
+    def _for_another(self) -> ConcurrentBackend:
+        """Return a backend of the same settings, for another `Parallel`."""
+        other = copy.copy(self)
+        other.__dict__.update(parallel=None, _executor=None, _borrowed=None, _call=None, _open=set())
+        other.reset_batch_stats()
+        return other
+
     def _others(self) -> ClusterExecutor | None:
         """Return the executor of a cluster that was given; None without one."""
         if self._shared is None and self._master is not None:
@@ -184,9 +214,7 @@ def call_batch(batch: Callable[[], Any]) -> Any:
     return batch()
 
 
-def _call_back(ended: queue.SimpleQueue[Callable[[], object] | None]) -> None:
-    while (callback := ended.get()) is not None:
-        try:
-            callback()
-        except Exception:  # joblib's code, and the user's: the results of the others come through this thread
-            log.exception("joblib failed to take a result")
+def _clear(batches: queue.Queue[Any]) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            batches.get_nowait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -15,7 +16,8 @@ pytest.importorskip("joblib")
 import joblib
 
 import concurro_joblib
-from concurro import WorkerLost
+from concurro import NotPicklableError, WorkerLost
+from concurro_joblib.calls import Call
 from concurro_joblib.clusters import LocalClusters
 from tests.support.programs import run_program
 
@@ -45,6 +47,13 @@ def refuse(number):
 def process_and_limit(_):
     time.sleep(0.01)
     return os.getpid(), os.environ.get("OMP_NUM_THREADS")
+
+
+class Interrupt:
+    """Who pickles it is interrupted, as by Ctrl-C."""
+
+    def __reduce__(self):
+        raise KeyboardInterrupt
 
 
 def die_in_the_middle(number):
@@ -88,6 +97,48 @@ def test_the_first_error_ends_a_call_and_what_runs(shared_cluster):
             joblib.Parallel(batch_size=1, pre_dispatch="all")(joblib.delayed(refuse)(number) for number in range(8))
 
         assert joblib.Parallel()(joblib.delayed(square)(number) for number in range(4)) == [0, 1, 4, 9]
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "error"), [(threading.Lock(), NotPicklableError), (Interrupt(), KeyboardInterrupt)]
+)
+def test_what_a_failed_call_has_read_ahead_is_no_part_of_the_next(shared_cluster, obstacle, error):
+    with joblib.parallel_config("concurrent", cluster=shared_cluster, n_jobs=2), joblib.Parallel() as parallel:
+        with pytest.raises(error):
+            parallel(joblib.delayed(square)(number) for number in [obstacle, 100, 200, 300])
+
+        assert parallel(joblib.delayed(square)(number) for number in range(4)) == [0, 1, 4, 9]
+
+
+@pytest.mark.timeout(60)
+def test_an_argument_that_cannot_be_pickled_fails_the_call_wherever_it_stands(shared_cluster):
+    arguments = [*range(30), threading.Lock(), *range(5)]
+
+    with joblib.parallel_config("concurrent", cluster=shared_cluster), pytest.raises(NotPicklableError):
+        joblib.Parallel(batch_size=1)(joblib.delayed(square)(argument) for argument in arguments)
+
+
+@pytest.mark.timeout(60)
+def test_two_calls_under_one_configuration_may_run_at_once(shared_cluster):
+    with joblib.parallel_config("concurrent", cluster=shared_cluster):
+        first = joblib.Parallel(return_as="generator")(joblib.delayed(square)(n) for n in range(30))
+        second = joblib.Parallel(return_as="generator")(joblib.delayed(square)(n) for n in range(200))
+
+        assert list(first) == [number * number for number in range(30)]
+        assert list(second) == [number * number for number in range(200)]
+
+
+def test_a_result_that_waits_when_its_call_ends_is_not_delivered():
+    lock, delivered = threading.RLock(), []
+    call = Call(lock)
+
+    with lock:
+        call.deliver(lambda: delivered.append("late"))
+        call.end()
+    call.thread.join(30)
+
+    assert not call.thread.is_alive()
+    assert delivered == []
 
 
 def test_results_come_as_a_generator(shared_cluster):
