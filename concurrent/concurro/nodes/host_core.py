@@ -24,7 +24,6 @@ from concurro.interfaces import IMaster, implementer
 from concurro.nodes.failed_attempts import FailedAttempts
 from concurro.nodes.ledger import TaskLedger
 from concurro.task import each_task
-from concurro.wire.blobs import FINAL
 from concurro.wire.failures import describe
 
 if TYPE_CHECKING:
@@ -403,7 +402,7 @@ class HostCore:
             message = f"gather_result must return a tuple (result, error), got {_shape_of(gathered)}"
             raise TypeError(message)
         result, error = gathered
-        payload, blobs = self._packer.dumps((result, error), FINAL)
+        payload, blobs = self._packer.dumps((result, error), "gathered")
         self._finish_with(state, [int(Outcome.DONE), payload, blobs])
         raise _Ended
 

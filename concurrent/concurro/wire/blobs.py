@@ -41,9 +41,6 @@ CACHE_LIMIT = 64 * 1024 * 1024
 LASTING = "system"
 """The owner of blobs that a host keeps to its end, and so finds again by the same name in every replay."""
 
-FINAL = "gathered"
-"""The owner of what a host says last: no replay compares the names in it."""
-
 Buffer = bytes | bytearray | memoryview
 
 _UNHASHED = b"unhashed"
@@ -118,7 +115,6 @@ class BlobStore:
         self._by_content = by_content
         self._kept: dict[bytes, _Kept] = {}
         self._unowned: OrderedDict[bytes, None] = OrderedDict()
-        self._alive: dict[bytes, None] = {}  # without an owner, but the pages are those of a value that lives here
         self._idle: set[bytes] = set()
         self._descriptors = 0
         self._of_owner: dict[Hashable, set[bytes]] = {}
@@ -226,10 +222,12 @@ class BlobStore:
         with self._lock:
             kept = self._kept[digest]
             if owner is None:
-                self._use(digest)
+                if digest in self._unowned:
+                    self._unowned.move_to_end(digest)
                 return
             if not kept.owners:
-                self._leave_cache(digest, kept)
+                del self._unowned[digest]
+                self.cached -= kept.size
             kept.owners.add(owner)
             self._of_owner.setdefault(owner, set()).add(digest)
 
@@ -274,7 +272,8 @@ class BlobStore:
         """
         with self._lock:
             kept = self._kept[digest]
-            self._use(digest)
+            if not kept.owners:
+                self._unowned.move_to_end(digest)
             return kept.bytes_here()
 
     def read(self, digest: bytes, offset: int, length: int) -> memoryview | bytes:
@@ -285,7 +284,8 @@ class BlobStore:
         """
         with self._lock:
             kept = self._kept[digest]
-            self._use(digest)
+            if not kept.owners:
+                self._unowned.move_to_end(digest)
             if kept.view is None and kept.descriptor is not None:
                 return kept.descriptor.read(offset, max(0, min(length, kept.size - offset)))
             return kept.bytes_here()[offset : offset + length]
@@ -308,7 +308,8 @@ class BlobStore:
             if private and kept.descriptor is not None:
                 try:
                     mapped = kept.descriptor.map(kept.size, private=True)
-                    self._known.note(mapped, digest, private=True)
+                    if not self._by_content or LASTING in kept.owners:
+                        self._known.note(mapped, digest, private=True)
                     return mapped  # noqa: TRY300 - what follows is for the other case
                 except OSError:  # too many mappings: a copy does as well
                     view = kept.bytes_here()
@@ -358,7 +359,8 @@ class BlobStore:
                 return
             self.total -= kept.size
             if not kept.owners:
-                self._leave_cache(digest, kept)
+                del self._unowned[digest]
+                self.cached -= kept.size
             for owner in kept.owners:
                 digests = self._of_owner[owner]
                 digests.discard(digest)
@@ -416,8 +418,6 @@ class BlobStore:
             kept = self._kept.get(digest)
             if kept is None or kept.size != view.nbytes:
                 return None
-            if self._by_content and not (is_digest(digest) or LASTING in kept.owners or owner == FINAL):
-                return None  # a replay may not find it
             if unchanged:
                 self.own(digest, owner)
                 return digest
@@ -439,28 +439,8 @@ class BlobStore:
         idle, self._idle = self._idle, set()
         for digest in idle:
             kept = self._kept.get(digest)
-            if kept is None or kept.owners or not kept.passing:
-                continue
-            if not self._known.lives(digest):
+            if kept is not None and kept.passing and not kept.owners and not self._known.lives(digest):
                 self.discard(digest)
-            elif digest in self._unowned:
-                self._leave_cache(digest, kept)
-                self._alive[digest] = None
-        while self._alive and len(self._alive) > most_descriptors() // 2:
-            self.discard(next(iter(self._alive)))
-
-    def _use(self, digest: bytes) -> None:
-        """Note that a blob is used: if it is cache, it is the last to go."""
-        if digest in self._unowned:
-            self._unowned.move_to_end(digest)
-
-    def _leave_cache(self, digest: bytes, kept: _Kept) -> None:
-        """Note that a blob that nobody owned is no cache any more."""
-        if digest in self._unowned:
-            del self._unowned[digest]
-            self.cached -= kept.size
-        else:
-            self._alive.pop(digest, None)
 
     def _shrink(self, newest: bytes) -> None:
         # The newest stays even if it alone is over the limit: its caller is about to use it.

@@ -13,7 +13,7 @@ from concurro.errors import ProtocolError
 from concurro.ids import BlobRef
 from concurro.task import Task
 from concurro.wire.assembly import Assembly
-from concurro.wire.blobs import FINAL, LASTING, BlobStore, digest_of, is_digest, store_with_segments
+from concurro.wire.blobs import LASTING, BlobStore, digest_of, is_digest, store_with_segments
 from concurro.wire.messages import Kind, Message
 from concurro.wire.payload import Packer
 from concurro.wire.segments import MAP_THRESHOLD, Descriptor, SegmentPool
@@ -361,54 +361,6 @@ def test_a_host_finds_a_blob_by_its_name_only_if_every_replay_does(store):
     lasting = packer_of(host).loads(payload, blobs)
 
     assert packer_of(host).dumps(lasting, "task")[1] == blobs
-
-
-def results_in(host, count):
-    """Return arrays that arrived in a store as results of tasks do, and the names of their blobs."""
-    worker, arrays, names = store_with_segments(), [], []
-    for number in range(count):
-        payload, blobs = packer_of(worker).dumps(np.full(COUNT, float(number)), "result")
-        give(host, worker, blobs, ("input", number))
-        arrays.append(packer_of(host).loads(payload, blobs))
-        host.release(("input", number))
-        names.append(blobs[0][1])
-        worker.release("result")
-    return arrays, names
-
-
-def test_a_host_gives_back_the_results_that_it_kept_as_they_came():
-    host = BlobStore(pool=SegmentPool())
-    arrays, names = results_in(host, 3)
-
-    _, gathered = packer_of(host).dumps(arrays, FINAL)
-
-    assert [digest for _, digest, _ in gathered] == names
-    assert not any(is_digest(name) for name in names)
-
-
-def test_what_a_value_here_still_has_is_no_cache_and_goes_with_it():
-    host = BlobStore(2 * MAP_THRESHOLD, SegmentPool())
-    arrays, names = results_in(host, 8)
-    host.put(b"next")
-    while_they_live = [name in host for name in names]
-
-    del arrays
-    gc.collect()
-    host.put(b"after them")
-
-    assert all(while_they_live)
-    assert not any(name in host for name in names)
-
-
-def test_what_values_here_still_have_takes_half_of_the_descriptors_at_most(monkeypatch):
-    monkeypatch.setattr("concurro.wire.blobs.most_descriptors", lambda: 6)
-    host = BlobStore(pool=SegmentPool())
-
-    arrays, names = results_in(host, 5)
-    host.put(b"next")
-
-    assert [name in host for name in names] == [False, False, True, True, True]
-    assert [int(array[-1]) for array in arrays] == [0, 1, 2, 3, 4]
 
 
 def test_beyond_some_descriptors_the_bytes_are_kept_and_not_more_descriptors(store, monkeypatch):
