@@ -70,8 +70,9 @@ def test_priorities_without_end_leave_nothing(runtime_folder):
             futures = [application.push_task(Changing(priority)) for priority in range(first, first + 1000)]
             assert sum(future.result(30) for future in futures) == sum(range(first, first + 1000))
 
-            large = {where: size for where, size in table_sizes(master, application).items() if size > 2 * MOST_CLASSES}
-            assert large == {}
+            sizes = table_sizes(master, application)
+            sizes.pop("Travelling._known", None)  # an entry per module of this process, and other tests import thousands
+            assert {where: size for where, size in sizes.items() if size > 2 * MOST_CLASSES} == {}
 
 
 def test_every_table_is_as_large_after_more_work_as_before(runtime_folder):
