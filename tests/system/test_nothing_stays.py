@@ -71,7 +71,7 @@ def test_priorities_without_end_leave_nothing(runtime_folder):
             assert sum(future.result(30) for future in futures) == sum(range(first, first + 1000))
 
             sizes = table_sizes(master, application)
-            sizes.pop("Travelling._known", None)  # an entry per module of this process, and other tests import thousands
+            sizes.pop("Travelling._known", None)  # one per module here: other tests import thousands
             assert {where: size for where, size in sizes.items() if size > 2 * MOST_CLASSES} == {}
 
 
