@@ -26,7 +26,7 @@ from concurro_tessera.ways import Entry, Way
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from concurro_tessera.proxies import TesseraProxy
+    from concurro_tessera.proxies import Seat, TesseraProxy
 
 WARM = 8
 """So many workers are spoken to before anybody waits for them."""
@@ -160,11 +160,16 @@ class Caller:
         for worker in self.runtime.application.workers()[:WARM]:
             self.way(worker.address).ask("ended", "")
 
-    def way_lost(self, way: Way, error: Exception) -> None:
-        """Let every call on a way fail."""
+    def way_lost(self, way: Way, seats: list[Seat], error: Exception) -> None:
+        """Let every call on a way fail.
+
+        Seats learn of it first: who hears of a failed call calls again at once.
+        """
         with self.lock:
             if self._ways.get(way.address) is way:
                 del self._ways[way.address]
+        for seat in seats:
+            seat.way_lost(way, error)
         for task in list(self.open.copy().values()):
             if task.way is way:
                 self.open.pop(task.uid, None)

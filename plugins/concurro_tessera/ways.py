@@ -176,9 +176,7 @@ class Way:
             self.lost = error
             self._waiting.clear()
             seats = list(self._seats)
-        self._caller.way_lost(self, error)
-        for seat in seats:
-            seat.way_lost(self, error)
+        self._caller.way_lost(self, seats, error)
 
     def close(self) -> None:
         """End it. Idempotent."""

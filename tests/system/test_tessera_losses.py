@@ -100,6 +100,23 @@ def test_f87_a_tessera_with_restarts_is_constructed_again_elsewhere(cluster):
     drive(main)
 
 
+def test_f87_who_hears_of_a_lost_call_reaches_the_new_incarnation_at_once(cluster):
+    async def main():
+        proxy = await Restarted.remote(10)
+        pending = proxy.sleep(1000)
+        again = []
+        pending.then(lambda: again.append(proxy.add(1)))
+        await asyncio.sleep(0.1)
+
+        os.kill(worker_of(cluster, proxy), signal.SIGKILL)
+
+        with pytest.raises(RuntimeDisconnectedError):
+            await asyncio.wait_for(pending, SOON)
+        assert await again[0].result() == 11
+
+    drive(main)
+
+
 def test_f87_another_holder_reaches_the_new_incarnation(cluster):
     async def main():
         workers = cluster.runtime.workers
