@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from concurro.cli.outcomes import reported_errors
+from concurro.cli.printing import examples
 from concurro.config.spelling import closest_names
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class CommandTable(click.Group):
         """Return every name, ours first."""
         del ctx
         return [*_COMMANDS, *_plugin_names()]
+
+    @staticmethod
+    def own_names() -> list[str]:
+        """Return the names of our own commands, without looking for plugins."""
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
@@ -66,7 +72,12 @@ class CommandTable(click.Group):
             return super().invoke(ctx)
 
 
-@click.group("concurrent", cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "concurrent",
+    cls=CommandTable,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("concurrent run job.py -p n=100", "concurrent COMMAND --help"),
+)
 @click.version_option(package_name="concurro")
 def concurrent_group() -> None:
     """Run jobs that decide as they go."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from concurro.cli.fields import ConfigurationFailure, aligned, configuration_errors
+from concurro.cli.printing import examples, json_option, print_json
 from concurro.config import default_file, list_options
 from concurro.config.listing import to_toml
 from concurro.config.sources import FILE_NAME
@@ -17,18 +17,16 @@ from concurro.kernel import Environment
 if TYPE_CHECKING:
     from concurro.config import OptionRow
 
-JSON_VERSION = 1
 
-
-@click.group("config")
+@click.group("config", epilog=examples("concurrent config show --origin", "concurrent config init"))
 def config_group() -> None:
     """Show the settings in force, or write a first file."""
 
 
-@config_group.command("show")
+@config_group.command("show", epilog=examples("concurrent config show --origin"))
 @click.option("--config", "config_path", metavar="PATH", help="A concurrent.toml, or the folder that holds it.")
 @click.option("--origin", is_flag=True, help="Also print where each value comes from.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show_config(config_path: str | None, *, origin: bool, as_json: bool) -> None:
     """Print every option and its value."""
     with configuration_errors():
@@ -37,7 +35,7 @@ def show_config(config_path: str | None, *, origin: bool, as_json: bool) -> None
         file = environment.config.file
     if as_json:
         options = {row.key: _record(row) for row in rows}
-        click.echo(json.dumps({"version": JSON_VERSION, "file": str(file or ""), "options": options}, indent=2))
+        print_json({"file": str(file or ""), "options": options})
     elif origin:
         for line in aligned([(f"{row.key} = {to_toml(row.value)}", row.origin) for row in rows]):
             click.echo(line)
@@ -46,7 +44,7 @@ def show_config(config_path: str | None, *, origin: bool, as_json: bool) -> None
             click.echo(f"{row.key} = {to_toml(row.value)}")
 
 
-@config_group.command("init")
+@config_group.command("init", epilog=examples("concurrent config init", "concurrent config init ~/.config/concurrent"))
 @click.argument("path", default=FILE_NAME, type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite a file that exists.")
 def init_config(path: Path, *, force: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from concurro.cli.fields import aligned
 from concurro.cli.outcomes import EXIT_FAILED, EXIT_NO_MASTER, CommandFailure
+from concurro.cli.printing import examples, json_option, print_json
 from concurro.config import Config
 from concurro.errors import JournalDamagedError, JournalInUseError
 from concurro.journal.folder import JournalFolder
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
     from concurro.scheduling.rows import KeptSystem
 
-JSON_VERSION = 1
 _SHOWN = ("snapshot", "inputs", "intents", "crashes", "blobs")
 _MEBIBYTE = 2**20
 
 
-@click.group("journal")
+@click.group("journal", epilog=examples("concurrent journal show /var/lib/concurrent"))
 def journal_group() -> None:
     """Check, show and compact a master's journal.
 
@@ -40,31 +39,38 @@ def _folder_options(function: Callable[..., None]) -> Callable[..., None]:
     return click.argument("folder", required=False)(config(function))
 
 
-@journal_group.command("check")
+@journal_group.command("check", epilog=examples("concurrent journal check /var/lib/concurrent"))
 @_folder_options
-def check_command(folder: str | None, config: str | None) -> None:
+@json_option
+def check_command(folder: str | None, config: str | None, *, as_json: bool) -> None:
     """Read every row and blob; say whether each is what was written.
 
     Ends with 0 when the journal is whole, with 1 when it is not.
     """
+    said: list[str] = []
     try:
         with _opened(folder, config) as (store, where):
-            store.check(click.echo)
+            store.check(said.append if as_json else click.echo)
     except JournalDamagedError as error:
+        if as_json:
+            print_json({"folder": folder, "whole": False, "checked": said, "fault": str(error)})
         message = f"damaged: {error}"
         raise CommandFailure(message, EXIT_FAILED) from error
-    click.echo(f"{where} is whole")
+    if as_json:
+        print_json({"folder": where, "whole": True, "checked": said, "fault": ""})
+    else:
+        click.echo(f"{where} is whole")
 
 
-@journal_group.command("show")
+@journal_group.command("show", epilog=examples("concurrent journal show /var/lib/concurrent"))
 @_folder_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show_command(folder: str | None, config: str | None, *, as_json: bool) -> None:
     """List the systems that are kept, and what of each."""
     with _opened(folder, config) as (store, where):
         systems = [_described(kept) for kept in store.load().values()]
     if as_json:
-        click.echo(json.dumps({"version": JSON_VERSION, "folder": where, "systems": systems}, indent=2))
+        print_json({"folder": where, "systems": systems})
         return
     click.echo(f"{where}: {len(systems)} systems")
     for system in systems:
@@ -74,7 +80,7 @@ def show_command(folder: str | None, config: str | None, *, as_json: bool) -> No
             click.echo(f"  {line}")
 
 
-@journal_group.command("compact")
+@journal_group.command("compact", epilog=examples("concurrent journal compact /var/lib/concurrent"))
 @_folder_options
 def compact_command(folder: str | None, config: str | None) -> None:
     """Give back the space of systems that were forgotten."""

@@ -5,18 +5,17 @@ init --> a folder for the master; add --> a file to take to a machine or person;
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from concurro.cli.fields import aligned
 from concurro.cli.outcomes import CommandFailure
+from concurro.cli.printing import examples, json_option, print_json
 from concurro.config import Config, parse_address
 from concurro.transport.keys import GRANTED
 from concurro.transport.keys_folder import SECRET_ENDING, KeyFolder
 
-JSON_VERSION = 1
 _SHOWN = 8
 
 _folder_argument = click.argument(
@@ -24,7 +23,10 @@ _folder_argument = click.argument(
 )
 
 
-@click.group("keys")
+@click.group(
+    "keys",
+    epilog=examples("concurrent keys init keys", "concurrent keys add slave north keys", "concurrent keys list keys"),
+)
 def keys_group() -> None:
     """Say who may connect to a master.
 
@@ -32,7 +34,7 @@ def keys_group() -> None:
     """
 
 
-@keys_group.command("init")
+@keys_group.command("init", epilog=examples("concurrent keys init keys"))
 @_folder_argument
 def init_keys(folder: Path | None) -> None:
     """Make a folder with the keys of a master."""
@@ -47,7 +49,12 @@ def init_keys(folder: Path | None) -> None:
     )
 
 
-@keys_group.command("add")
+@keys_group.command(
+    "add",
+    epilog=examples(
+        "concurrent keys add slave north keys --master tcp://server:8081", "concurrent keys add application ada keys"
+    ),
+)
 @click.argument("role", metavar="ROLE", type=click.Choice(GRANTED))
 @click.argument("name", metavar="NAME")
 @_folder_argument
@@ -73,9 +80,9 @@ def add_key(role: str, name: str, folder: Path | None, master: tuple[str, ...]) 
     )
 
 
-@keys_group.command("list")
+@keys_group.command("list", epilog=examples("concurrent keys list keys"))
 @_folder_argument
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_keys(folder: Path | None, *, as_json: bool) -> None:
     """List the keys that a master lets in."""
     found = KeyFolder(_folder(folder))
@@ -87,8 +94,7 @@ def list_keys(folder: Path | None, *, as_json: bool) -> None:
             {"name": peer.name, "role": peer.role, "public": peer.public, "secret_is_here": peer.name in here}
             for peer in peers
         ]
-        answer = {"version": JSON_VERSION, "folder": str(found.path), "keys": keys, "faults": list(map(str, faults))}
-        click.echo(json.dumps(answer, indent=2))
+        print_json({"folder": str(found.path), "keys": keys, "faults": list(map(str, faults))})
         return
     rows = [
         (peer.name, peer.role, f"{peer.public[:_SHOWN]}...", "to be taken away" if peer.name in here else "")
@@ -102,7 +108,7 @@ def list_keys(folder: Path | None, *, as_json: bool) -> None:
         click.echo(f"not let in: {fault}", err=True)
 
 
-@keys_group.command("revoke")
+@keys_group.command("revoke", epilog=examples("concurrent keys revoke north keys"))
 @click.argument("name", metavar="NAME")
 @_folder_argument
 def revoke_key(name: str, folder: Path | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from concurro.cli.outcomes import reported_errors
+from concurro.cli.printing import examples
 from concurro.config import Config, parse_address
 from concurro.execution.launcher_process import LauncherProcess
 from concurro.ids import Role
@@ -32,7 +33,11 @@ def _node_options(function: Callable[..., None]) -> Callable[..., None]:
     return click.version_option(package_name="concurro")(config(plugins(function)))
 
 
-@click.command("concurrent-master", context_settings=_HELP)
+@click.command(
+    "concurrent-master",
+    context_settings=_HELP,
+    epilog=examples("concurrent-master", "concurrent-master --keys keys --listen tcp://0.0.0.0:8081"),
+)
 @click.option("--listen", metavar="URL", help="Where to listen, e.g. tcp://127.0.0.1:8081 or ipc://PATH.")
 @click.option("--keys", metavar="PATH", help="The folder that `concurrent keys init` made.")
 @_node_options
@@ -49,7 +54,11 @@ def master_command(listen: str | None, keys: str | None, config: str | None, plu
         node.run()
 
 
-@click.command("concurrent-slave", context_settings=_HELP)
+@click.command(
+    "concurrent-slave",
+    context_settings=_HELP,
+    epilog=examples("concurrent-slave --workers 4", "concurrent-slave --master tcp://server:8081 --keys north.key"),
+)
 @click.option("--master", metavar="URL", help="Address of the master, e.g. tcp://127.0.0.1:8081 or ipc://PATH.")
 @click.option(
     "--workers",

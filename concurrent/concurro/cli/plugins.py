@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from concurro.cli.fields import aligned, configuration_errors
+from concurro.cli.printing import examples, json_option, painted, print_json
 from concurro.errors import ContractError
 from concurro.kernel import Environment, OfferState
 
 if TYPE_CHECKING:
     from concurro.kernel import Offer
-
-JSON_VERSION = 1
 
 _config_option = click.option(
     "--config", "config_path", metavar="PATH", help="A concurrent.toml, or the folder that holds it."
@@ -29,16 +27,16 @@ _plugin_option = click.option(
 )
 
 
-@click.group("plugins")
+@click.group("plugins", epilog=examples("concurrent plugins list", "concurrent plugins check"))
 def plugins_group() -> None:
     """List and check components."""
 
 
-@plugins_group.command("list")
+@plugins_group.command("list", epilog=examples("concurrent plugins list", "concurrent plugins list --plugins mine.py"))
 @_config_option
 @_plugin_option
 @click.option("--strict-plugins", is_flag=True, help="End with 2 when a plugin is broken.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_plugins(config_path: str | None, plugins: tuple[str, ...], *, strict_plugins: bool, as_json: bool) -> None:
     """List every component, its state and where it comes from."""
     with configuration_errors():
@@ -47,7 +45,7 @@ def list_plugins(config_path: str | None, plugins: tuple[str, ...], *, strict_pl
         warnings = environment.warnings
     if as_json:
         listed = [_record(offer) for offer in offers]
-        click.echo(json.dumps({"version": JSON_VERSION, "components": listed, "warnings": warnings}, indent=2))
+        print_json({"components": listed, "warnings": warnings})
         return
     rows = [
         (offer.interface_name, offer.name, offer.state.value, offer.factory, offer.source, offer.reason)
@@ -57,13 +55,16 @@ def list_plugins(config_path: str | None, plugins: tuple[str, ...], *, strict_pl
         click.echo(line)
 
 
-@plugins_group.command("check")
+@plugins_group.command(
+    "check", epilog=examples("concurrent plugins check", "concurrent plugins check mine --plugins mine.py --behaviour")
+)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @_config_option
 @_plugin_option
 @click.option("--behaviour", is_flag=True, help="Also run each component against stand-ins.")
+@json_option
 def check_plugins(
-    names: tuple[str, ...], config_path: str | None, plugins: tuple[str, ...], *, behaviour: bool
+    names: tuple[str, ...], config_path: str | None, plugins: tuple[str, ...], *, behaviour: bool, as_json: bool
 ) -> None:
     """Check components, or all, against their interfaces; list all faults.
 
@@ -77,17 +78,25 @@ def check_plugins(
             existing = ", ".join(sorted({offer.name for offer in offers}))
             message = f"no enabled component is called {unknown[0]!r}; there are {existing}"
             raise click.UsageError(message)
-        faulty = 0
+        checked = []
         for offer in offers:
             if names and offer.name not in names:
                 continue
             faults = _faults(environment, offer, behaviour=behaviour)
-            faulty += bool(faults)
-            click.echo(f"{'FAULTY' if faults else 'ok':<7} {offer.interface_name} {offer.name} ({offer.source})")
-            for fault in faults:
-                click.echo(f"          {fault}")
-    if faulty:
+            checked.append({**_record(offer), "faults": list(faults)})
+            if not as_json:
+                _show_faults(offer, faults)
+    if as_json:
+        print_json({"components": checked})
+    if any(each["faults"] for each in checked):
         raise click.exceptions.Exit(1)
+
+
+def _show_faults(offer: Offer, faults: tuple[str, ...]) -> None:
+    word = painted("FAULTY ", "red") if faults else painted("ok     ", "green")
+    click.echo(f"{word} {offer.interface_name} {offer.name} ({offer.source})")
+    for fault in faults:
+        click.echo(f"          {fault}")
 
 
 def _faults(environment: Environment, offer: Offer, *, behaviour: bool) -> tuple[str, ...]:

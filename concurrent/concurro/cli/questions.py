@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,20 +9,17 @@ import click
 from concurro.cli.asking import asked_master, master_options
 from concurro.cli.fields import aligned
 from concurro.cli.outcomes import CommandFailure
+from concurro.cli.printing import examples, json_option, print_json
 
 if TYPE_CHECKING:
     from concurro.nodes.application import ApplicationNode
 
-JSON_VERSION = 1
 ANSWER_LIMIT = 30.0
 
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-@click.command("status")
+@click.command("status", epilog=examples("concurrent status", "concurrent status --master tcp://server:8081 --json"))
 @master_options
-@_json_option
+@json_option
 def status_command(master: str | None, keys: str | None, config: str | None, *, as_json: bool) -> None:
     """Show the slaves and systems of a master.
 
@@ -33,16 +29,16 @@ def status_command(master: str | None, keys: str | None, config: str | None, *, 
     with asked_master(master, keys, config) as application:
         status = application.status()
     if as_json:
-        click.echo(json.dumps(status, indent=2))
+        print_json(status)
         return
     for line in status_lines(status):
         click.echo(line)
 
 
-@click.command("explain")
+@click.command("explain", epilog=examples("concurrent explain 3f9c", "concurrent explain 3f9c:17"))
 @click.argument("wanted", metavar="ID")
 @master_options
-@_json_option
+@json_option
 def explain_command(wanted: str, master: str | None, keys: str | None, config: str | None, *, as_json: bool) -> None:
     """Say why a task or a system is where it is.
 
@@ -50,10 +46,13 @@ def explain_command(wanted: str, master: str | None, keys: str | None, config: s
     """
     with asked_master(master, keys, config) as application:
         sentence = _ask(application, "explain", wanted)
-    click.echo(json.dumps({"version": JSON_VERSION, "id": wanted, "explanation": sentence}) if as_json else sentence)
+    if as_json:
+        print_json({"id": wanted, "explanation": sentence})
+    else:
+        click.echo(sentence)
 
 
-@click.command("cancel")
+@click.command("cancel", epilog=examples("concurrent cancel 3f9c"))
 @click.argument("wanted", metavar="ID")
 @master_options
 def cancel_command(wanted: str, master: str | None, keys: str | None, config: str | None) -> None:

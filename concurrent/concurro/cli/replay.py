@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from concurro.cli.outcomes import EXIT_FAILED, CommandFailure, without_our_frames
+from concurro.cli.printing import examples
 from concurro.errors import SavedAttemptError
 from concurro.execution.inside import Wall, behind
 from concurro.execution.task_runner import TaskRunner
@@ -31,7 +32,7 @@ _NO_CLUSTER = Wall("a replayed task has no cluster: current_application() has no
 _SYSTEM = 0
 
 
-@click.command("replay")
+@click.command("replay", epilog=examples("concurrent replay failed/divide.task"))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--no-debugger", is_flag=True, help="Print the traceback, in a terminal too.")
 def replay_command(file: Path, *, no_debugger: bool) -> None:

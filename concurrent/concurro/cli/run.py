@@ -21,6 +21,7 @@ from concurro.cli.interruption import interruptible
 from concurro.cli.loading import find_system
 from concurro.cli.outcomes import EXIT_FAILED, EXIT_INTERRUPTED, CommandFailure
 from concurro.cli.parameters import build_system
+from concurro.cli.printing import examples, json_option
 from concurro.cli.report import Report, print_detached, print_report
 from concurro.config import Config
 from concurro.config.configuration import DEFAULT_ORIGIN
@@ -86,14 +87,19 @@ def _common_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--config", metavar="PATH", help="A concurrent.toml, or the folder that holds it."),
         click.option("--plugins", metavar="PATH", multiple=True, help="File or folder with components; repeatable."),
         click.option("--strict-plugins", is_flag=True, help="A broken plugin is an error."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        json_option,
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
     return function
 
 
-@click.command("run")
+@click.command(
+    "run",
+    epilog=examples(
+        "concurrent run job.py -p n=100 --workers 4", "concurrent run job.py:Sum --master tcp://server:8081"
+    ),
+)
 @_common_options
 @click.option(
     "--workers",
@@ -120,7 +126,7 @@ def run_command(**options: Any) -> None:
     execute(RunRequest(**options))
 
 
-@click.command("submit")
+@click.command("submit", epilog=examples("concurrent submit job.py -p n=100 --master tcp://server:8081"))
 @_common_options
 def submit_command(**options: Any) -> None:
     """Submit a task system to a master and leave; print its id."""

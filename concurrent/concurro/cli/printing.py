@@ -1,0 +1,55 @@
+"""Print answers as every command does: JSON, colours, examples of use."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., object]")
+
+JSON_VERSION = 1
+
+
+def json_option(function: F) -> F:
+    """Give a click command the flag `--json`, as `as_json`."""
+    option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
+    return option(function)
+
+
+def print_json(fields: dict[str, Any], version: int = JSON_VERSION) -> None:
+    """Print one JSON object that begins with the version of its layout.
+
+    Within a version fields are added, and none is renamed, removed or given another meaning.
+    """
+    click.echo(json.dumps({"version": version, **fields}, indent=2))
+
+
+def examples(*lines: str) -> str:
+    """Return the epilog of a help page: how the command is typed."""
+    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
+def is_live(stream: TextIO | None) -> bool:
+    """Say whether what is drawn there may be drawn over."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def painted(text: str, colour: str) -> str:
+    """Return a text in a colour, on a terminal that wants some.
+
+    `NO_COLOR` set to anything, or standard output that is no terminal, leave it as it is.
+
+    Args:
+        text: It; padded already where it is in a column.
+        colour: One of click's; empty for none.
+    """
+    if not colour or os.environ.get("NO_COLOR") or not is_live(sys.stdout):
+        return text
+    return click.style(text, fg=colour)
