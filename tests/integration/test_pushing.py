@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import threading
-import warnings
 
 import pytest
 
@@ -19,15 +17,6 @@ from tests.support.played_master import played_master
 from tests.support.waiting import wait_until
 
 CONSUMED, FIRST, TASKS = 1, 2, 4
-
-
-@pytest.fixture(autouse=True)
-def _collects_here():
-    """Collect now what a test leaves in circles: one leaves a socket now and then, which failed later tests."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture
@@ -60,13 +49,24 @@ def senders(monkeypatch):
     return threads
 
 
-def test_a_task_that_is_pushed_alone_is_sent_by_its_own_thread(application, senders):
+def wait_until_idle(application, master):
+    """Wait until the loop has said everything about the first task, and sleeps."""
+    wait_until(lambda: master.outs[-1][CONSUMED] == 1, 30, "the first result to be told as taken")
+    wait_until(lambda: not application._loop._awake.locked(), 30, "a loop that waits")
+
+
+def test_a_task_that_is_pushed_alone_is_sent_by_its_own_thread(application, master, senders):
+    wait_until_idle(application, master)
+    senders.clear()
+
     assert application.push_task(Square(1)).result(30) == 1
 
     assert senders[0] is threading.current_thread()
 
 
 def test_a_task_that_is_pushed_while_another_is_open_is_sent_by_the_loop(application, master, senders):
+    wait_until_idle(application, master)
+    senders.clear()
     master.answers = False
     first = application.push_task(Square(1))
 
@@ -117,6 +117,7 @@ def test_what_was_taken_is_told_at_once_while_others_are_open(application, maste
     wait_until(lambda: master.outs[-1][CONSUMED] == 1, 30, "the first result to be told as taken")
     master.answers = False
     tasks = [application.push_task(Square(n)) for n in range(2)]
+    master.wait_for_task(2)
 
     master.finish([1])
     tasks[0].result(30)
@@ -200,10 +201,11 @@ def test_a_loop_without_a_thread_that_waits_takes_no_stand_in():
 def test_a_forked_process_says_nothing_in_the_session_of_its_parent(application, senders):
     child = os.fork()
     if child == 0:
+        before = len(senders)
         try:
             application.push_task(Square(2))
         except ClosedError:
-            os._exit(10 + len(senders))
+            os._exit(10 + len(senders) - before)
         os._exit(1)
     _, status = os.waitpid(child, 0)
 
@@ -215,8 +217,19 @@ def test_a_callback_that_exits_ends_no_other_task(application, master, caplog):
     master.answers = False
     exiting, other = application.push_task(Square(1)), application.push_task(Square(2))
     exiting.add_done_callback(lambda done: sys.exit("enough"))
+    master.wait_for_task(2)
 
     master.finish([1, 2])
 
     assert (exiting.result(30), other.result(30)) == (1, 2)
     wait_until(lambda: "SystemExit: enough" in caplog.text, 30, "the exit to be logged")
+
+
+def test_an_application_whose_loop_fails_leaves_its_master_and_says_why(application, master, caplog):
+    application._loop.post(lambda: 1 / 0)
+
+    wait_until(lambda: master.left, 30, "the end of the session")
+    assert "ZeroDivisionError" in master.left[0]
+    with pytest.raises(ClosedError, match="ZeroDivisionError"):
+        application.push_task(Square(1))
+    assert "the application's loop failed" in caplog.text

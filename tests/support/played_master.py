@@ -26,12 +26,14 @@ class PlayedMaster:
         url: Where it listens.
         outs: The bodies of what was said, in order.
         welcomed: How many applications came.
+        left: What each that went said, or was said of it.
         answers: Whether each task is answered with its number at once.
     """
 
     def __init__(self, url: str) -> None:
         self.outs: list[list[Any]] = []
         self.welcomed = 0
+        self.left: list[str] = []
         self.answers = True
         self._inputs = 0
         self._peer: Peer | None = None
@@ -58,11 +60,16 @@ class PlayedMaster:
         wait_until(lambda: len(self.outs) >= count, 30, f"{count} messages of the application")
         return self.outs
 
+    def wait_for_task(self, number: int) -> None:
+        """Wait until a task was sent: nobody has a result before."""
+        wait_until(lambda: number < sum(len(out[4]) for out in self.outs), 30, f"task {number} to be sent")
+
     def _welcome(self, peer: Peer, *_: Any) -> None:
         self.welcomed += 1
         self._inputs = 0
         self._peer = peer
         peer.on_message = lambda message: self._take(peer, message)
+        peer.on_closed = self.left.append
 
     def _take(self, peer: Peer, message: Message) -> None:
         if message.kind == Kind.OPEN:

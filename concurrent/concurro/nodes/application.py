@@ -438,9 +438,23 @@ class ApplicationNode(ServiceCaller):
         except BaseException as fault:
             # Nothing hangs silently: whoever waits for this thread is told.
             log.exception("the application's loop failed")
-            self._fail(ClosedError(f"the application's loop failed: {type(fault).__name__}: {fault}"))
-        self._loop_thread.leave()
-        self._loop.close()
+            self._break_off(ClosedError(f"the application's loop failed: {type(fault).__name__}: {fault}"))
+        finally:
+            self._loop_thread.leave()
+            self._loop.close()
+
+    def _break_off(self, error: Exception) -> None:
+        """End everything without the loop, which failed.
+
+        The master is told, and keeps nothing for us.
+        """
+        dialer, peer = self._dialer, self._peer
+        self._fail(error)
+        if dialer is not None:
+            dialer.stop()
+        if peer is not None:
+            peer.close(str(error))
+            self._loop.flush_now()
 
     def _dial(self) -> None:
         config = self._env.config
