@@ -17,6 +17,8 @@ WHO_MAY_ASK = {
     "concurro.nodes.master": "tells systems and the journal the time; draws seeds, and an epoch without a journal",
     "concurro.nodes.inline": "tells systems the time, and draws seeds",
     "concurro.nodes.keeper": "guesses how long a master was away: no other clock goes on meanwhile",
+    "concurro.nodes.surroundings": "tells people what time it is where a node runs",
+    "concurro.nodes.inspection": "tells people how far the clocks of slaves are ahead",
     "concurro.journal.store": "writes down when a journal was made",
 }
 """Module to what it needs the time of day for; nothing waits for it, or ends by it."""

@@ -57,6 +57,12 @@ SAMPLES = [
     Sample(Kind.INVENTORY, Sender.SLAVE, [[LEASE, 1, 1, 0, 1, b"stamp"]]),
     Sample(Kind.WAITS, Sender.SLAVE, [LEASE, "system abc (Job)"]),
     Sample(Kind.STUCK, Sender.SLAVE, []),
+    Sample(Kind.LOOK_AROUND, Sender.MASTER, [3]),
+    Sample(
+        Kind.SURROUNDINGS,
+        Sender.SLAVE,
+        [3, {"time": 1e9, "versions": {"python": "3.11.2"}, "load": [0.5, 0.4, 0.3], "memory": {"total": 1 << 33}}],
+    ),
     Sample(Kind.REFUSE_WAIT, Sender.MASTER, []),
     Sample(Kind.TUNNEL_OPEN, Sender.SLAVE, [1, LEASE]),
     Sample(Kind.TUNNEL, Sender.SLAVE, [1], (b"frame 0", b"chunk")),

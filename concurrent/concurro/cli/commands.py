@@ -22,6 +22,8 @@ _COMMANDS = {
     "run": "concurro.cli.run:run_command",
     "submit": "concurro.cli.run:submit_command",
     "status": "concurro.cli.questions:status_command",
+    "systems": "concurro.cli.tables:systems_command",
+    "slaves": "concurro.cli.tables:slaves_command",
     "explain": "concurro.cli.questions:explain_command",
     "cancel": "concurro.cli.questions:cancel_command",
     "plugins": "concurro.cli.plugins:plugins_group",

@@ -10,6 +10,7 @@ from concurro.cli.asking import asked_master, master_options
 from concurro.cli.fields import aligned
 from concurro.cli.outcomes import CommandFailure
 from concurro.cli.printing import examples, json_option, print_json
+from concurro.cli.rows import slave_state
 
 if TYPE_CHECKING:
     from concurro.nodes.application import ApplicationNode
@@ -68,15 +69,6 @@ def cancel_command(wanted: str, master: str | None, keys: str | None, config: st
     click.echo(f"system {wanted} is being cancelled", err=True)
 
 
-def _state_of(slave: dict[str, Any]) -> str:
-    state = f"sick: {slave['sick']}" if slave["sick"] else "leaving" if slave["draining"] else "ok"
-    if slave["lent"]:
-        state += f", {slave['lent']} lent by tasks that wait"
-    if slave.get("stopped"):
-        state += f", workers stopped: process {', '.join(map(str, slave['stopped']))}"
-    return state
-
-
 def status_lines(status: dict[str, Any]) -> list[str]:
     """Return the state of a master as lines for people."""
     lines = [f"master {status['url']}  pid {status['pid']}  up {status['uptime']:.0f} s", ""]
@@ -87,7 +79,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
             str(slave["running"]),
             str(slave["queued"]),
             str(slave["finished"]),
-            _state_of(slave),
+            slave_state(slave),
         )
         for slave in status["slaves"]
     ]

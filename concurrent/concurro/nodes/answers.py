@@ -65,6 +65,7 @@ def describe_system(life: SystemLife, now: float) -> dict[str, Any]:
         "cancelled": record.cancelled,
         "progress": life.progress,
         "elapsed": (life.ended_at or now) - life.submitted_at,
+        "age": now - life.submitted_at,
         "host_pid": life.host_pid,
         "restarts": life.restarted,
     }

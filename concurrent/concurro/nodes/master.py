@@ -29,10 +29,12 @@ from concurro.nodes.carrier import Carrier
 from concurro.nodes.dispatch import Dispatch
 from concurro.nodes.door import Door
 from concurro.nodes.hosts import HOST_MODULE, HostProcesses
+from concurro.nodes.inspection import Inspection
 from concurro.nodes.keeper import Keeper
 from concurro.nodes.node import Node
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.printed import Printed
+from concurro.nodes.register import Register
 from concurro.nodes.relay import BlobRelay
 from concurro.nodes.returning import Returning
 from concurro.nodes.settlements import Settlements
@@ -135,6 +137,8 @@ class MasterNode(Node):
         self._tunnels = Tunnels(self._core, self._send_to, self._backlog, door.knock)
         self._switchboard = Switchboard(self.env, self.loop, self._send_to, self._passes_descriptors, self._status)
         self._pids: dict[str, tuple[int, list[int]]] = {}
+        self._register = Register()
+        self._inspection = Inspection(self.loop, self._send_to)
         self._started_at = self.loop.now()
         self._agent: SlaveAgent | None = None
         self._agent_inbox: list[tuple[Kind, list[Any], Sequence[Any]]] = []
@@ -207,6 +211,7 @@ class MasterNode(Node):
         peer.on_chunks_lost = lambda: self._relay.chunks_lost(peer.id)
         if role is Role.SLAVE:
             slave_id = peer.id[1]
+            self._register.slave_joined(slave_id, peer.identity.name, self.loop.now())
             peer.on_message = lambda message: self._returning.take(slave_id, message)
             if self._keeper is not None:
                 self._keeper.slave_seen(slave_id, facts.get("was"))
@@ -218,7 +223,9 @@ class MasterNode(Node):
             peer.on_message = lambda message: self._application_message(peer, message)
             self._printed.joined(peer.id, facts)
             inside = peer.outer.system if peer.outer is not None else None
-            self._table.peer_joined(peer.id, str(facts.get("client_id", "")), inside)
+            client = str(facts.get("client_id", ""))
+            self._register.application_joined(client, peer.identity.name, name, int(facts.get("pid", 0)))
+            self._table.peer_joined(peer.id, client, inside)
 
     def _peer_left(self, peer: Peer, reason: str, since: float) -> None:
         if peer.id[0] == "slave":
@@ -311,6 +318,8 @@ class MasterNode(Node):
         log.info("slave %s left: %s", slave_id, reason)
         self._aside.pop(slave_id, None)
         self._pids.pop(slave_id, None)
+        self._register.slave_left(slave_id)
+        self._inspection.left(slave_id)
         self._settlements.forget(slave_id)
         self._core.begin(self.loop.now())
         self._tunnels.slave_left(slave_id, reason)
@@ -335,6 +344,8 @@ class MasterNode(Node):
             self._tunnels.take(slave_id, message)
         elif kind == Kind.WAITS:
             self._core.waits(slave_id, body[0], body[1])
+        elif kind == Kind.SURROUNDINGS:
+            self._inspection.heard(slave_id, body[0], body[1])
         elif kind == Kind.STUCK:
             if self._core.stands_still(slave_id):
                 self._send_to(("slave", slave_id), Kind.REFUSE_WAIT, [])
@@ -385,6 +396,7 @@ class MasterNode(Node):
         self.loop.off_flush(agent.flush)  # `_settle` calls it, and hears at once what it says
         resources = self.env.config["slave.resources"]
         facts = {"workers": agent.slots, "resources": resources, "pid": os.getpid()}
+        self._register.slave_joined(self._agent_id, "", self.loop.now())
         self._slave_joined(self._agent_id, os.uname().nodename, facts)
 
     def _remove_own_slave(self, slave_id: str) -> bool:
@@ -438,7 +450,11 @@ class MasterNode(Node):
                 message = f"{name!r} is for admins; the key {peer.identity.name} is none of an admin"
                 raise LookupError(message)  # noqa: TRY301 - one way out for every refusal
             if name == "status":
-                answer: Any = self._status()
+                answer: Any = self._status() | {"you": peer.identity.name}
+            elif name == "surroundings":
+                own = self._agent_id if self._agent is not None else ""
+                self._inspection.ask(self._core.slaves, own, lambda found: peer.send(Kind.REPLY, [token, True, found]))
+                return
             elif name == "workers":
                 self._switchboard.list_workers(lambda listed: peer.send(Kind.REPLY, [token, True, listed]))
                 return
@@ -461,7 +477,8 @@ class MasterNode(Node):
     def _status(self) -> dict[str, Any]:
         facts = {"url": self._url, "pid": os.getpid(), "uptime": self.loop.now() - self._started_at}
         facts["journal"] = None if self._keeper is None else self._keeper.describe(self._table.recovery.counts)
-        return describe_status(self._core, self._table, self._pids, self.loop.now(), facts)
+        now = self.loop.now()
+        return self._register.completed(describe_status(self._core, self._table, self._pids, now, facts), now)
 
     # Hosts
 

@@ -21,6 +21,7 @@ from concurro.nodes.dialer import Dialer
 from concurro.nodes.node import Node
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.returning import unique_name
+from concurro.nodes.surroundings import surroundings
 from concurro.wire.messages import Farewell, Kind
 from concurro.wire.session import SILENCE_LIMIT
 
@@ -180,7 +181,9 @@ class SlaveNode(Node):
             self._agent.abandon()
 
     def _take(self, message: Message) -> None:
-        if self._agent is not None:
+        if message.kind == Kind.LOOK_AROUND:
+            self._send(Kind.SURROUNDINGS, [message.body[0], surroundings()])
+        elif self._agent is not None:
             self._agent.handle(message)
 
     def _lost(self, reason: str) -> None:

@@ -89,6 +89,7 @@ class Kind(IntEnum):
     #                  first of all when HELLO said `was`; the results of these follow
     WAITS = 21  # [lease, for what, and whether its slot is lent]: its task waits; "" when it goes on
     STUCK = 23  # []: every task here waits, and no further slot may be lent; said again after a while
+    SURROUNDINGS = 33  # [token, facts {}]: to LOOK_AROUND; the facts are what nodes/surroundings.py finds
 
     # Master to slave.
     CLASSES = 24  # [[system, class, name, timeout or None, requires {}, code payload, blobs, system id,
@@ -99,6 +100,7 @@ class Kind(IntEnum):
     RESULT_ACK = 28  # [leases]: results that are safe; their blobs may go
     FORGET = 29  # [system]: its classes are not needed any more
     DRAIN = 30  # []: finish what runs, return the rest, say GOODBYE
+    LOOK_AROUND = 32  # [token]: somebody wants to know where you run
     REFUSE_WAIT = 31  # []: to STUCK: nothing runs elsewhere either; refuse a wait
 
     # Master to host, and to an application for its implicit system.

@@ -124,6 +124,21 @@ _SLAVE_FACTS: dict[str, Shape] = {
     "worker_pids": _PIDS,
     "was": text,
 }
+_SURROUNDINGS = facts(
+    time=amount,
+    host=text,
+    pid=count,
+    executable=text,
+    platform=text,
+    versions=table(text),
+    processors=count,
+    load=sequence(amount, 3),
+    memory=table(count),
+    own_memory=count,
+    limits=table(sequence(whole, 2)),
+    shared_memory=table(scalar),
+    backlog=count,
+)
 _PEER_FACTS = facts(pid=count, machine=text, client_id=text, output=flag)
 _HELLO = record(
     ("protocol", whole),
@@ -346,6 +361,7 @@ SCHEMA: dict[int, Rule] = {
     Kind.INVENTORY: Rule(_SLAVE, sequence(_HELD)),
     Kind.WAITS: Rule(_SLAVE, record(("lease", whole), ("text", text))),
     Kind.STUCK: Rule(_SLAVE, record()),
+    Kind.SURROUNDINGS: Rule(_SLAVE, record(_TOKEN, ("facts", _SURROUNDINGS))),
     Kind.TUNNEL_OPEN: Rule(_SLAVE, record(_TUNNEL, ("lease", whole))),
     Kind.TUNNEL: Rule(_SLAVE | _MASTER, record(_TUNNEL)),
     Kind.TUNNEL_END: Rule(_SLAVE | _MASTER, record(_TUNNEL, ("reason", text))),
@@ -356,6 +372,7 @@ SCHEMA: dict[int, Rule] = {
     Kind.RESULT_ACK: Rule(_MASTER, record(_LEASE_LIST)),
     Kind.FORGET: Rule(_MASTER, record(_SYSTEM)),
     Kind.DRAIN: Rule(_MASTER, record()),
+    Kind.LOOK_AROUND: Rule(_MASTER, record(_TOKEN)),
     Kind.REFUSE_WAIT: Rule(_MASTER, record()),
     Kind.START: Rule(
         _MASTER,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import pty
 import signal
 
@@ -144,8 +145,11 @@ def test_a_master_and_slaves_run_the_same_file(runtime_folder, tmp_path):
         run = run_program(CONCURRENT, "run", EXAMPLES / "nqueens.py", "-p", "n=10", "--master", url)
         status = json.loads(run_program(CONCURRENT, "status", "--json", "--master", url).stdout)
         shown = run_program(CONCURRENT, "status", "--master", url).stdout
+        slaves = json.loads(run_program(CONCURRENT, "slaves", "--json", "--master", url).stdout)["slaves"]
 
     assert run.stdout == "724\n"
+    assert [slave["surroundings"]["host"] for slave in slaves] == [platform.node()] * 2
+    assert all(abs(slave["surroundings"]["ahead"]) <= 30 for slave in slaves)
     assert status["version"] == 1
     assert len(status["slaves"]) == 2
     assert len({slave["id"] for slave in status["slaves"]}) == 2

@@ -1,0 +1,57 @@
+"""The commands that read, and a cluster that runs."""
+
+from __future__ import annotations
+
+import json
+import platform
+
+import pytest
+from click.testing import CliRunner
+
+from concurro.cli.commands import concurrent_group
+from tests.support.jobs import Square
+
+
+@pytest.fixture
+def ask(shared_cluster):
+    """Give what calls a command about a cluster that has finished three tasks."""
+    assert [future.result(30) for future in shared_cluster.push_tasks(map(Square, range(3)))] == [0, 1, 4]
+
+    def call(*arguments, expect=0):
+        run = CliRunner().invoke(concurrent_group, [*arguments, "--master", shared_cluster.master_url])
+        assert run.exit_code == expect, run.output
+        return run.stdout
+
+    return call
+
+
+def test_slaves_tell_where_they_run(ask, shared_cluster):
+    record = json.loads(ask("slaves", "--json"))
+    shown = ask("slaves")
+
+    (slave,) = record["slaves"]
+    assert record["version"] == 1
+    assert slave["id"] == shared_cluster.slaves[0].id
+    assert slave["connected"] > 0
+    assert slave["surroundings"]["versions"]["python"] == platform.python_version()
+    assert slave["id"] in shown
+    assert platform.python_version() in shown
+
+
+def test_slaves_are_chosen_by_state_and_host(ask):
+    assert json.loads(ask("slaves", "--json", "--state", "sick"))["slaves"] == []
+    assert ask("slaves", "--host", "no such host") == "none of 1 slaves is meant\n"
+    assert ask("slaves", "--state", "ok", "--host", platform.node()).count("\n") == 2
+
+
+def test_systems_name_their_owner_and_count_their_tasks(ask):
+    (system,) = json.loads(ask("systems", "--json", "--mine"))["systems"]
+
+    assert system["done"] >= 3
+    assert system["owner"]["host"] == platform.node()
+    assert f"{platform.node()}:{system['owner']['pid']}" in ask("systems", "--mine")
+
+
+def test_systems_are_chosen_by_state_and_name(ask):
+    assert json.loads(ask("systems", "--json", "--state", "failed"))["systems"] == []
+    assert ask("systems", "--name", "no such name") == "none of 1 systems is meant\n"
