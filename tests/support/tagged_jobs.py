@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from tests.support.commands import Running, running
-from tests.support.waiting import wait_until
+from tests.support.waiting import LOSS_LIMIT, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
 LIMIT = 30.0
 """Deadline of a wait [s]; a test that passes takes a fraction of it."""
-
-LOSS_LIMIT = 8.0 if os.environ.get("CONCURRO_WITHOUT") else LIMIT
-"""The same for what does not come without its mechanism: such a test waits for all of it."""
 
 SLAVE = """
 import os

@@ -13,7 +13,7 @@ from concurro import LocalCluster, current_application
 from concurro_tessera import Runtime, tessera
 from concurro_tessera import runtime as here
 from concurro_tessera.running import use
-from tests.support.jobs import SHIPPED, Square, leave_trace, read_trace
+from tests.support.jobs import SHIPPED, Square, leave_trace, read_trace, wait_for_gate
 from tests.support.waiting import LONGEST_WAIT
 
 if TYPE_CHECKING:
@@ -175,6 +175,10 @@ class Counter:
     def wait_for_gate(self) -> bool:
         """Wait until somebody opens the gate, elsewhere in this process."""
         return self.gate.wait(WATCHDOG)
+
+    def wait_for_gate_in(self, folder: str) -> None:
+        """Wait until somebody opens the gate in a folder."""
+        wait_for_gate(folder)
 
     async def sleep_soon(self, seconds: float) -> float:
         """Take a while, in a coroutine."""

@@ -18,6 +18,9 @@ POLL_INTERVAL = 0.01
 LONGEST_WAIT = 10.0 if os.environ.get("CONCURRO_WITHOUT") else 30.0
 """Deadline of a wait [s]; a test that passes takes a fraction of it, and one without its mechanism all of it."""
 
+LOSS_LIMIT = 5.0 if os.environ.get("CONCURRO_WITHOUT") else 30.0
+"""The same for what does not come without its mechanism: such a test waits for all of it [s]."""
+
 
 def wait_until(predicate: Callable[[], T], timeout: float = 30.0, what: str = "the condition") -> T:
     """Return the first true answer of `predicate`.

@@ -5,8 +5,11 @@ A mechanism is a file of `tests/support/switches`, which takes it out of every p
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from tests.support.leftovers import watch_leftovers
 from tests.support.switched_off import run_without
 
 LATE_RESULTS = "test_f38_a_stopped_slave_is_lost_and_joins_again_its_late_results_dropped_and_counted"
@@ -94,18 +97,44 @@ FAILURE_TESTS = [
 """Mechanism, the test of its failure, and the words in which that must fail."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("mechanism", "test", "words"), FAILURE_TESTS, ids=[entry[0] for entry in FAILURE_TESTS])
-def test_without_a_mechanism_the_test_of_its_failure_fails(tmp_path, mechanism, test, words):
-    outcome = run_without(mechanism, test, tmp_path)
+NOTHING = ("nothing", FAILURE_TESTS[2][1])
+AT_ONCE = 3
+"""How many tests run without their mechanisms at once: what never comes is waited for, and that takes no processor."""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def outcomes(request, tmp_path_factory):
+    """Give the outcome of each chosen run, as a future."""
+    folder = tmp_path_factory.mktemp("mechanisms")
+    chosen = [item.callspec.params["failure"] for item in request.session.items if item.path == request.path]
+    with watch_leftovers(), ThreadPoolExecutor(AT_ONCE) as lanes:
+        runs = {}
+        for place, (mechanism, test, *_) in enumerate(chosen):
+            (folder / str(place)).mkdir()
+            runs[mechanism, test] = lanes.submit(run_without, mechanism, test, folder / str(place))
+        yield runs
+        for run in runs.values():
+            run.cancel()
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind():
+    """Leave it to the fixture above, and to the tests that it runs: those of others run meanwhile."""
+
+
+@pytest.mark.parametrize("failure", FAILURE_TESTS, ids=[entry[0] for entry in FAILURE_TESTS])
+def test_without_a_mechanism_the_test_of_its_failure_fails(outcomes, failure):
+    mechanism, test, words = failure
+
+    outcome = outcomes[mechanism, test].result()
 
     assert outcome.verdict == "failed"
     failing = [line for line in outcome.traceback.splitlines() if line.startswith((">", "E"))]
     assert any(words in line for line in failing), outcome.traceback
 
 
-@pytest.mark.slow
-def test_a_run_with_nothing_switched_off_passes(tmp_path):
-    outcome = run_without("nothing", FAILURE_TESTS[2][1], tmp_path)
-
-    assert outcome.verdict == "passed"
+@pytest.mark.parametrize("failure", [NOTHING], ids=["nothing"])
+def test_a_run_with_nothing_switched_off_passes(outcomes, failure):
+    assert outcomes[failure].result().verdict == "passed"

@@ -17,7 +17,6 @@ from tests.support.nodes import master_process
 from tests.support.programs import command, run_program
 from tests.support.tagged_jobs import (
     LIMIT,
-    LOSS_LIMIT,
     SLAVE,
     open_gate,
     slave_process,
@@ -26,7 +25,7 @@ from tests.support.tagged_jobs import (
     wait_until_idle,
     write_script,
 )
-from tests.support.waiting import has_ended, wait_until
+from tests.support.waiting import LOSS_LIMIT, has_ended, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("runtime_folder")]
 

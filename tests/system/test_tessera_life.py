@@ -11,10 +11,7 @@ import pytest
 from tests.support.jobs import read_trace
 from tests.support.leftovers import watch_leftovers
 from tests.support.tesserae import WATCHDOG, Holder, Traced, drive, runtime_of
-from tests.support.waiting import wait_until
-
-SOON = 10.0
-"""Within this a tessera is collected that nothing refers to, on a machine that has much to do [s]."""
+from tests.support.waiting import LONGEST_WAIT, wait_until
 
 WHILE = 0.5
 """What keeps a tessera busy for longer than one is kept that nothing refers to [s]."""
@@ -37,7 +34,7 @@ def see_another_one_collected(folder):
     """Wait until a tessera is collected to which nothing refers: those that live then are held."""
     name = f"other {len(read_trace(folder))}"
     Traced.remote(str(folder), name).touch().wait(WATCHDOG)
-    wait_until(lambda: is_gone(folder, *name.split()), SOON, "the end of another tessera")
+    wait_until(lambda: is_gone(folder, *name.split()), LONGEST_WAIT, "the end of another tessera")
 
 
 def is_gone(folder, *name):
@@ -52,7 +49,7 @@ def test_a_tessera_whose_proxy_is_gone_is_collected(tmp_path):
     drive(main)
     gc.collect()
 
-    wait_until(lambda: is_gone(tmp_path, "a"), SOON, "the end of a tessera")
+    wait_until(lambda: is_gone(tmp_path, "a"), LONGEST_WAIT, "the end of a tessera")
 
 
 def test_a_tessera_lives_while_another_one_holds_its_proxy(tmp_path):
@@ -68,7 +65,7 @@ def test_a_tessera_lives_while_another_one_holds_its_proxy(tmp_path):
     assert holder.touch("b").get(WATCHDOG) == "b"
     holder.let_go("b").wait(WATCHDOG)
 
-    wait_until(lambda: is_gone(tmp_path, "b"), SOON, "the end of what was held")
+    wait_until(lambda: is_gone(tmp_path, "b"), LONGEST_WAIT, "the end of what was held")
 
 
 def test_what_a_collected_tessera_held_is_collected_too(tmp_path):
@@ -78,7 +75,7 @@ def test_what_a_collected_tessera_held_is_collected_too(tmp_path):
 
     del holder
 
-    wait_until(lambda: is_gone(tmp_path, "c"), 2 * SOON, "the end of what a collected tessera held")
+    wait_until(lambda: is_gone(tmp_path, "c"), LONGEST_WAIT, "the end of what a collected tessera held")
 
 
 def test_a_proxy_under_way_keeps_its_tessera(tmp_path):
@@ -105,14 +102,14 @@ def test_a_proxy_in_a_result_keeps_its_tessera_until_the_result_is_gone(tmp_path
 
     del proxy
 
-    wait_until(lambda: is_gone(tmp_path, "e"), SOON, "the end of what a result referred to")
+    wait_until(lambda: is_gone(tmp_path, "e"), LONGEST_WAIT, "the end of what a result referred to")
 
 
 def test_calls_of_a_tessera_end_before_it_is_collected(tmp_path):
     Traced.remote(str(tmp_path), "f").sleep(WHILE)
     gc.collect()
 
-    wait_until(lambda: is_gone(tmp_path, "f"), WHILE + SOON, "the end of a tessera")
+    wait_until(lambda: is_gone(tmp_path, "f"), LONGEST_WAIT, "the end of a tessera")
     assert read_trace(tmp_path) == [["here", "f"], ["slept", "f"], ["gone", "f"]]
 
 
@@ -126,7 +123,7 @@ def test_a_proxy_handed_around_keeps_its_tessera(tmp_path):
 
     assert two.touch("g").get(WATCHDOG) == "g"
     two.let_go("g").wait(WATCHDOG)
-    wait_until(lambda: is_gone(tmp_path, "g"), SOON, "the end of what was handed around")
+    wait_until(lambda: is_gone(tmp_path, "g"), LONGEST_WAIT, "the end of what was handed around")
 
 
 SCRIPT = """
@@ -163,4 +160,4 @@ def test_the_tesserae_of_an_application_that_died_are_collected(tmp_path, cluste
     ended = subprocess.run([sys.executable, script, cluster.master_url, tmp_path], timeout=WATCHDOG, check=False)
 
     assert ended.returncode == 7
-    wait_until(lambda: is_gone(tmp_path, "h"), 3 * SOON, "the end of what a dead application had")
+    wait_until(lambda: is_gone(tmp_path, "h"), LONGEST_WAIT, "the end of what a dead application had")

@@ -13,7 +13,7 @@ from concurro_tessera.running import use
 from tests.support.jobs import read_trace
 from tests.support.nodes import slave_process
 from tests.support.tesserae import WATCHDOG, Counter, Restarted, TracedRestarts
-from tests.support.waiting import has_ended, wait_until
+from tests.support.waiting import LOSS_LIMIT, has_ended, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def test_f89_order_is_kept_over_reconnects(far, fault):
             for number in range(0, 3000, 2):
                 tasks += [proxy.note_length(number), proxy.note_length_soon(number + 1)]
                 time.sleep(0.0005)
-            results = [task.get(2 * WATCHDOG) for task in tasks]
+            results = [task.get(2 * LOSS_LIMIT) for task in tasks]
         finally:
             ended.set()
             thread.join()
@@ -79,7 +79,7 @@ def test_f88_the_old_incarnation_is_fenced_after_a_heal(far, tmp_path):
         assert proxy.note().get(WATCHDOG) == 1
         far.slave_net.release()
         wait_until(lambda: runtime.num_nodes == 2, 3 * WATCHDOG, "the slave that was cut off")
-        wait_until(lambda: has_ended(pid), WATCHDOG, "the end of the old incarnation")
+        wait_until(lambda: has_ended(pid), LOSS_LIMIT, "the end of the old incarnation")
         assert proxy.note().get(WATCHDOG) == 2
         assert (
             proxy.incarnation_seen.get(WATCHDOG)
