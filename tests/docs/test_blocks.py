@@ -20,7 +20,7 @@ README = (ROOT / "README.rst").read_text(encoding="utf-8")
 WITHOUT_OPTIONS = {"components"}
 
 
-LIBRARIES = {"dask", "joblib", "scipy", "sklearn"}
+LIBRARIES = {"dask", "joblib", "scipy", "sklearn", "tqdm"}
 """What a block may need that is not there: how to use Concurrent with it."""
 
 

@@ -17,7 +17,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Self
 
 from concurro.errors import ClosedError, ConfigError, MasterUnreachable
-from concurro.ids import ProgressRecord, Role
+from concurro.ids import Role
 from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
 from concurro.nodes.arguments import check_flag, check_system, check_system_id, check_timeout
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from concurro.nodes.embedded import EmbeddedCluster
     from concurro.nodes.futures import TaskFuture
     from concurro.nodes.peer import Peer
+    from concurro.nodes.waiting import Progress
     from concurro.system import TaskSystem
     from concurro.task import Task
     from concurro.wire.code import CodeTable
@@ -268,14 +269,15 @@ class ApplicationNode(ServiceCaller):
         self,
         system: TaskSystem,
         timeout: float | None = None,
-        progress: bool | Callable[[ProgressRecord], None] = False,  # noqa: FBT001, FBT002 - the fixed public signature
+        progress: Progress = False,  # noqa: FBT002 - the fixed public signature
     ) -> Any:
         """Run a task system to its result.
 
         Args:
             system: The system.
             timeout: Cancels the system and raises after so long [s]; None waits for ever.
-            progress: False, True (a live bar, or lines), or a callable that takes a progress record.
+            progress: False, True (a live bar, or lines), a callable that takes a progress record, or a bar
+                with `update(n)`, `total` and `close()` such as `tqdm.tqdm()`, which is closed at the end.
 
         Raises:
             TimeoutError: After `timeout`.

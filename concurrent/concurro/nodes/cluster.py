@@ -10,16 +10,16 @@ from concurro.nodes.arguments import check_count
 from concurro.nodes.executed import ExecutedCluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-    from concurro.ids import ProgressRecord
     from concurro.nodes.application import ApplicationNode
     from concurro.nodes.embedded import EmbeddedCluster
     from concurro.nodes.futures import TaskFuture
     from concurro.nodes.handle import SystemHandle
     from concurro.nodes.inline import InlineApplication
     from concurro.nodes.service_proxy import ServiceProxy
+    from concurro.nodes.waiting import Progress
     from concurro.system import TaskSystem
     from concurro.task import Task
 
@@ -160,7 +160,7 @@ class LocalCluster:
         self,
         system: TaskSystem,
         timeout: float | None = None,
-        progress: bool | Callable[[ProgressRecord], None] = False,  # noqa: FBT001, FBT002 - the fixed public signature
+        progress: Progress = False,  # noqa: FBT002 - the fixed public signature
     ) -> Any:
         """Run a task system to its result; see `ApplicationNode.run`."""
         return self._application.run(system, timeout, progress)

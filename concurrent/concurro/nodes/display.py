@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from concurro.nodes.bar import Bar, written_around
+from concurro.nodes.rate_meter import RateMeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,13 +66,40 @@ def _started(show: Callable[..., None], *arguments: object) -> threading.Thread:
     return thread
 
 
-def progress_line(progress: ProgressRecord, elapsed: float, *, with_bar: bool) -> str:
+class ProgressLine:
+    """Makes the line that says how far a system is.
+
+    Args:
+        handle: The system.
+    """
+
+    def __init__(self, handle: SystemHandle) -> None:
+        self._handle = handle
+        self._started = time.monotonic()
+        progress = handle.progress
+        self._tasks = RateMeter(self._started, finished_tasks(progress))
+        self._steps = RateMeter(self._started, progress.done)
+
+    def now(self, *, with_bar: bool) -> str:
+        """Return it as it is now."""
+        progress, now = self._handle.progress, time.monotonic()
+        self._tasks.note(now, finished_tasks(progress))
+        self._steps.note(now, progress.done)
+        rate, left = self._tasks.rate(now), time_left(progress, self._steps.rate(now))
+        return progress_line(progress, now - self._started, with_bar=with_bar, rate=rate, left=left)
+
+
+def progress_line(
+    progress: ProgressRecord, elapsed: float, *, with_bar: bool, rate: float | None = None, left: float | None = None
+) -> str:
     """Return one line that says how far a system is.
 
     Args:
         progress: As last heard.
         elapsed: Since the start [s].
         with_bar: Whether to draw a bar where the total is known.
+        rate: Tasks that end per second [1/s]; None when nobody knows.
+        left: Until the end [s]; None when nobody knows.
     """
     parts = []
     if progress.total:
@@ -85,29 +113,71 @@ def progress_line(progress: ProgressRecord, elapsed: float, *, with_bar: bool) -
     words = {"failed": "failed", "cancelled": "cancelled", "leased": "at work", "queued": "queued"}
     shown += [f"{counts[state]} {word}" for state, word in words.items() if counts.get(state)]
     parts.append("tasks: " + ", ".join(shown))
+    if rate is not None:
+        parts.append(rate_text(rate))
     parts.append(f"{elapsed:.1f} s")
+    if left is not None:
+        parts.append(f"{duration_text(left)} left")
     if progress.message:
-        parts.append(" ".join(progress.message.split()))
+        parts.append("".join(sign if sign.isprintable() else "?" for sign in " ".join(progress.message.split())))
     return "  ".join(parts)
 
 
+def finished_tasks(progress: ProgressRecord) -> int:
+    """Return how many tasks of a system have run to their end."""
+    return progress.counts.get("done", 0) + progress.counts.get("failed", 0)
+
+
+def time_left(progress: ProgressRecord, rate: float | None) -> float | None:
+    """Return when a system is done, at the rate at which it goes on lately [s].
+
+    None when it has not said how much there is: tasks are made as it goes, and how many come
+    nobody knows.
+    """
+    if not rate or not progress.total or progress.done >= progress.total:
+        return None
+    return (progress.total - progress.done) / rate
+
+
+def rate_text(rate: float) -> str:
+    """Return a rate for people."""
+    for unit, scale in (("s", 1.0), ("min", 60.0)):
+        if rate * scale >= 1.0:
+            return f"{rate * scale:.3g} tasks/{unit}" if rate * scale < 1000 else f"{rate * scale:.0f} tasks/{unit}"  # noqa: PLR2004 - three digits, and no exponent
+    return f"{rate * 3600.0:.3g} tasks/h"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration for people: `42 s`, `3:05 min`, `2:10 h`, `3 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - a minute
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:  # noqa: PLR2004 - an hour
+        return f"{minutes}:{rest:02d} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d} h" if hours < 48 else f"{hours // 24} d {hours % 24} h"  # noqa: PLR2004 - two days
+
+
 def _show_bar(handle: SystemHandle, bar: Bar, over: threading.Event) -> None:
-    started = time.monotonic()
+    line = ProgressLine(handle)
     # Not at once: a job of a blink shows no bar.
     while not over.wait(BAR_PERIOD):
-        line = progress_line(handle.progress, time.monotonic() - started, with_bar=True)
         width = shutil.get_terminal_size().columns
-        if not bar.draw(line[: width - 1]):
+        if not bar.draw(line.now(with_bar=True)[: width - 1]):
             return
     bar.erase()
 
 
 def _show_lines(handle: SystemHandle, stream: TextIO, over: threading.Event) -> None:
-    started = time.monotonic()
+    line = ProgressLine(handle)
+    begun = False
     while not over.wait(LINE_PERIOD):
-        line = progress_line(handle.progress, time.monotonic() - started, with_bar=False)
-        if not _write(stream, line + "\n"):
+        begun = True
+        if not _write(stream, line.now(with_bar=False) + "\n"):
             return
+    if begun:  # whoever read how it went on also reads how it ended
+        _write(stream, line.now(with_bar=False) + "\n")
 
 
 def _write(stream: TextIO, text: str) -> bool:

@@ -38,8 +38,8 @@ from concurro.wire.travelling import Travelling
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from concurro.ids import ProgressRecord
     from concurro.kernel import Environment
+    from concurro.nodes.waiting import Progress
     from concurro.system import TaskSystem
     from concurro.task import Task
     from concurro.wire.code import CodeTable
@@ -115,7 +115,7 @@ class InlineApplication(Control):
         self,
         system: TaskSystem,
         timeout: float | None = None,
-        progress: bool | Callable[[ProgressRecord], None] = False,  # noqa: FBT001, FBT002 - the fixed public signature
+        progress: Progress = False,  # noqa: FBT002 - the fixed public signature
     ) -> Any:
         """Run a task system to its result. `timeout` cannot interrupt a task here."""
         timeout = check_timeout(timeout, least=0.0)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from concurro.ids import ProgressRecord
+    from concurro.nodes.foreign_bar import ProgressBar
     from concurro.nodes.handle import SystemHandle
+
+    Progress = bool | Callable[[ProgressRecord], None] | ProgressBar | type[ProgressBar]
 
 CANCEL_LIMIT = 10.0
 
@@ -17,15 +20,22 @@ CANCEL_LIMIT = 10.0
 def wait_with_progress(
     handle: SystemHandle,
     timeout: float | None,
-    progress: bool | Callable[[ProgressRecord], None],  # noqa: FBT001 - as `run` takes it
+    progress: Progress,
 ) -> Any:
     """Return the result of a system; cancel it when the time is over.
 
     Raises:
         TimeoutError: After `timeout` seconds [s].
     """
+    if progress is False:
+        return _wait(handle, timeout)
+    from concurro.nodes.foreign_bar import fed, is_progress_bar  # noqa: PLC0415 - only who looks pays for it
+
+    if is_progress_bar(progress):
+        with fed(progress, handle):
+            return _wait(handle, timeout)
     if callable(progress):
-        handle.watch(progress)
+        handle.watch(cast("Callable[[ProgressRecord], None]", progress))
         return _wait(handle, timeout)
     if progress:
         from concurro.nodes.display import live_progress  # noqa: PLC0415 - only who looks pays for it

@@ -10,7 +10,7 @@ import pytest
 
 from concurro.ids import ProgressRecord
 from concurro.nodes import display
-from concurro.nodes.display import live_progress, progress_line
+from concurro.nodes.display import duration_text, live_progress, progress_line, rate_text, time_left
 from tests.support.waiting import wait_until
 
 
@@ -54,6 +54,46 @@ def test_a_line_without_a_total_counts_tasks():
     line = progress_line(ProgressRecord(counts={"done": 7, "failed": 1}), 10, with_bar=True)
 
     assert line == "tasks: 7 done, 1 failed  10.0 s"
+
+
+def test_a_line_says_how_fast_it_goes_and_how_long_that_takes():
+    line = progress_line(StillRunning.progress, 1.25, with_bar=False, rate=2.0, left=75.0)
+
+    assert line == "3/6 (50%)  tasks: 3 done, 2 at work, 1 queued  2 tasks/s  1.2 s  1:15 min left  searching"
+
+
+def test_the_time_left_is_what_is_left_at_the_rate_of_now():
+    assert time_left(ProgressRecord(3, 6), 0.5) == 6.0
+
+
+@pytest.mark.parametrize(
+    ("progress", "rate"),
+    [(ProgressRecord(3), 1.0), (ProgressRecord(6, 6), 1.0), (ProgressRecord(9, 6), 1.0), (ProgressRecord(3, 6), None)],
+    ids=["no total", "all done", "more than all", "no rate"],
+)
+def test_there_is_no_time_left_where_nobody_knows_it(progress, rate):
+    assert time_left(progress, rate) is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(12345.6, "12346 tasks/s"), (12.34, "12.3 tasks/s"), (0.5, "30 tasks/min"), (0.01, "36 tasks/h")],
+)
+def test_a_rate_is_in_units_that_people_count_in(rate, text):
+    assert rate_text(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (185, "3:05 min"), (7800, "2:10 h"), (273600, "3 d 4 h")]
+)
+def test_a_duration_is_in_units_that_people_count_in(seconds, text):
+    assert duration_text(seconds) == text
+
+
+def test_a_message_cannot_move_the_cursor():
+    line = progress_line(ProgressRecord(message="half\x1b[2Jway\r\nthere"), 1, with_bar=True)
+
+    assert line.endswith("half?[2Jway there")
 
 
 def test_more_than_all_is_all():
@@ -118,6 +158,33 @@ def test_a_line_that_is_not_finished_is_not_erased(quick, monkeypatch):
         wait_until(lambda: screen.getvalue().endswith("searching"), what="the bar again")
 
     assert "one, two" in rows(screen.getvalue())
+
+
+def test_a_screen_is_clean_after_an_interruption(quick, monkeypatch):
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+
+    def interrupted():
+        with live_progress(StillRunning(), screen):
+            wait_until(lambda: "50%" in screen.getvalue(), what="the bar")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+    assert screen.getvalue().endswith("\r\x1b[2K")
+    assert sys.stdout is screen
+
+
+def test_plain_lines_end_with_how_it_ended(quick):
+    stream = io.StringIO()
+    handle = StillRunning()
+
+    with live_progress(handle, stream):
+        wait_until(lambda: "50%" in stream.getvalue(), what="a line")
+        handle.progress = ProgressRecord(6, 6, "", {"done": 6})
+
+    assert stream.getvalue().splitlines()[-1].startswith("6/6 (100%)  tasks: 6 done")
 
 
 def test_a_stream_that_is_no_terminal_is_left_alone(quick, monkeypatch):
