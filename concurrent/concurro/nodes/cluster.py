@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from concurro.errors import ClosedError
+from concurro.errors import ClosedError, ConcurroError
 from concurro.nodes.arguments import check_count
 from concurro.nodes.executed import ExecutedCluster
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from concurro.system import TaskSystem
     from concurro.task import Task
 
+DISPLAY_PATIENCE = 2.0
+"""How long a notebook waits for what it shows of a cluster [s]."""
+
 WORKER_PATIENCE = 2.0
 """How long `slaves` waits for workers that are being replaced [s]."""
 
@@ -39,6 +42,17 @@ class LocalSlave(NamedTuple):
     id: str
     pid: int
     workers: tuple[int, ...]
+
+
+class LocalSlaves(tuple[LocalSlave, ...]):
+    """The slaves of a local cluster: a tuple that a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from concurro.nodes.notebook import table  # noqa: PLC0415 - for notebooks only
+
+        return table(("slave", "process", "workers"), [(one.id, one.pid, _listed(one.workers)) for one in self])
 
 
 class LocalCluster:
@@ -69,6 +83,7 @@ class LocalCluster:
             workers = check_count("workers", workers)
         slaves = check_count("slaves", slaves)
         self._processes: EmbeddedCluster | None = None
+        self._closed = False
         self._application: ApplicationNode | InlineApplication
         if inline:
             self._application = _open_inline(config, plugins)
@@ -93,6 +108,28 @@ class LocalCluster:
     ) -> None:
         """Close."""
         self.close()
+
+    def __repr__(self) -> str:
+        where = self.master_url or "inline"
+        return f"<{type(self).__name__} {where} {'closed' if self._closed else 'open'}>"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows; None for the plain form.
+
+        That is for a cluster that does not answer soon.
+        """
+        from concurro.nodes.notebook import cluster_html  # noqa: PLC0415 - for notebooks only
+
+        if self._closed:
+            return None
+        try:
+            if self._processes is None:
+                status = self._application.status()
+            else:
+                status = self._application.request("status", []).result(DISPLAY_PATIENCE)
+        except (ConcurroError, LookupError, TimeoutError):
+            return None
+        return cluster_html(type(self).__name__, status)
 
     @property
     def master_url(self) -> str:
@@ -122,11 +159,12 @@ class LocalCluster:
                 len(slave["worker_pids"]) < slave["workers"] - slave["lent"] and not slave["sick"] for slave in listed
             )
             if not missing or time.monotonic() > deadline or self._processes is None:
-                return tuple(LocalSlave(one["id"], one["pid"], tuple(one["worker_pids"])) for one in listed)
+                return LocalSlaves(LocalSlave(one["id"], one["pid"], tuple(one["worker_pids"])) for one in listed)
             time.sleep(0.01)
 
     def close(self) -> None:
         """End everything; nothing is left when it returns. Idempotent."""
+        self._closed = True
         self._application.close()
         if self._processes is not None:
             self._processes.stop()
@@ -206,6 +244,10 @@ class LocalCluster:
             message = "an inline cluster has no slaves"
             raise ClosedError(message)
         return self._processes
+
+
+def _listed(pids: tuple[int, ...]) -> str:
+    return ", ".join(map(str, pids))
 
 
 def _open_inline(config: Any, plugins: Sequence[Any]) -> InlineApplication:

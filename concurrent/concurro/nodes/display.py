@@ -129,7 +129,7 @@ def finished_tasks(progress: ProgressRecord) -> int:
 
 
 def time_left(progress: ProgressRecord, rate: float | None) -> float | None:
-    """Return when a system is done, at the rate at which it goes on lately [s].
+    """Return when a system is done at the rate of late [s].
 
     None when it has not said how much there is: tasks are made as it goes, and how many come
     nobody knows.

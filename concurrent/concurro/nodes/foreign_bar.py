@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class ProgressBar(Protocol):
-    """What `progress` takes beside a flag and a function, as `tqdm.tqdm()` is one.
+    """A bar that `progress` takes, such as `tqdm.tqdm()`.
 
     Attributes:
         total: How many there will be; set where the system has said it.
@@ -43,7 +43,9 @@ def is_progress_bar(wanted: object) -> bool:
 
 @contextlib.contextmanager
 def fed(bar: Any, handle: SystemHandle) -> Iterator[None]:
-    """Show the progress of a system on somebody's bar while the block runs, then close it.
+    """Show the progress of a system on a bar while the block runs.
+
+    Close it then.
 
     Args:
         bar: It, or its class.

@@ -52,6 +52,13 @@ class SystemHandle(LoopFuture):
     def __repr__(self) -> str:
         return f"<SystemHandle {self._name} {self.system_id} {self.state}>"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows; nobody is asked for it."""
+        from concurro.nodes.notebook import system_html  # noqa: PLC0415 - for notebooks only
+
+        fault = None if not self.done() or self.cancelled() else self.exception()
+        return system_html(self._name, self.system_id, self.state, self._progress, fault)
+
     @property
     def progress(self) -> ProgressRecord:
         """How far the system is, as last heard."""
