@@ -24,6 +24,7 @@ _COMMANDS = {
     "status": "concurro.cli.questions:status_command",
     "systems": "concurro.cli.tables:systems_command",
     "slaves": "concurro.cli.tables:slaves_command",
+    "top": "concurro.cli.top:top_command",
     "explain": "concurro.cli.questions:explain_command",
     "cancel": "concurro.cli.questions:cancel_command",
     "plugins": "concurro.cli.plugins:plugins_group",

@@ -97,7 +97,7 @@ def slave_row(slave: dict[str, Any], around: dict[str, Any] | None) -> list[Cell
         Cell(str(slave["finished"])),
         Cell(offers or "-"),
         Cell(f"{load[0]:.2f}" if load else "-"),
-        _memory_cell(around.get("memory")),
+        memory_cell(around.get("memory")),
         Cell(around.get("versions", {}).get("python", "-")),
         Cell(duration(slave["connected"]) if "connected" in slave else "-"),
         Cell(slave_state(slave), "yellow" if slave.get("stopped") else colour),
@@ -131,7 +131,8 @@ def owner_of(system: dict[str, Any]) -> str:
     return f"{owner['key']}@{owner['host']}" if owner["key"] else f"{owner['host']}:{owner['pid']}"
 
 
-def _memory_cell(memory: dict[str, int] | None) -> Cell:
+def memory_cell(memory: dict[str, int] | None) -> Cell:
+    """Return how much of a machine's memory is used."""
     if not memory or not memory.get("total"):
         return Cell("-")
     available, total = memory.get("available", 0), memory["total"]

@@ -96,13 +96,20 @@ def slaves_command(*, as_json: bool, states: tuple[str, ...], host: str | None, 
             click.echo(line)
 
 
-def ask_surroundings(application: ApplicationNode) -> dict[str, Any]:
+def ask_surroundings(application: ApplicationNode, limit: float = ANSWER_LIMIT) -> dict[str, Any]:
     """Return where the master and its slaves run.
 
-    Without slaves from a master that cannot tell, as one of an earlier version.
+    Empty from a master that cannot tell, as one of an earlier version.
+
+    Args:
+        application: Is connected to it.
+        limit: How long it may take to answer [s].
+
+    Raises:
+        TimeoutError: It took longer.
     """
     try:
-        answer: dict[str, Any] = application.request("surroundings", []).result(ANSWER_LIMIT)
+        answer: dict[str, Any] = application.request("surroundings", []).result(limit)
     except LookupError:
         return {"master": {}, "slaves": {}}
     return answer

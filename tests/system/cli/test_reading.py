@@ -55,3 +55,11 @@ def test_systems_name_their_owner_and_count_their_tasks(ask):
 def test_systems_are_chosen_by_state_and_name(ask):
     assert json.loads(ask("systems", "--json", "--state", "failed"))["systems"] == []
     assert ask("systems", "--name", "no such name") == "none of 1 systems is meant\n"
+
+
+def test_one_picture_shows_slaves_and_systems(ask, shared_cluster):
+    shown = ask("top", "--once")
+
+    assert shown.startswith(f"master {shared_cluster.master_url}")
+    assert shared_cluster.slaves[0].id in shown
+    assert "\x1b" not in shown
