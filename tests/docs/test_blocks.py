@@ -13,14 +13,14 @@ from pathlib import Path  # noqa: TC003
 import pytest
 
 from concurro.config.core_options import CORE_TABLES
-from tests.support.documents import Block, blocks
+from tests.support.documents import Block, blocks, shown_output
 from tests.support.programs import EXAMPLES, ROOT, command, run_program
 
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
 WITHOUT_OPTIONS = {"components"}
 
 
-LIBRARIES = {"dask", "joblib", "scipy", "sklearn", "tqdm"}
+LIBRARIES = {"dask", "joblib", "numpy", "scipy", "sklearn", "tqdm"}
 """What a block may need that is not there: how to use Concurrent with it."""
 
 
@@ -57,11 +57,16 @@ def test_a_python_block_runs(block: Block, tmp_path: Path):
     missing = [library for library in LIBRARIES & imports_of(block) if importlib.util.find_spec(library) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed")
-    program = tmp_path / "block.py"
+    program = tmp_path / (block.caption or "block.py")
+    for other in blocks("python"):
+        if other.caption and other.page == block.page:
+            (tmp_path / other.caption).write_text(other.text, encoding="utf-8")
     program.write_text(block.text, encoding="utf-8")
 
     run = run_program(sys.executable, program, cwd=tmp_path)
 
+    if block.caption:
+        assert run.stdout == shown_output(block.page, f"python {block.caption}")
     if "SumOfSquares(1000)" in block.text:
         assert run.stdout == "332833500\n"
 
