@@ -25,11 +25,12 @@ from concurro.wire.messages import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NUDGE_AFTER = 0.005
-"""A worker that is silent for so long inside a chunk is told to report [s]."""
+NUDGE_AFTER = 0.02
+"""A worker that is silent for so long inside a chunk is told to report [s].
 
-JOINED_NUDGE_AFTER = 0.01
-"""The same for one that was told to report several chunks together [s]."""
+Longer than it may have to wait for a processor that others use as well: being told costs the launcher, the
+worker and the master as much as ten short tasks each.
+"""
 
 STEAL_AFTER = 0.002
 """Seconds without news after which an idle worker takes over what waits in another [s]."""
@@ -235,5 +236,4 @@ def _nudge_due(worker: WorkerRecord) -> float:
     One that had nothing to report yet, or was between two tasks, did not hear it: it is told again,
     each time after four times as long.
     """
-    patience = JOINED_NUDGE_AFTER if worker.chunks[0].joined else NUDGE_AFTER
-    return worker.progress + patience * 4.0**worker.nudges
+    return worker.progress + NUDGE_AFTER * 4.0**worker.nudges

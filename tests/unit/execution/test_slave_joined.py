@@ -102,7 +102,7 @@ def test_a_death_costs_the_running_task_only_what_waited_to_be_told_runs_again(o
 def test_asks_a_worker_for_what_it_was_to_report_together(one):
     give_many(one)
 
-    one.tick(0.009)
+    one.tick(0.019)
     before = list(one.nudged)
     one.tick(0.002)
 
