@@ -55,14 +55,27 @@ class Echoes(Task):
         return self.array
 
 
-def segments_of(processes):
-    """Return how many memory files of ours the processes have open."""
-    count = 0
-    for pid in processes:
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                count += "memfd:concurro" in str(descriptor.readlink())
-    return count
+def segments_of(processes, but=()):
+    """Return the memory files of ours, by inode, that the processes have open; without those `but` has."""
+    return [one for one in map(_inode_of, _descriptors_of(processes)) if one is not None and one not in but]
+
+
+def _descriptors_of(processes):
+    return (descriptor for pid in processes for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _inode_of(descriptor):
+    with contextlib.suppress(FileNotFoundError):
+        if "memfd:concurro" in str(descriptor.readlink()):
+            return descriptor.stat().st_ino
+    return None
+
+
+@pytest.fixture
+def earlier():
+    """Give the memory files that tests before this one left in this process."""
+    gc.collect()
+    return segments_of([psutil.Process().pid])
 
 
 @pytest.mark.slow
@@ -90,17 +103,17 @@ def test_idle_workers_give_back_the_pages_of_results_that_nobody_has():
         workers = [pid for slave in cluster.slaves for pid in slave.workers]
         futures = cluster.push_tasks([Filled(number, 200_000) for number in range(60)])
         results = [future.result(LIMIT) for future in futures]
-        kept = segments_of(workers)
+        kept = len(segments_of(workers))
 
         del results, futures
         gc.collect()
 
         assert kept >= 60
-        wait_until(lambda: segments_of(workers) == 0, LIMIT, "the pages to be given back")
+        wait_until(lambda: not segments_of(workers), LIMIT, "the pages to be given back")
 
 
 @pytest.mark.slow
-def test_an_idle_application_gives_back_the_pages_of_arguments():
+def test_an_idle_application_gives_back_the_pages_of_arguments(earlier):
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         me = [psutil.Process().pid]
         arrays = [np.full(100_000, float(number)) for number in range(30)]
@@ -109,7 +122,7 @@ def test_an_idle_application_gives_back_the_pages_of_arguments():
         del arrays, futures
         gc.collect()
 
-        wait_until(lambda: segments_of(me) == 0, LIMIT, "the pages to be given back")
+        wait_until(lambda: not segments_of(me, earlier), LIMIT, "the pages to be given back")
 
 
 @pytest.mark.slow
@@ -123,20 +136,18 @@ def test_an_idle_worker_gives_back_an_argument_that_was_its_result_too(count):
 
         assert np.array_equal(result, array)
         del result, array
-        wait_until(lambda: segments_of(workers) == 0, LIMIT, "the worker to let go of the pages")
+        wait_until(lambda: not segments_of(workers), LIMIT, "the worker to let go of the pages")
 
 
 @pytest.mark.slow
-def test_many_functions_that_name_one_array_send_it_once():
+def test_many_functions_that_name_one_array_send_it_once(earlier):
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         executor = cluster.executor()
         everybody = [psutil.Process().pid, *(pid for slave in cluster.slaves for pid in slave.workers)]
-        gc.collect()
-        before = segments_of(everybody)  # of tests before this one
         array = np.arange(500_000.0)
 
         futures = [executor.submit(lambda place=place: array[place]) for place in range(50)]
         results = [future.result(LIMIT) for future in futures]
 
         assert results == list(range(50))
-        assert before < segments_of(everybody) <= before + 4
+        assert 1 <= len(segments_of(everybody, earlier)) <= 4
