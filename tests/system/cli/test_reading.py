@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from concurro.cli.commands import concurrent_group
 from tests.support.jobs import Square
+from tests.support.programs import command
 
 
 @pytest.fixture
@@ -63,3 +68,21 @@ def test_one_picture_shows_slaves_and_systems(ask, shared_cluster):
     assert shown.startswith(f"master {shared_cluster.master_url}")
     assert shared_cluster.slaves[0].id in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_what_was_typed(tmp_path):
+    folder = Path(command("concurrent")).parent
+    (tmp_path / "completion.bash").write_text(CliRunner().invoke(concurrent_group, ["completion", "bash"]).stdout)
+    typed = "COMP_WORDS=(concurrent sys); COMP_CWORD=1; _concurrent_completion concurrent; echo ${COMPREPLY[@]}"
+
+    run = subprocess.run(
+        ["bash", "--norc", "-c", f"source {tmp_path}/completion.bash; {typed}"],
+        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert run.stdout == "systems\n", run.stderr
