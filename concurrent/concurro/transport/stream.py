@@ -94,8 +94,11 @@ class StreamLink:
             self._queue.append(packed)
             self._backlog += len(packed)
             return
-        header = frame_header(frames)
         descriptor = next((frame for frame in frames if isinstance(frame, Descriptor)), None)
+        if descriptor is not None and descriptor.fileno() < 0:  # lost on its way to us, and so for who is next
+            self.send([frame for frame in frames if frame is not descriptor])
+            return
+        header = frame_header(frames)
         if descriptor is not None:
             self._accompanied += 1
             self._queue.append(_Accompanied(header, descriptor))

@@ -112,6 +112,18 @@ def test_a_receiver_without_a_number_for_it_learns_that_it_was_lost(turner, pair
     assert right.messages[0][1].fileno() < 0
 
 
+def test_one_that_was_lost_before_is_left_out_and_the_link_goes_on(turner, pair):
+    left, right = pair
+
+    left.link.send([b"head", Descriptor(-1), b"tail"])
+    left.link.send([b"alone", Descriptor(-1)])
+    left.link.send([b"head", holding(b"behind it")])
+    turner.until(lambda: len(right.messages) == 3 or left.closed or right.closed)
+
+    assert right.messages[:2] == [[b"head", b"tail"], [b"alone"]]
+    assert right.messages[2][1].read(0, 10) == b"behind it"
+
+
 def test_a_blocking_channel_brings_them_too():
     left, right = (Channel(end) for end in socket.socketpair())
     left.send([b"head", holding(b"one"), b"tail"])
