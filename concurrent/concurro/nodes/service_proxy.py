@@ -218,15 +218,15 @@ class CallingEnd:
         if os.getpid() != self._pid:
             message = f"the application is that of process {self._pid}, which forked this one: open one here"
             raise ClosedError(message)
+        if self._end.waiting_bytes > UNSENT_BYTES or len(self._calls) >= MOST_OPEN:
+            self._wait_for_room()
         owner = object()
         payload, blobs = self._values.pack(arguments, owner)
         entry = [int(said), method, payload, blobs]
-        if self._end.waiting_bytes > UNSENT_BYTES or len(self._calls) >= MOST_OPEN:
-            self._wait_for_room()
         with self._lock:
             lost = self.lost
+            number = self._end.add(entry, owner if blobs else None)
             if lost is None:
-                number = self._end.add(entry, owner if blobs else None)
                 if future is not None:
                     self._calls[number] = future
                 wake, self._due = not self._due, True

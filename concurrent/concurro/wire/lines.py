@@ -107,6 +107,8 @@ class LineEnd:
     def add(self, entry: list[Any], owner: Hashable | None = None) -> int:
         """Queue an entry; return its number. Thread-safe; `flush` sends it.
 
+        On a line that has ended it is dropped.
+
         Args:
             entry: As it travels.
             owner: Who keeps its blobs here until the other end has them.
@@ -117,9 +119,14 @@ class LineEnd:
             size += sum(blob[2] for blob in blobs)
         with self._lock:
             self._added += 1
-            self._waiting.append((entry, size, owner))
-            self.waiting_bytes += size
-            return self._added
+            number = self._added
+            dropped = self._closed  # by the loop, while another thread packed it
+            if not dropped:
+                self._waiting.append((entry, size, owner))
+                self.waiting_bytes += size
+        if dropped and owner is not None and self._store is not None:
+            self._store.release(owner)
+        return number
 
     def flush(self) -> None:
         """Send what waits, as far as the window goes; acknowledge."""

@@ -29,6 +29,18 @@ class NowLoop:
         """Nothing waits."""
 
 
+def test_a_call_of_a_service_that_is_gone_keeps_nothing_of_its_arguments():
+    store = BlobStore()
+    lines = ServiceLines(Control(), NowLoop(), Packer(store, Travelling()), lambda *_: True, lambda: False)
+    proxy = lines.proxy("tally", "north/1")
+    lines.close(ServiceLostError("closed", "tally", "north/1"))
+
+    future = proxy.call("add", bytes(200_000))
+
+    assert isinstance(future.exception(10), ServiceLostError)
+    assert store.cached == store.total
+
+
 def test_a_straight_line_whose_socket_cannot_be_taken_ends_with_its_reason_and_the_master_hears_of_it():
     sent: list[tuple[Kind, list[object]]] = []
     packer = Packer(BlobStore(), Travelling())

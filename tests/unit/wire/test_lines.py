@@ -82,6 +82,18 @@ def test_a_small_value_waits_for_the_large_one_before_it():
     assert [entry[2] for _, entry, _ in pair.heard[1]] == [b"large", b"small"]
 
 
+def test_what_was_packed_while_the_line_ended_keeps_no_blob():
+    pair = Pair()
+    store = pair.stores[0]
+    blobs = large(store, 200_000, "owner")
+    pair.ends[0].close("the peer is gone")
+
+    pair.ends[0].add(call(b"large", blobs), "owner")
+
+    assert store.cached == store.total == 200_000
+    assert pair.ends[0].waiting_bytes == 0
+
+
 def test_the_sender_keeps_a_blob_until_the_other_end_has_it_and_no_longer():
     pair = Pair()
     store = pair.stores[0]
