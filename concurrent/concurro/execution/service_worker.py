@@ -35,6 +35,7 @@ from concurro.execution.staff_notes import StaffNote
 from concurro.execution.standard_streams import flush_prints
 from concurro.interfaces import IWorkerService, IWorkerServiceHost, implementer
 from concurro.kernel import Environment
+from concurro.transport.link import ignore_closed
 from concurro.transport.loop import Loop, Timer
 from concurro.transport.stream import StreamLink
 from concurro.wire.blobs import store_with_segments
@@ -75,6 +76,7 @@ class ServiceProcess:
         self._fault: BaseException | None = None
         self._services: dict[str, HostedService] = {}
         self._lines: dict[int, HostedLine] = {}
+        self._straight_lines: dict[int, StreamLink] = {}
 
     def _closed(self, reason: str) -> None:
         log.debug("worker for services ends: %s", reason)
@@ -89,9 +91,7 @@ class ServiceProcess:
         elif note == StaffNote.OPEN:
             self._open(*body, *frames[1:2])
         elif note == StaffNote.END:
-            line = self._lines.pop(body[0], None)
-            if line is not None:
-                line.ended(body[2])
+            self._end(body[0], body[2])
         elif note == StaffNote.SETUP:
             self._set_up(*body)
 
@@ -122,6 +122,7 @@ class ServiceProcess:
         line = service.open(end, who, lambda code, text: self._hang_up(number, straight, code, text))
         self._lines[number] = line
         if straight is not None:
+            self._straight_lines[number] = straight
             straight.on_message = line.take
         self._say(StaffNote.OPENED, number, straight is not None)
 
@@ -141,8 +142,20 @@ class ServiceProcess:
         link.on_closed = lambda reason: self._cut(number, reason)
         return link
 
+    def _end(self, number: int, reason: str) -> None:
+        """Notice that a line has ended, and why."""
+        straight = self._straight_lines.pop(number, None)
+        if straight is not None:
+            straight.on_closed = ignore_closed
+            straight.drain()  # what was said before is heard first
+            straight.close()  # its caller may be alive, and cut off from the master alone
+        line = self._lines.pop(number, None)
+        if line is not None:
+            line.ended(reason)
+
     def _cut(self, number: int, reason: str) -> None:
         """Notice that the caller's end of a straight line is gone."""
+        self._straight_lines.pop(number, None)
         line = self._lines.pop(number, None)
         if line is not None:
             line.ended(reason)
@@ -150,6 +163,7 @@ class ServiceProcess:
 
     def _hang_up(self, number: int, straight: StreamLink | None, code: LineCode, text: str) -> None:
         self._lines.pop(number, None)
+        self._straight_lines.pop(number, None)
         if straight is not None:
             self._loop.flush_now()
             straight.close()
