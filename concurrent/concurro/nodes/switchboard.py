@@ -150,20 +150,24 @@ class Switchboard:
         """
         self.hire()
         self._curious.append(answer)
-        self._loop.after(STAFF_PATIENCE, self.stop_waiting)
         self._answer_curious()
-
-    def stop_waiting(self) -> None:
-        """Answer whoever waits with the workers that there are."""
-        curious, self._curious = self._curious, []
-        listed = [list(worker) for worker in self.workers.values()]
-        for answer in curious:
-            answer(listed)
+        if self._curious:
+            self._loop.after(STAFF_PATIENCE, lambda: self._answer([answer]))
 
     def _answer_curious(self) -> None:
+        if not self._curious:
+            return
         here = Counter(worker.slave_id for worker in self.workers.values())
-        if self._curious and here and all(here[slave_id] >= workers for slave_id, workers in self._slaves.items()):
-            self.stop_waiting()
+        if here and all(here[slave_id] >= workers for slave_id, workers in self._slaves.items()):
+            self._answer(self._curious)
+
+    def _answer(self, asking: list[Callable[[list[Any]], None]]) -> None:
+        """Tell those who still wait which workers there are."""
+        listed = [list(worker) for worker in self.workers.values()]
+        answered = [answer for answer in asking if answer in self._curious]
+        self._curious = [answer for answer in self._curious if answer not in answered]
+        for answer in answered:
+            answer(listed)
 
     def _staff(self, slave_id: str, alive: list[list[Any]], ended: list[list[Any]]) -> None:
         known = {worker.address: worker for worker in self.workers.values() if worker.slave_id == slave_id}
@@ -219,7 +223,7 @@ class Switchboard:
 
     def _open(self, place: _Place, who: str, message: Message) -> None:
         _, service, address = message.body[:3]
-        mine = self._of_peer.setdefault(place.peer, set())
+        mine = self._of_peer.get(place.peer, ())
         if place.number in mine or len(mine) >= MOST_LINES:
             text = f"it has {len(mine)} lines to services, {MOST_LINES} are allowed"
             self._refuse(place, LineCode.BUSY, text)
@@ -240,7 +244,7 @@ class Switchboard:
 
     def _open_here(self, place: _Place, service: str, who: str) -> None:
         """Open a line to a service of the master, once that is built."""
-        self._of_peer[place.peer].add(place.number)
+        self._of_peer.setdefault(place.peer, set()).add(place.number)
 
         def send(frames: list[Any]) -> None:
             self._send(place.peer, Kind.LINE, [place.number], frames)

@@ -207,6 +207,25 @@ def test_who_asks_for_workers_is_answered_after_a_while(exchange):
     assert [address for address, _, _ in answers[0]] == [ADDRESS]
 
 
+def test_who_asks_later_is_not_answered_when_the_first_has_waited_for_long_enough(exchange):
+    exchange.board.slave_joined("south-2", 2)
+    first, second = [], []
+    exchange.board.list_workers(first.append)
+    exchange.board.list_workers(second.append)
+
+    exchange.loop.calls[0]()
+
+    assert (len(first), len(second)) == (1, 0)
+
+
+def test_nothing_is_remembered_of_an_application_whose_lines_were_all_refused(exchange):
+    for number in range(3, 100):
+        exchange.say(number, Kind.LINE_OPEN, [1, "shelf", "south-2/7", ""])
+        exchange.board.peer_left(("application", number), "it left")
+
+    assert exchange.board._of_peer == {}
+
+
 def test_a_worker_that_took_anothers_place_is_another(exchange):
     exchange.staff([[2, 78]], [[1, "killed by SIGKILL"]])
 
