@@ -177,9 +177,14 @@ class ServiceLines:
             return self._meeting.invite()
         return ""
 
+    def _guest_of(self, line: _Line) -> socket.socket | None:
+        """Return who came by the invitation of a line; it holds no longer."""
+        invitation, line.invitation = line.invitation, ""
+        return self._meeting.take(invitation) if self._meeting is not None and invitation else None
+
     def _opened(self, number: int, line: _Line, *, straight: bool) -> None:
         line.opened = True
-        guest = self._meeting.take(line.invitation) if self._meeting is not None and line.invitation else None
+        guest = self._guest_of(line)
         if guest is not None:
             if line.link is not None:
                 line.link.close()
@@ -224,6 +229,9 @@ class ServiceLines:
         end = line.end
         if line.link is not None:
             line.link.close()
+        guest = self._guest_of(line)
+        if guest is not None:  # of a worker that ended before it said so, or of whom we heard no more
+            guest.close()
         with self._lock:
             if self._ends.get((end.service, end.worker)) is end:
                 del self._ends[end.service, end.worker]

@@ -19,8 +19,8 @@ import sys
 _INVITATION = re.compile(r"concurro-[0-9a-f]{32}/[0-9a-f]{32}")
 _SHOWN = 32
 _BACKLOG = 128
-_MOST_GUESTS = 256
-"""So many who came may wait to be taken; beyond that the oldest go."""
+_MOST_SILENT = 256
+"""So many who came may have shown nothing yet; beyond that the oldest go."""
 
 CAN_MEET = sys.platform == "linux"
 
@@ -37,6 +37,7 @@ class MeetingPoint:
             message = "sockets without a path are those of Linux"
             raise OSError(message)
         self._name = f"concurro-{secrets.token_hex(16)}"
+        self._invited: set[str] = set()
         self._guests: dict[str, socket.socket] = {}
         self._silent: list[socket.socket] = []
         self._listener = _unconnected()
@@ -49,15 +50,19 @@ class MeetingPoint:
 
     def invite(self) -> str:
         """Return an invitation for one guest."""
-        return f"{self._name}/{secrets.token_hex(_SHOWN // 2)}"
+        shown = secrets.token_hex(_SHOWN // 2)
+        self._invited.add(shown)
+        return f"{self._name}/{shown}"
 
     def take(self, invitation: str) -> socket.socket | None:
         """Return the connection to the guest who has that invitation.
 
-        None when nobody came with it.
+        None when nobody came with it. Whoever comes with it from now on is turned away.
         """
         self._let_in()
-        return self._guests.pop(invitation.rpartition("/")[2], None)
+        shown = invitation.rpartition("/")[2]
+        self._invited.discard(shown)
+        return self._guests.pop(shown, None)
 
     def close(self) -> None:
         """Leave; whoever was not taken goes. Idempotent."""
@@ -66,6 +71,7 @@ class MeetingPoint:
             guest.close()
         self._guests.clear()
         self._silent.clear()
+        self._invited.clear()
 
     def _let_in(self) -> None:
         while True:
@@ -78,7 +84,7 @@ class MeetingPoint:
                 continue
             guest.setblocking(False)  # noqa: FBT003 - the standard library's signature
             self._silent.append(guest)
-            if len(self._silent) > _MOST_GUESTS:
+            if len(self._silent) > _MOST_SILENT:
                 self._silent.pop(0).close()
         silent, self._silent = self._silent, []
         for guest in silent:
@@ -89,12 +95,10 @@ class MeetingPoint:
                 continue
             except OSError:
                 shown = ""
-            if len(shown) != _SHOWN:
+            if shown not in self._invited or shown in self._guests:
                 guest.close()
                 continue
             self._guests[shown] = guest
-            if len(self._guests) > _MOST_GUESTS:  # whose lines ended before they opened
-                self._guests.pop(next(iter(self._guests))).close()
 
 
 def come_to(invitation: str) -> socket.socket | None:

@@ -64,18 +64,47 @@ def test_who_was_not_taken_is_gone_with_the_place():
     assert come_to(invitation) is None
 
 
-def test_many_who_wait_keep_nobody_out(point, monkeypatch):
-    monkeypatch.setattr(meeting, "_MOST_GUESTS", 3)
+def test_many_who_show_nothing_keep_nobody_out(point, monkeypatch):
+    monkeypatch.setattr(meeting, "_MOST_SILENT", 3)
     invitation = point.invite()
     silent = [socket.socket(socket.AF_UNIX) for _ in range(5)]
     for stranger in silent:
         stranger.connect("\0" + invitation.partition("/")[0])
-    never_taken = [come_to(point.invite()) for _ in range(5)]
     guest = come_to(invitation)
 
     host = point.take(invitation)
 
     guest.send(b"here I am")
     assert host.recv(100) == b"here I am"
-    for end in (*silent, *never_taken, guest, host):
+    assert silent[0].recv(10) == b""
+    for end in (*silent, guest, host):
+        end.close()
+
+
+def test_however_many_were_invited_before_each_is_met(point):
+    invitations = [point.invite() for _ in range(300)]
+    guests = []
+    for invitation in invitations:  # a place has room for some at once, and lets them in when it is asked
+        guests.append(come_to(invitation))
+        point.take("nobody's")
+
+    hosts = [point.take(invitation) for invitation in invitations]
+
+    assert None not in guests
+    assert None not in hosts
+    for end in (*guests, *hosts):
+        end.close()
+
+
+def test_who_comes_when_nobody_waits_any_more_or_a_second_time_is_turned_away(point):
+    given_up, invitation = point.invite(), point.invite()
+    point.take(given_up)
+    guests = [come_to(given_up), come_to(invitation), come_to(invitation)]
+
+    host = point.take(invitation)
+
+    guests[1].send(b"the first")
+    assert host.recv(100) == b"the first"
+    assert [guest.recv(10) for guest in (guests[0], guests[2])] == [b"", b""]
+    for end in (*guests, host):
         end.close()
