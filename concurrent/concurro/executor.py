@@ -311,14 +311,14 @@ class ClusterExecutor(concurrent.futures.Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
         """Take no more calls; end the cluster if it is this executor's own.
 
-        Idempotent.
+        Idempotent; calls that go on after one `shutdown` may be cancelled, or waited for, by another.
 
         Args:
             wait: Whether to return after the last call ended.
             cancel_futures: Whether to cancel calls that have not started. The oldest, as many as there are
                 workers of its own, count as started.
         """
-        if cancel_futures and not self._owned.is_shut_down:
+        if cancel_futures:
             self._owned.is_shut_down = True
             for future in self._application.futures_of(self._owned)[self._own_workers :]:
                 future.withdraw()

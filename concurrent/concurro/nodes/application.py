@@ -298,7 +298,7 @@ class ApplicationNode(ServiceCaller):
         with self._lock:
             plain = self._core.plain
             if system_id == plain.system_id and number in plain.open:
-                (plain.cancelled if started else plain.withdrawn).append(number)
+                plain.unwant(number, started=started)
                 self._departures.dirty = True
         self._loop.wake()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from concurro.ids import format_task_id, parse_task_id
@@ -38,7 +39,7 @@ Settled = tuple[TaskFuture, "Task | None", Any, "TaskError | None"]
 class PushedTasks:
     """The tasks that an application pushed, of one connection.
 
-    `push` and `push_call` run in users' threads, everything else in the loop's; the owner holds
+    `push`, `push_call` and `unwant` run in users' threads, everything else in the loop's; the owner holds
     its lock for both, and for `take`.
 
     Args:
@@ -51,8 +52,8 @@ class PushedTasks:
         number: The master's number of the system; None before it said one.
         opening: Whether the master was asked for one.
         consumed: The last input that was consumed.
-        cancelled: Numbers of tasks to be cancelled.
-        withdrawn: Numbers of tasks to be cancelled unless they have started.
+        cancelled: Numbers of tasks to be cancelled, as a heap.
+        withdrawn: Numbers of tasks to be cancelled unless they have started, as a heap.
         answer_due: Whether the master is to hear what was consumed.
         sent: How many tasks were sent and are not final.
         sent_bytes: Bytes of those [B].
@@ -145,6 +146,10 @@ class PushedTasks:
         self._waiting.append(entry)
         self.waiting_bytes += pushed[1]
 
+    def unwant(self, number: int, *, started: bool) -> None:
+        """Have an open task cancelled; one that has started only if `started`."""
+        heappush(self.cancelled if started else self.withdrawn, number)
+
     # The loop's thread
 
     @property
@@ -187,10 +192,7 @@ class PushedTasks:
         if not (self.cancelled or self.withdrawn):
             return [], []
         sent = self._next - len(self._waiting)
-        taken = [n for n in self.cancelled if n < sent], [n for n in self.withdrawn if n < sent]
-        self.cancelled = [n for n in self.cancelled if n >= sent]
-        self.withdrawn = [n for n in self.withdrawn if n >= sent]
-        return taken
+        return _take_below(self.cancelled, sent), _take_below(self.withdrawn, sent)
 
     def take_retired(self) -> list[int]:
         """Return the numbers of classes that were retired, for the same OUT."""
@@ -280,6 +282,14 @@ class PushedTasks:
         task.system_id = self.system_id
         task.client_id = self._client_id
         return task
+
+
+def _take_below(heap: list[int], limit: int) -> list[int]:
+    """Take the numbers below a limit; looks at no others."""
+    taken = []
+    while heap and heap[0] < limit:
+        taken.append(heappop(heap))
+    return taken
 
 
 def _class_key(pushed: Pushed) -> Any:

@@ -467,7 +467,7 @@ def test_cancels_are_sent_with_the_next_output(application):
     application.open()
     application.take()
 
-    application.core.plain.cancelled.append(0)
+    application.core.plain.unwant(0, started=True)
     application.core.flush_plain()
 
     (out,) = application.take(Kind.OUT)

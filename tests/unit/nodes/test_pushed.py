@@ -336,9 +336,29 @@ def test_the_code_of_a_retired_class_is_kept_no_longer(few_classes, packer):
 def test_what_is_unwanted_before_it_was_sent_is_told_with_it(pushed):
     for number in range(4):
         pushed.push(Control(), Number(number))
-    pushed.cancelled += [0, 2]
-    pushed.withdrawn += [1, 3]
+    for number in (2, 0, 3, 1):
+        pushed.unwant(number, started=number % 2 == 0)
 
     told = [(pushed.take(2, ROOM)[0], pushed.take_unwanted()) for _ in range(3)]
 
     assert told == [(0, ([0], [1])), (2, ([2], [3])), (4, ([], []))]
+
+
+def test_what_waits_to_be_sent_is_not_looked_at_for_each_message(pushed):
+    class Counted(int):
+        looks = 0
+
+        def __lt__(self, other):
+            Counted.looks += 1
+            return int(self) < other
+
+    for number in range(2000):
+        pushed.push(Control(), Number(number))
+        pushed.unwant(Counted(number), started=False)
+    Counted.looks = 0
+
+    for _ in range(20):
+        pushed.take(1, ROOM)
+        pushed.take_unwanted()
+
+    assert Counted.looks < 2000
