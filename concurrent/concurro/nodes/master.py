@@ -43,6 +43,7 @@ from concurro.nodes.tidying import keep_tidy
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
 from concurro.records import SlaveRecord
 from concurro.scheduling.core import SchedulerCore
+from concurro.scheduling.life import awaits_host
 from concurro.scheduling.recovery import ADOPT_PATIENCE, REPLAY_PATIENCE
 from concurro.scheduling.systems import SystemTable
 from concurro.wire.blobs import BlobStore
@@ -347,7 +348,9 @@ class MasterNode(Node):
         elif kind == Kind.SURROUNDINGS:
             self._inspection.heard(slave_id, body[0], body[1])
         elif kind == Kind.STUCK:
-            if self._core.stands_still(slave_id):
+            now = self.loop.now()
+            decided = not any(awaits_host(life, now) for life in self._table.lives())
+            if self._core.stands_still(slave_id, decided=decided):
                 self._send_to(("slave", slave_id), Kind.REFUSE_WAIT, [])
         elif kind in _BLOB_KINDS:
             self._relay.handle(("slave", slave_id), message)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 NANOSECOND = 1e-9
 _CANCELLED = Failure("TaskCancelled", "the task was cancelled")
+_WORKED = -1
 
 
 @implementer(ISchedulerHost)
@@ -54,7 +55,7 @@ class SchedulerCore:
         self.random = random.Random(seed)
         self.touched: set[int] = set()
         self.stale_results = 0
-        self._stuck: dict[str, int] = {}  # how many attempts had ended when a slave said so
+        self._stuck: dict[str, int] = {}  # how many attempts had ended when a slave said so, or `_WORKED`
         self._now = 0.0
         self._latest_lease = make_lease(epoch, 0)
         self._counted: set[int] = set()  # adopted leases whose crashes count already
@@ -397,18 +398,22 @@ class SchedulerCore:
         elif slave is not None:
             slave.waits.pop(lease, None)
 
-    def stands_still(self, slave_id: str) -> bool:
+    def stands_still(self, slave_id: str, *, decided: bool = True) -> bool:
         """Say whether nothing runs that a wait on a slave may be for.
 
         A slave asks now and then. What ended since it asked last may be about to let somebody go on.
+
+        Args:
+            slave_id: Asks.
+            decided: Whether no host of a system is at work.
         """
         others = [slave for other, slave in self.slaves.items() if other != slave_id and slave.leases]
-        if any(lease not in slave.waits for slave in others for lease in slave.leases):
-            self._stuck.pop(slave_id, None)
+        if not decided or any(lease not in slave.waits for slave in others for lease in slave.leases):
+            self._stuck[slave_id] = _WORKED
             return False
         ended = sum(slave.finished for slave in self.slaves.values())
         before, self._stuck[slave_id] = self._stuck.get(slave_id), ended
-        return not others or before == ended
+        return before == ended or not (others or before == _WORKED)
 
     # Time and the way out
 

@@ -27,6 +27,9 @@ DEFAULT_TTL = 86_400.0
 MOST_NOTICES = 100
 """Different notices of one system; its followers are told that there were more."""
 
+HOST_PATIENCE = 60.0
+"""For so long a host that answers nothing is taken to work [s]."""
+
 
 @dataclass(slots=True)
 class SystemLife:
@@ -173,6 +176,19 @@ def next_deadline(life: SystemLife, grace: float) -> float | None:
     if life.cancel_by is not None:
         return life.cancel_by  # a replay puts it off with each step
     return None if life.orphan_since is None else life.orphan_since + grace
+
+
+def awaits_host(life: SystemLife, now: float) -> bool:
+    """Say whether a host is about to decide something, or its system to end.
+
+    One that takes very long may itself wait for tasks: it counts no more.
+    """
+    if life.implicit or life.ended_at is not None:
+        return False
+    if life.ending or life.comes_back:
+        return True
+    since = life.flow.oldest() if life.flow.is_started else life.submitted_at
+    return since is not None and now - since <= HOST_PATIENCE
 
 
 def ended_body(life: SystemLife) -> list[Any]:

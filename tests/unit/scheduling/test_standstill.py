@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from concurro.scheduling.life import HOST_PATIENCE, awaits_host
 from tests.unit.scheduling.cluster import Cluster
+from tests.unit.scheduling.system_driver import Master
 
 
 @pytest.fixture
@@ -57,3 +59,43 @@ def test_a_task_that_goes_on_runs_again(cluster):
     let_wait(cluster, "south", "")
 
     assert not cluster.core.stands_still("north")
+
+
+def test_a_host_at_work_may_be_what_is_waited_for_and_what_it_decided_too(cluster):
+    let_wait(cluster, "north")
+    cluster.core.slaves["south"].leases.clear()
+
+    assert [cluster.core.stands_still("north", decided=decided) for decided in (False, False, True, True)] == [
+        *[False] * 3,
+        True,
+    ]
+
+
+def test_a_host_is_at_work_from_its_submission_until_it_has_answered_everything():
+    master = Master()
+    master.submit()
+    life = master.table.find("job")
+    submitted = awaits_host(life, master.now)
+    master.table.host_started(life.record.number, 4711, master.now, 1e9)
+    starts = awaits_host(life, master.now)
+    master.out(0)
+    master.pass_time()
+    generates = awaits_host(life, master.now)
+
+    master.out(life.flow.number, tasks=[[0, b"p"]], classes=[[0, "T", 0, None, None, {}, b"", None]], exhausted=True)
+    master.pass_time()
+
+    assert (submitted, starts, generates) == (True, True, True)
+    assert not awaits_host(life, master.now)
+
+
+def test_a_host_that_answers_nothing_for_long_may_itself_wait_for_tasks():
+    master = Master()
+    life = master.start()
+    master.pass_time()
+    before = awaits_host(life, master.now)
+
+    master.pass_time(HOST_PATIENCE + 1)
+
+    assert before
+    assert not awaits_host(life, master.now)
