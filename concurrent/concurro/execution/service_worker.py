@@ -33,6 +33,7 @@ from concurro.execution.process_controls import offer_to_kernel
 from concurro.execution.service import ServiceLink
 from concurro.execution.staff_notes import StaffNote
 from concurro.execution.standard_streams import flush_prints
+from concurro.execution.tidying import keep_tidy
 from concurro.interfaces import IWorkerService, IWorkerServiceHost, implementer
 from concurro.kernel import Environment
 from concurro.transport.link import ignore_closed
@@ -69,6 +70,7 @@ class ServiceProcess:
         self._link.on_message = self._message
         self._link.on_closed = self._closed
         self._store = store_with_segments()
+        keep_tidy(loop, self._store)
         self._packer = Packer(self._store, Travelling())
         self._values = PackedValues(self._packer)
         self._door = this_process.door = ServiceDoor(service, self._packer)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ConfigError
 from concurro.execution.devices import RESOURCE, device_names
+from concurro.execution.tidying import keep_tidy
 from concurro.interfaces import ITaskManager
-from concurro.nodes.tidying import keep_tidy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,6 +17,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Self
 
 from concurro.errors import ClosedError, ConfigError, MasterUnreachable
+from concurro.execution.tidying import keep_tidy
 from concurro.ids import Role
 from concurro.kernel import Environment
 from concurro.nodes.application_core import ApplicationCore
@@ -32,7 +33,6 @@ from concurro.nodes.printer import Printer
 from concurro.nodes.program import Program
 from concurro.nodes.pushed import new_task
 from concurro.nodes.service_lines import ServiceCaller, ServiceLines
-from concurro.nodes.tidying import keep_tidy
 from concurro.nodes.waiting import wait_with_progress
 from concurro.scheduling.options import fault_of_options
 from concurro.task import each_task

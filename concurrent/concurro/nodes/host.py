@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from concurro.errors import NoApplicationError, SystemLoadError
 from concurro.execution.inside import ProcessDoor, this_process
+from concurro.execution.tidying import keep_tidy
 from concurro.ids import Outcome, SystemState
 from concurro.nodes.host_core import LOADING, HostCore
 from concurro.nodes.snapshot import SnapshotTaker
-from concurro.nodes.tidying import keep_tidy
 from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
 from concurro.transport.stream import StreamLink

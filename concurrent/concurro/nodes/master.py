@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurro.errors import NodeStartError
 from concurro.execution.launching import Launcher
+from concurro.execution.tidying import keep_tidy
 from concurro.ids import Role
 from concurro.interfaces import ITaskScheduler
 from concurro.nodes.agents import make_standalone_agent
@@ -39,7 +40,6 @@ from concurro.nodes.relay import BlobRelay
 from concurro.nodes.returning import Returning
 from concurro.nodes.settlements import Settlements
 from concurro.nodes.switchboard import APPLICATION_KINDS, SLAVE_KINDS, Switchboard
-from concurro.nodes.tidying import keep_tidy
 from concurro.nodes.tunnels import INSIDE, Outer, Tunnels
 from concurro.records import SlaveRecord
 from concurro.scheduling.core import SchedulerCore

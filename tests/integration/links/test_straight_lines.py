@@ -8,6 +8,7 @@ import socket
 import msgpack
 import pytest
 
+from concurro.execution import tidying
 from concurro.execution.hosted_service import HostedService
 from concurro.execution.inside import this_process
 from concurro.execution.service_worker import ServiceProcess
@@ -67,6 +68,7 @@ class Agent:
         self.end.add([int(Said.TELL), "note", payload, None])
 
     def close(self):
+        self.say(StaffNote.END, LINE, LineCode.CLOSED.value, "the test is over")
         for inbox in (self.inbox, self.caller):
             inbox.link.close()
         self.process._link.close()
@@ -75,7 +77,8 @@ class Agent:
 
 
 @pytest.fixture
-def agent(turner):
+def agent(turner, monkeypatch):
+    monkeypatch.setattr(tidying, "PERIOD", 0.01)
     door = this_process.door
     agent = Agent(turner.loop)
     yield agent
@@ -101,3 +104,14 @@ def test_a_caller_that_is_cut_off_from_the_master_alone_learns_of_the_end(agent,
     turner.until(lambda: agent.caller.closed)
 
     assert agent.diary.left == [(0, "its caller is gone")]
+
+
+def test_pages_of_answers_go_back_to_the_system_while_nobody_calls(turner, agent):
+    store = agent.process._store
+    store.put_buffer(memoryview(bytearray(2**21)), "an answer")
+    lent = store.lends
+    store.release("an answer")
+
+    turner.until(lambda: not store.lends)
+
+    assert lent
