@@ -73,8 +73,15 @@ class Parcel:
 
         Loading runs code of users: it may raise anything.
         """
-        self.take_back()
-        return PackedValues(self._packer).load(self._payload, self._blobs)
+        reader = object()
+        with _spilling:
+            self.take_back()
+            payload, blobs = self._payload, self._blobs and [[*blob] for blob in self._blobs]
+            self._hold(reader)  # else another thread might move it to its file meanwhile
+        try:
+            return PackedValues(self._packer).load(payload, blobs)
+        finally:
+            self._packer.blobs.release(reader)
 
     def spill(self, file: BinaryIO) -> int:
         """Move what is large of it to a file of its own, until it is wanted.
@@ -142,10 +149,17 @@ class Parcel:
         if found is None:
             message = "a Parcel travels only among the arguments and answers of services in workers"
             raise NotPicklableError(message, "parcel", "Parcel")
-        self.take_back()
-        blobs = self._blobs or []
-        found.update({bytes(digest): size for _, digest, size in blobs})
-        return _rebuilt, (self._payload, self._blobs)
+        with _spilling:
+            self.take_back()
+            blobs = self._blobs and [[*blob] for blob in self._blobs]
+            self._hold(found)
+            found.stores.add(self._packer.blobs)
+        found.sizes.update({bytes(digest): size for _, digest, size in blobs or ()})
+        return _rebuilt, (self._payload, blobs)
+
+    def _hold(self, owner: Hashable) -> None:
+        for _, digest, _ in self._blobs or ():
+            self._packer.blobs.own(digest, owner)
 
     def __del__(self) -> None:
         if self._spilled is not None:
@@ -166,16 +180,18 @@ class PackedValues:
         Raises:
             NotPicklableError: It cannot travel; names the culprit.
         """
-        found: dict[bytes, int] = {}
+        found = _Found()
         token = _packing.set(found)
         try:
             payload, blobs = self._packer.dumps(value, owner)
+            for digest in found.sizes:
+                self._packer.blobs.own(digest, owner)
         finally:
             _packing.reset(token)
-        if found:
-            for digest in found:
-                self._packer.blobs.own(digest, owner)
-            parts = [[int(BlobPurpose.PARCEL), digest, size] for digest, size in found.items()]
+            for store in found.stores:
+                store.release(found)
+        if found.sizes:
+            parts = [[int(BlobPurpose.PARCEL), digest, size] for digest, size in found.sizes.items()]
             blobs = [*(blobs or ()), *parts]
         return payload, blobs
 
@@ -234,7 +250,22 @@ class PlainValues:
     dump_error = load_error = None
 
 
-_packing: ContextVar[dict[bytes, int] | None] = ContextVar("concurro_packing", default=None)
+class _Found:
+    """Parcels in a value that is being packed; owns their blobs until that is done.
+
+    Attributes:
+        sizes: Digests of the blobs to their sizes [B].
+        stores: Where they are.
+    """
+
+    __slots__ = ("sizes", "stores")
+
+    def __init__(self) -> None:
+        self.sizes: dict[bytes, int] = {}
+        self.stores: set[Any] = set()
+
+
+_packing: ContextVar[_Found | None] = ContextVar("concurro_packing", default=None)
 _loading: ContextVar[Packer | None] = ContextVar("concurro_loading", default=None)
 
 

@@ -194,7 +194,7 @@ def test_refuses_what_no_other_end_sends(message: bytes):
 
 
 def packed(store: BlobStore | None = None) -> tuple[PackedValues, Packer]:
-    packer = Packer(store or BlobStore(), Travelling())
+    packer = Packer(BlobStore() if store is None else store, Travelling())
     return PackedValues(packer), packer
 
 
@@ -258,6 +258,52 @@ def test_a_spilled_parcel_that_is_gone_closes_its_file(tmp_path):
     del parcel
 
     assert file.closed
+
+
+class Spilling:
+    """Does something when it is pickled, as another thread may then."""
+
+    def __init__(self, spill):
+        self.spill = spill
+
+    def __reduce__(self):
+        self.spill()
+        return int, ()
+
+
+def test_a_parcel_may_be_moved_to_its_file_while_it_is_packed_or_opened(tmp_path, monkeypatch):
+    values, packer = packed(BlobStore(cache_limit=0))
+    parcel = Parcel.of(bytes(100_000), packer)
+    load = PackedValues.load
+    files = iter(["packed", "opened"])
+
+    def spill():
+        parcel.spill((tmp_path / next(files)).open("w+b"))
+        packer.blobs.put(b"what was only cached makes room for this")
+
+    def load_spilled(self, *packed):
+        spill()
+        return load(self, *packed)
+
+    payload, blobs = values.pack([parcel, Spilling(spill)], "owner")
+    travelled = values.load(payload, blobs)[0].open()
+    monkeypatch.setattr(PackedValues, "load", load_spilled)
+    opened = parcel.open()
+
+    assert travelled == opened == bytes(100_000)
+    packer.blobs.release("owner")
+    assert packer.blobs._of_owner == {}
+
+
+def test_nothing_is_kept_of_parcels_among_what_does_not_pickle():
+    values, packer = packed()
+    parcel = Parcel.of(bytes(100_000), packer)
+
+    with pytest.raises(NotPicklableError):
+        values.pack([parcel, (number for number in ())], "owner")
+
+    del parcel
+    assert packer.blobs._of_owner == {}
 
 
 def test_a_parcel_travels_nowhere_else():
