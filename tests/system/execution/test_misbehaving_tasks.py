@@ -123,8 +123,9 @@ def test_a_thread_that_a_task_leaves_keeps_nothing_alive(pool):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_task_may_use_multiprocessing(pool, method):
+def test_a_task_may_use_multiprocessing(pool, method, runtime_folder):
     assert pool.run(tasks.use_multiprocessing, method) == ([1, 4, 9], None)
+    wait_until(lambda: not list(runtime_folder.glob("pymp-*")), 30, "the worker to tidy what multiprocessing left")
 
 
 def test_a_task_that_prints_without_end_is_not_stopped_by_it(pool):
