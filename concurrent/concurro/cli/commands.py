@@ -32,6 +32,7 @@ _COMMANDS = {
     "keys": "concurro.cli.keys:keys_group",
     "journal": "concurro.cli.journal:journal_group",
     "replay": "concurro.cli.replay:replay_command",
+    "doctor": "concurro.cli.doctor:doctor_command",
     "completion": "concurro.cli.completion:completion_command",
 }
 

@@ -86,3 +86,13 @@ def test_bash_completes_what_was_typed(tmp_path):
     )
 
     assert run.stdout == "systems\n", run.stderr
+
+
+def test_the_doctor_knows_master_and_slaves(ask, shared_cluster):
+    record = json.loads(ask("doctor", "--json"))
+
+    found = {(each["where"], each["topic"]): each["verdict"] for each in record["findings"]}
+    assert found["master", "address"] == "ok"
+    assert found["master", "slaves"] == "ok"
+    assert record["master"]["versions"]["cloudpickle"] == record["here"]["versions"]["cloudpickle"]
+    assert set(record["slaves"]) == {shared_cluster.slaves[0].id}
