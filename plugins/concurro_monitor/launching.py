@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from concurro import ApplicationNode, Config, LocalCluster, MasterNode, SlaveNode
 from concurro_monitor.network import join_address
 
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ class Launched:
 
         Return the application, connected to their master.
         """
+        from concurro import Config, LocalCluster, SlaveNode  # noqa: PLC0415 - workers and masters start none
+
         if application is None:
             cluster = self._ends.enter_context(LocalCluster(workers=workers, slaves=slaves, config=config))
             return cluster.application
@@ -69,6 +70,8 @@ class Launched:
 
         Return the application, connected to their master.
         """
+        from concurro import ApplicationNode, Config, MasterNode  # noqa: PLC0415 - as above
+
         if application is None:
             listen = {"master.listen": address} if address else {}
             master = self._ends.enter_context(MasterNode(Config.load(config, overrides=listen)))
