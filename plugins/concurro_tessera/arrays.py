@@ -69,13 +69,20 @@ class TaskArray(_Several):
 
     def __await__(self) -> Generator[Any, None, list[Task]]:
         """Wait for all."""
+        self._pass_on()
         for task in self._members:
             yield from task.__await__()
         return list(self._members)
 
     def wait(self, timeout: float | None = None) -> list[Task]:
         """Wait for all, at most `timeout` [s] for each; return the tasks."""
+        self._pass_on()
         return [task.wait(timeout) for task in self._members]
+
+    def _pass_on(self) -> None:
+        """Let the first that fails stand for all."""
+        for task in self._members:
+            task.pass_on()
 
     def get(self, timeout: float | None = None) -> list[Any]:
         """Wait for all; return their values."""
@@ -83,6 +90,7 @@ class TaskArray(_Several):
 
     def result(self) -> Results:
         """Return an awaitable of the list of their values."""
+        self._pass_on()
         return Results([task.result() for task in self._members])
 
     def cancel(self) -> list[bool]:

@@ -21,6 +21,7 @@ from concurro import NoApplicationError, when_application
 from concurro_monitor import Answer, Runtime, RuntimeDisconnectedError, here
 from concurro_tessera.calls import Task
 from concurro_tessera.records import is_of_run, run_of, running_call
+from concurro_tessera.unheard import Unheard
 from concurro_tessera.ways import Entry, Way
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ QUIET_ROUNDS = 2
 DELIVER_POLL = 0.002
 DELIVER_LIMIT = 20.0
 """What was not sent yet when the process leaves may take so long [s]."""
+
+SWEPT_WITHIN = 2.0
+"""What was dropped is told within this when all ends [s]."""
 
 SWEEP_AFTER = 0.02
 """What was dropped is told when nothing was for so long [s]."""
@@ -71,6 +75,7 @@ class Caller:
         self._after_holds: list[Callable[[], object]] = []
         self._unplaced: set[Any] = set()
         self.sweep = self._swept.put
+        self.unheard = Unheard(losses=not runtime.is_worker)
         self._sweeper = threading.Thread(target=self._sweep, name="concurro-sweeper", daemon=True)
         self._sweeper.start()
         runtime.application.before_end(self.deliver)
@@ -223,6 +228,7 @@ class Caller:
         if known is not None:
             return known
         task = Task(self, uid, tessera, method, incarnation)
+        task.pass_on()  # whoever made it hears of it
         with self.lock:
             known = self._foreign.setdefault(uid, task)
         if known is not task:
@@ -291,8 +297,10 @@ class Caller:
         """
         late: set[Way] = set()
         while True:
+            if self.unheard.waiting:
+                self.unheard.tell()
             try:
-                dropped = self._swept.get(timeout=SWEEP_AFTER if late else None)
+                dropped = self._swept.get(timeout=SWEEP_AFTER if late or self.unheard.waiting else None)
             except queue.Empty:
                 for way in late:
                     way.flush()
@@ -307,6 +315,8 @@ class Caller:
                     self.when_held(partial(self._forget, way, uid, late))
             elif what == "late":
                 late.update(facts)
+            elif what == "failure":
+                self.unheard.add(*facts)
             else:
                 (release,) = facts
                 self.when_held(release)
@@ -328,6 +338,9 @@ class Caller:
         """End what was started, once all that was sent has arrived. Idempotent."""
         self.deliver()
         self._swept.put(None)
+        if self._sweeper is not threading.current_thread():
+            self._sweeper.join(SWEPT_WITHIN)
+        self.unheard.end()
         for way in list(self._ways.values()):
             way.close()
 

@@ -14,17 +14,19 @@ import contextlib
 import os
 import threading
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from concurro import NoApplicationError
 from concurro_monitor import Answer, Pending, refuse_in_a_loop
 from concurro_tessera.arguments import Dependency, keep
 from concurro_tessera.failures import CallCancelledError, CallCycleError, rebuild
 from concurro_tessera.records import running_call
+from concurro_tessera.unheard import Failure
 from concurro_tessera.ways import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from concurrent.futures import Future
 
     from concurro_tessera.callers import Caller
     from concurro_tessera.records import Call
@@ -53,6 +55,7 @@ class Task(Pending["Task"]):
     __slots__ = (
         "_caller",
         "_fetched",
+        "_heard",
         "_kept",
         "_parts",
         "_shape",
@@ -83,6 +86,7 @@ class Task(Pending["Task"]):
         self._parts: Any = None
         self._whole: Any = _MISSING
         self._fetched: Answer[Any] | None = None
+        self._heard = False
 
     def __repr__(self) -> str:
         """Return what was called, and how it stands."""
@@ -93,10 +97,13 @@ class Task(Pending["Task"]):
         if not keep(self) and os.getpid() == self._caller.runtime.pid:
             self._caller.pin_result(self)
         self._caller.remember(self)
+        self.pass_on()
         address = self.way.address if self.way is not None else ""
         return _task_of, (self.uid, self.tessera, self.method, address, self.incarnation)
 
     def __del__(self) -> None:
+        if self._error is not None and self._caller.unheard.dropped(self.uid) and not self._heard:
+            self._caller.sweep(("failure", self.failure()))
         if self.way is not None:
             self._caller.sweep(("task", self.way, self.uid))
 
@@ -211,8 +218,15 @@ class Task(Pending["Task"]):
 
     def _outcome(self) -> Task:
         if self._error is not None:
+            self._heard = True
+            self._caller.unheard.heard(self, self._error)
             super()._outcome()
         return self
+
+    def future(self) -> Future[Task]:
+        """Return a concurrent future of it."""
+        self._heard = True
+        return super().future()
 
     # For the caller's side
 
@@ -224,7 +238,23 @@ class Task(Pending["Task"]):
         """Take the end of the call."""
         kept, self._kept = self._kept, None
         del kept
+        if error is not None and not self._heard and not self._settled:
+            self._caller.unheard.failed(self, error)
         return super().settle(value, error)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody heard of its end, or will."""
+        return self._heard
+
+    def pass_on(self) -> None:
+        """Leave it to others to hear how it ends."""
+        self._heard = True
+
+    def failure(self) -> Failure:
+        """Return how it failed."""
+        worker = self.way.address if self.way is not None else ""
+        return Failure(self.tessera, self.method, worker, cast("BaseException", self._error))
 
     def ended(self, entry: tuple[Any, ...]) -> None:
         """Take the news of its home.
@@ -243,6 +273,7 @@ class Task(Pending["Task"]):
 
     def part_as_dependency(self, at: Any, key: Any, *, whole: bool) -> Dependency:
         """Return what stands for a part of it among arguments."""
+        self.pass_on()
         address = self.way.address if self.way is not None else ""
         return Dependency(at, self.uid, self.tessera, address, self.incarnation, key, whole)
 

@@ -10,7 +10,7 @@ from concurro_tessera.arrays import ArrayProxy
 from concurro_tessera.callers import caller_here
 from concurro_tessera.parameters import link, parameter_class
 from concurro_tessera.proxies import Seat, TesseraProxy
-from concurro_tessera.records import RUN
+from concurro_tessera.records import KIND, RUN
 
 C = TypeVar("C", bound=type)
 
@@ -137,7 +137,7 @@ def create(  # noqa: PLR0913 - what a tessera is made of
     """
     caller = caller_here()
     packed = pack_arguments(caller.runtime.application.pack, (cls, *args), kwargs)
-    uid = uid or f"tess-{cls.__name__.lower()}-{caller.new_uid()}{RUN}{caller.run}"
+    uid = uid or f"{KIND}-{cls.__name__}-{caller.new_uid()}{RUN}{caller.run}"
     seat = Seat(caller, uid, cls, settings["max_retries"])
     with caller.lock:
         proxy = caller.proxies[uid] = TesseraProxy(seat)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 running_call: ContextVar[Call | None] = ContextVar("concurro_tessera_call", default=None)
 """The call whose method runs."""
 
+KIND = "tess"
+"""What the uid of a tessera begins with; then comes its class."""
+
 RUN = "@"
 """Before it in the uid of a tessera stands its name, behind it the application that it works for."""
 
@@ -34,6 +37,16 @@ def run_of(tessera: str) -> str:
     It is the one that made it, or for which the tessera works that made it.
     """
     return tessera.rpartition(RUN)[2]
+
+
+def class_of(tessera: str) -> str:
+    """Return the class of a tessera, as its uid names it.
+
+    The uid where it names none.
+    """
+    kind, _, rest = tessera.partition("-")
+    name = rest.partition("-")[0]
+    return name if kind == KIND and name else tessera
 
 
 def is_of_run(tessera: str, run: str) -> bool:

@@ -219,3 +219,86 @@ def test_a_process_runs_several_programs_one_after_the_other(tmp_path):
 
     assert said.stdout.split() == ["disconnected", "3", "3"]
     assert said.stderr == ""
+
+
+def said_by(folder, program):
+    """Run a program; return what it said on standard output and standard error."""
+    script = folder / "program.py"
+    script.write_text(textwrap.dedent(program))
+    said = subprocess.run([sys.executable, script], timeout=2 * WATCHDOG, check=True, capture_output=True, text=True)
+    return said.stdout, said.stderr
+
+
+def test_what_failed_and_was_not_awaited_is_shown_once_for_each_kind(tmp_path):
+    program = """
+        from concurro_tessera import run, tessera
+
+        @tessera
+        class Store:
+            def save(self, x):
+                return 1 / x
+
+            def load(self, x):
+                return [][x]
+
+        kept = []
+
+        async def main(runtime):
+            store = Store.remote()
+            store.save(0)
+            store.save(0)
+            kept.append(store.load(7))
+            store.saev(1)
+            Store.remote("extra")
+            await runtime.barrier()
+
+        run(main, workers=1)
+        """
+
+    _, shown = said_by(tmp_path, program)
+
+    assert shown.count("nobody awaited it") == 4
+    assert shown.count("Store.save() failed") == shown.count("Store.load() failed") == 1
+    assert "ZeroDivisionError: division by zero (worker " in shown
+    assert 'program.py", line 7, in save)' in shown
+    assert "'Store' object has no attribute 'saev'" in shown
+    assert "Store() failed" in shown
+    assert "Traceback" not in shown
+
+
+def test_what_failed_and_was_heard_of_is_not_shown(tmp_path):
+    program = """
+        from concurro_tessera import run, tessera
+
+        @tessera
+        class Store:
+            def __init__(self, fail=False):
+                if fail:
+                    raise OSError("no room")
+
+            def save(self, x):
+                return 1 / x
+
+        async def heard(what):
+            try:
+                await what
+            except Exception as error:
+                print(type(error).__name__)
+
+        async def main(runtime):
+            store = Store.remote()
+            await heard(store.save(0))
+            await heard(store.save(store.save(0)).result())
+            await heard(Store.remote(fail=True).save(1))
+            await heard((await Store.remote(len=3)).save(0))
+            cancelled = store.save(0)
+            cancelled.cancel()
+            await runtime.barrier()
+
+        run(main, workers=1)
+        """
+
+    told, shown = said_by(tmp_path, program)
+
+    assert told.split() == ["ZeroDivisionError", "MultiError", "OSError", "ZeroDivisionError"]
+    assert shown == ""
