@@ -305,8 +305,12 @@ def mail_of(loop: asyncio.AbstractEventLoop) -> LoopMail:
     return mail
 
 
-def refuse_in_a_loop(what: str) -> None:
+def refuse_in_a_loop(what: str, instead: str = "`await`") -> None:
     """Refuse to block the thread of a running asyncio loop.
+
+    Args:
+        what: Would block it.
+        instead: What to use there.
 
     Raises:
         WaitInCallbackError: This is one.
@@ -315,5 +319,5 @@ def refuse_in_a_loop(what: str) -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    message = f"{what} would block the thread of a running asyncio loop; use `await` there"
+    message = f"{what} would block the thread of a running asyncio loop; use {instead} there"
     raise WaitInCallbackError(message)

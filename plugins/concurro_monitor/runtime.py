@@ -160,7 +160,7 @@ class Runtime(Counts, Neighbours, Values, Registry, Logs, Profiles, Upkeep):
 
     def start(self) -> None:
         """Have the workers started, and wait until those of every slave are there."""
-        refuse_in_a_loop("Runtime.start()")
+        refuse_in_a_loop("Runtime.start()", "`await runtime.init()`")
         self.ask("hire")  # the monitor is imported while the workers start
         self.enrol()
         self.application.workers()

@@ -12,11 +12,12 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from concurro import ApplicationNode, LocalCluster
-from concurro_monitor import Runtime, here, use
+from concurro_monitor import Runtime, here, refuse_in_a_loop, use
 from concurro_tessera.callers import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
+    from types import TracebackType
 
 
 def run(
@@ -33,27 +34,94 @@ def run(
         workers: Of a cluster on this machine that lives as long as `main` runs; None for one per processor.
         master: Address of a running master instead.
         config: What `Config.load` takes.
+
+    Raises:
+        WaitInCallbackError: A loop runs in this thread already, as in a notebook; see `opened`.
     """
+    refuse_in_a_loop("run()", "`async with opened(...) as runtime:`, or `await asyncio.to_thread(run, main)`,")
     with opened(workers, master=master, config=config) as runtime:
         return asyncio.run(main(runtime))
 
 
-@contextlib.contextmanager
-def opened(workers: int | None = None, *, master: str | None = None, config: Any = None) -> Iterator[Runtime]:
-    """Give a runtime for scripts that block; see `run`."""
-    with contextlib.ExitStack() as stack:
-        if master is None:
-            cluster = stack.enter_context(LocalCluster(workers=workers, config=config))
-            application = cluster.application
-        else:
-            application = stack.enter_context(ApplicationNode(master, config=config))
-        own = Runtime(application)
-        stack.callback(own.close)
-        use(own)
-        stack.callback(use, None)
-        own.start()
-        own.part(Caller).warm_up()
-        yield own
+def opened(workers: int | None = None, *, master: str | None = None, config: Any = None) -> Opened:
+    """Return what opens a runtime.
+
+    For scripts that block: `with opened(...) as runtime:`. Where a loop runs already:
+    `async with opened(...) as runtime:`.
+
+    Args:
+        workers: As those of `run`.
+        master: Address of a running master instead.
+        config: What `Config.load` takes.
+    """
+    return Opened(workers, master, config)
+
+
+class Opened:
+    """A runtime, for as long as a block runs; made by `opened`."""
+
+    def __init__(self, workers: int | None, master: str | None, config: Any) -> None:
+        self._workers = workers
+        self._master = master
+        self._config = config
+        self._ends = contextlib.ExitStack()
+
+    def __enter__(self) -> Runtime:
+        """Open the runtime.
+
+        Raises:
+            WaitInCallbackError: A loop runs in this thread, which this would block.
+        """
+        refuse_in_a_loop("`with opened(...)`", "`async with opened(...)`")
+        return self._open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End all of it."""
+        self._ends.close()
+
+    async def __aenter__(self) -> Runtime:
+        """Open the runtime, beside the running loop."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self._open))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):
+                await opening
+            await self._close()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End all of it, beside the running loop."""
+        await self._close()
+
+    def _open(self) -> Runtime:
+        with contextlib.ExitStack() as stack:
+            if self._master is None:
+                cluster = stack.enter_context(LocalCluster(workers=self._workers, config=self._config))
+                application = cluster.application
+            else:
+                application = stack.enter_context(ApplicationNode(self._master, config=self._config))
+            own = Runtime(application)
+            stack.callback(own.close)
+            use(own)
+            stack.callback(use, None)
+            own.start()
+            own.part(Caller).warm_up()
+            self._ends = stack.pop_all()
+        return own
+
+    async def _close(self) -> None:
+        """End all of it, to the end: what is left half ended would stay."""
+        closing = asyncio.ensure_future(asyncio.to_thread(self._ends.close))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
+            raise
 
 
 def runtime() -> Runtime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,8 +11,8 @@ import textwrap
 
 import pytest
 
-from concurro import ApplicationNode, LocalCluster, Task, TaskSystem
-from concurro_tessera import RuntimeDisconnectedError, runtime
+from concurro import ApplicationNode, LocalCluster, NoApplicationError, Task, TaskSystem, WaitInCallbackError
+from concurro_tessera import RuntimeDisconnectedError, opened, run, runtime
 from tests.support.jobs import SHIPPED
 from tests.support.nodes import master_process, slave_process
 from tests.support.tesserae import WATCHDOG, Counter, Submitter, drive, runtime_of
@@ -302,3 +303,36 @@ def test_what_failed_and_was_heard_of_is_not_shown(tmp_path):
 
     assert told.split() == ["ZeroDivisionError", "MultiError", "OSError", "ZeroDivisionError"]
     assert shown == ""
+
+
+def test_a_runtime_is_opened_where_a_loop_runs_already():
+    async def main():
+        async with opened(workers=1, config=SHIPPED) as own:
+            assert runtime() is own
+            return await Counter.remote(1).add(2).result()
+
+    assert drive(main) == 3
+
+
+def test_a_runtime_that_nobody_waits_for_any_more_ends_once_it_is_open():
+    async def main():
+        opening = asyncio.ensure_future(opened(workers=1, config=SHIPPED).__aenter__())
+        await asyncio.sleep(0.05)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    drive(main)
+
+    with pytest.raises(NoApplicationError):
+        runtime()
+
+
+def test_whoever_would_block_a_running_loop_is_told_what_to_do_instead():
+    async def main():
+        with pytest.raises(WaitInCallbackError, match=r"async with opened\(\.\.\.\).*to_thread\(run, main\)"):
+            run(main, workers=1)
+        with pytest.raises(WaitInCallbackError, match=r"async with opened\(\.\.\.\)"), opened(workers=1):
+            pass
+
+    drive(main)
