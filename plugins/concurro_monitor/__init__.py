@@ -15,7 +15,7 @@ from concurro_monitor.errors import RuntimeDisconnectedError
 from concurro_monitor.foundation import Residence
 from concurro_monitor.monitor import Monitor
 from concurro_monitor.network import WorkerPlace
-from concurro_monitor.presence import here, use, worker_runtime
+from concurro_monitor.presence import enter, here, leave, use, worker_runtime
 from concurro_monitor.profiles import ProfiledCall
 from concurro_monitor.records import MonitoredNode, MonitoredTask, MonitoredTessera
 from concurro_monitor.remote import RuntimeProxy
@@ -45,7 +45,9 @@ __all__ = [
     "RuntimeProxy",
     "WarehouseRef",
     "WorkerPlace",
+    "enter",
     "here",
+    "leave",
     "read_only",
     "refuse_in_a_loop",
     "use",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from concurro import current_application
 from concurro_monitor.reporting import Reporter
@@ -24,17 +24,38 @@ class _ThisProcess:
 
     Attributes:
         own: Of a worker or an application.
+        before: Those that are open as well, and were opened earlier.
         nested: Of the task or callback that runs.
     """
 
     own: Runtime | None = None
+    before: ClassVar[list[Runtime]] = []
     nested: Runtime | None = None
     lock = threading.Lock()
 
 
 def use(runtime: Runtime | None) -> None:
     """Make it the runtime of this process; None: it has none of its own."""
-    _ThisProcess.own = runtime
+    with _ThisProcess.lock:
+        _ThisProcess.own = runtime
+        _ThisProcess.before.clear()
+
+
+def enter(runtime: Runtime) -> None:
+    """Make it the runtime of this process until `leave`."""
+    with _ThisProcess.lock:
+        if _ThisProcess.own is not None:
+            _ThisProcess.before.append(_ThisProcess.own)
+        _ThisProcess.own = runtime
+
+
+def leave(runtime: Runtime) -> None:
+    """Let the one be that of this process that was before, if it is open."""
+    with _ThisProcess.lock:
+        if _ThisProcess.own is runtime:
+            _ThisProcess.own = _ThisProcess.before.pop() if _ThisProcess.before else None
+        elif runtime in _ThisProcess.before:
+            _ThisProcess.before.remove(runtime)
 
 
 def worker_runtime(host: IWorkerServiceHost, config: Config) -> Runtime:

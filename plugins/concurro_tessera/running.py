@@ -12,7 +12,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from concurro import ApplicationNode, LocalCluster
-from concurro_monitor import Runtime, here, refuse_in_a_loop, use
+from concurro_monitor import Runtime, enter, here, leave, refuse_in_a_loop
 from concurro_tessera.callers import Caller
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class Opened:
                 application = stack.enter_context(ApplicationNode(self._master, config=self._config))
             own = Runtime(application)
             stack.callback(own.close)
-            use(own)
-            stack.callback(use, None)
+            enter(own)
+            stack.callback(leave, own)
             own.start()
             own.part(Caller).warm_up()
             self._ends = stack.pop_all()

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from concurro import LocalCluster, current_application
+from concurro_monitor import use
 from concurro_tessera import Runtime, tessera
 from concurro_tessera import runtime as here
-from concurro_tessera.running import use
 from tests.support.jobs import SHIPPED, Square, leave_trace, read_trace, wait_for_gate
 from tests.support.waiting import LONGEST_WAIT
 

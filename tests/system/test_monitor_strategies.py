@@ -173,8 +173,8 @@ def test_a_strategy_that_raises_or_chooses_nonsense_is_mended(tmp_path):
 
 def test_a_strategy_that_does_not_exist_is_told_to_whoever_calls():
     from concurro import LocalCluster
+    from concurro_monitor import use
     from concurro_tessera import Runtime
-    from concurro_tessera.running import use
     from tests.support.jobs import SHIPPED
 
     with LocalCluster(workers=1, config={**SHIPPED, "monitor": {"strategy": "least-loded"}}) as cluster:

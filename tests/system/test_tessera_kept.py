@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from concurro import LocalCluster, Task, TaskSystem
+from concurro_monitor import use
 from concurro_tessera import Runtime, tessera
-from concurro_tessera.running import use
 from tests.support.jobs import SHIPPED
 from tests.support.leftovers import watch_leftovers
 from tests.support.programs import ROOT

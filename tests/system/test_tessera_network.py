@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from concurro_monitor import use
 from concurro_tessera import Runtime, RuntimeDisconnectedError
-from concurro_tessera.running import use
 from tests.support.jobs import read_trace
 from tests.support.nodes import slave_process
 from tests.support.tesserae import WATCHDOG, Counter, Restarted, TracedRestarts

@@ -336,3 +336,24 @@ def test_whoever_would_block_a_running_loop_is_told_what_to_do_instead():
             pass
 
     drive(main)
+
+
+def test_a_runtime_inside_another_one_gives_way_to_it_again():
+    with opened(workers=1, config=SHIPPED) as outer:
+        with opened(workers=1, config=SHIPPED) as inner:
+            assert runtime() is inner
+
+        assert runtime() is outer
+        assert Counter.remote(1).add(2).get(WATCHDOG) == 3
+
+
+def test_the_runtime_that_was_opened_last_stays_when_another_one_ends():
+    first, last = opened(workers=1, config=SHIPPED), opened(workers=1, config=SHIPPED)
+    first.__enter__()
+    with last as own:
+        first.__exit__(None, None, None)
+
+        assert runtime() is own
+
+    with pytest.raises(NoApplicationError):
+        runtime()

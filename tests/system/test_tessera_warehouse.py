@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from concurro_monitor import use
 from concurro_tessera import Runtime
-from concurro_tessera.running import use
 from tests.support.jobs import SHIPPED
 from tests.support.tesserae import WATCHDOG, User
 
