@@ -14,7 +14,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from concurro import NoApplicationError
+from concurro import ConcurroError, NoApplicationError
 from concurro_monitor import Answer, RuntimeDisconnectedError, RuntimeProxy
 from concurro_tessera.arguments import Packed, keep, pack_arguments, unpack_arguments
 from concurro_tessera.callers import Caller, as_soon_as_possible, caller_here
@@ -154,7 +154,16 @@ class Seat:
                 self.ready = self._construction()
         if not known:
             self._give_up(RuntimeDisconnectedError(f"tessera {self.uid} is lost: {error}"))
-        elif self.constructor is not None:
+            return
+        try:
+            self._look_again()
+        except ConcurroError as fault:  # as at the end of a program: the way to the master is closed
+            self.caller.held(self)
+            self._give_up(RuntimeDisconnectedError(f"tessera {self.uid} is lost: {error}; {fault}"))
+
+    def _look_again(self) -> None:
+        """Have it constructed again, or ask where that is done."""
+        if self.constructor is not None:
             self._ask_for_place("")
             if self.uid not in self.caller.proxies:
                 self._pin_for(FOUND_WITHIN)
