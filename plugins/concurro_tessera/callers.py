@@ -74,6 +74,7 @@ class Caller:
         self._holds: set[Any] = set()
         self._after_holds: list[Callable[[], object]] = []
         self._unplaced: set[Any] = set()
+        self._closed = False
         self.sweep = self._swept.put
         self.unheard = Unheard(losses=not runtime.is_worker)
         self._sweeper = threading.Thread(target=self._sweep, name="concurro-sweeper", daemon=True)
@@ -146,15 +147,23 @@ class Caller:
         with self.lock:
             self._unplaced.add(seat)
 
+    @property
+    def owes(self) -> bool:
+        """Whether something was sent that has not arrived, and may."""
+        with self.lock:
+            unplaced = list(self._unplaced)
+        ways = list(self._ways.values())
+        return not all(way.is_delivered for way in ways) or any(seat.owes for seat in unplaced)
+
     def deliver(self) -> None:
         """Wait until all that was sent has arrived: this process leaves."""
         until = monotonic() + DELIVER_LIMIT
         while monotonic() < until:
-            late = [way for way in list(self._ways.values()) if not way.is_delivered]
-            if not late and not self._unplaced:
+            if self._closed or not self.owes:
                 return
-            for way in late:
-                way.flush()
+            for way in list(self._ways.values()):
+                if not way.is_delivered:
+                    way.flush()
             sleep(DELIVER_POLL)
 
     def warm_up(self) -> None:
@@ -337,6 +346,7 @@ class Caller:
     def close(self) -> None:
         """End what was started, once all that was sent has arrived. Idempotent."""
         self.deliver()
+        self._closed = True
         self._swept.put(None)
         if self._sweeper is not threading.current_thread():
             self._sweeper.join(SWEPT_WITHIN)

@@ -105,6 +105,15 @@ class Seat:
         placed = self.caller.runtime.ask("place", *facts)
         placed.add_done_callback(self._placed)
 
+    @property
+    def owes(self) -> bool:
+        """Whether something waits here for its place that was asked for.
+
+        That it is constructed again for nobody's call is nothing to wait for.
+        """
+        with self._lock:
+            return self.incarnation == 1 or any(entry[0] == Entry.CALL for entry, _ in self._waiting)
+
     def locate(self) -> None:
         """Ask where it is, this incarnation or a later one."""
         self.caller.expect_hold(self)

@@ -44,6 +44,8 @@ class PlayedWay:
     address = "s/1"
     acknowledged = 0
 
+    is_delivered = True
+
     def send(self, entry, task=None):
         pass
 
@@ -51,20 +53,41 @@ class PlayedWay:
         pass
 
 
-@pytest.mark.parametrize("creator", [True, False])
-def test_a_tessera_whose_worker_is_lost_when_its_program_ends_is_lost_without_a_word(creator):
-    runtime = PlayedRuntime()
-    caller = Caller(runtime)
+def settled_seat(*, creator):
+    """Return a seat whose tessera has a place, and the way there."""
+    caller = Caller(PlayedRuntime())
     seat = Seat(caller, "tess-Counter-1", dict, 0)
     if creator:
         seat.place(NOTHING, {"restarts": 1, "max_retries": 0}, "")
+        caller.held(seat)
     seat._restarts = 1
     way = caller._ways["s/1"] = PlayedWay()
     seat.settle_at("s/1", "worker:0:0", 1)
-    runtime.closed = True
+    return seat, way
 
-    seat.way_lost(way, RuntimeDisconnectedError("the worker s/1 is gone"))
+
+LOST = RuntimeDisconnectedError("the worker s/1 is gone")
+
+
+@pytest.mark.parametrize("creator", [True, False])
+def test_a_tessera_whose_worker_is_lost_when_its_program_ends_is_lost_without_a_word(creator):
+    seat, way = settled_seat(creator=creator)
+    seat.caller.runtime.closed = True
+
+    seat.way_lost(way, LOST)
 
     with pytest.raises(RuntimeDisconnectedError, match="the worker s/1 is gone; the application was closed"):
         seat.call("clear", (), {}).wait(0)
-    caller._swept.put(None)
+    seat.caller.sweep(None)
+
+
+def test_a_program_that_ends_waits_for_no_tessera_that_is_constructed_again_unless_it_was_called():
+    seat, way = settled_seat(creator=True)
+
+    seat.way_lost(way, LOST)
+
+    assert not seat.caller.owes
+    call = seat.call("clear", (), {})
+    assert seat.caller.owes
+    call.cancel()
+    seat.caller.sweep(None)
