@@ -11,12 +11,18 @@ import os
 import threading
 from typing import TYPE_CHECKING, ClassVar
 
-from concurro import current_application
+from concurro import NoApplicationError, current_application
 from concurro_monitor.reporting import Reporter
 from concurro_monitor.runtime import Runtime
 
 if TYPE_CHECKING:
     from concurro import Config, IWorkerServiceHost
+
+
+NO_RUNTIME = (
+    "no runtime is open here: use this inside `concurro_tessera.run(main)` or `with concurro_tessera.opened():`, or in"
+    " a task or a callback of a task system (a LocalCluster or an ApplicationNode alone is no runtime)"
+)
 
 
 class _ThisProcess:
@@ -82,7 +88,10 @@ def here() -> Runtime:
     own = _ThisProcess.own
     if own is not None and own.pid == os.getpid():
         return own
-    application = current_application()
+    try:
+        application = current_application()
+    except NoApplicationError:
+        raise NoApplicationError(NO_RUNTIME) from None
     with _ThisProcess.lock:
         nested = _ThisProcess.nested
         if nested is None or nested.application is not application:

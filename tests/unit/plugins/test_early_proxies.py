@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from concurro import NoApplicationError
+from concurro_tessera import tessera
 from concurro_tessera.proxies import proxy_of
 
 
@@ -22,3 +23,12 @@ def test_a_proxy_cannot_be_used_where_there_is_no_application():
 
     with pytest.raises(NoApplicationError):
         early.update({})
+
+
+def test_who_makes_a_tessera_without_a_runtime_is_told_how_to_open_one():
+    @tessera
+    class Counter:
+        pass
+
+    with pytest.raises(NoApplicationError, match=r"concurro_tessera\.run\(main\).*concurro_tessera\.opened\(\)"):
+        Counter.remote()
