@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from concurro import ApplicationNode
 from concurro_monitor.awaiting import Answer, Pending, refuse_in_a_loop
 from concurro_monitor.counts import Counts
+from concurro_monitor.foundation import NETWORK_LIMIT
 from concurro_monitor.logs import Logs
 from concurro_monitor.looping import Loop
 from concurro_monitor.neighbours import Neighbours
@@ -159,11 +160,16 @@ class Runtime(Counts, Neighbours, Values, Registry, Logs, Profiles, Upkeep):
         return found
 
     def start(self) -> None:
-        """Have the workers started, and wait until those of every slave are there."""
+        """Have the workers started, and wait until those of every slave are there.
+
+        Raises:
+            UnknownServiceError: The master has no monitor, or none that can be used.
+        """
         refuse_in_a_loop("Runtime.start()", "`await runtime.init()`")
-        self.ask("hire")  # the monitor is imported while the workers start
-        self.enrol()
+        hired = self.ask("hire")  # the monitor is imported while the workers start
         self.application.workers()
+        hired.result(NETWORK_LIMIT)
+        self.enrol()
 
     def enrol(self) -> None:
         """Let others reach this program's runtime by the monitor."""

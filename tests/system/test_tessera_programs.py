@@ -11,7 +11,16 @@ import textwrap
 
 import pytest
 
-from concurro import ApplicationNode, LocalCluster, NoApplicationError, Task, TaskSystem, WaitInCallbackError
+from concurro import (
+    ApplicationNode,
+    ConfigError,
+    LocalCluster,
+    NoApplicationError,
+    Task,
+    TaskSystem,
+    UnknownServiceError,
+    WaitInCallbackError,
+)
 from concurro_tessera import RuntimeDisconnectedError, opened, run, runtime
 from tests.support.jobs import SHIPPED
 from tests.support.nodes import master_process, slave_process
@@ -357,3 +366,20 @@ def test_the_runtime_that_was_opened_last_stays_when_another_one_ends():
 
     with pytest.raises(NoApplicationError):
         runtime()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "said"),
+    [
+        (
+            {"monitor.strategy": "nope"},
+            UnknownServiceError,
+            "'nope'; there are least-loaded",
+        ),
+        ({"tessera.budget": "lots"}, ConfigError, r"\[tessera\] budget = 'lots': is not a size"),
+        ({"warehouse.budget": "lots"}, ConfigError, r"\[warehouse\] budget = 'lots': is not a size"),
+    ],
+)
+def test_wrong_settings_are_refused_at_the_start(settings, error, said):
+    with pytest.raises(error, match=said), opened(workers=1, config={**SHIPPED, **settings}):
+        pytest.fail("it was opened")

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from concurro.config import Config
+from concurro.config.options import StrOption
 from concurro.errors import ComponentError
 
 if TYPE_CHECKING:
@@ -125,6 +126,21 @@ def dependencies_of(factory: type) -> list[Dependency]:
             else:
                 found.pop(attribute, None)
     return list(found.values())
+
+
+def choices_of(factory: type) -> list[tuple[str, StrOption]]:
+    """Return the options that name what a class selects, each with its table.
+
+    But for those that have no default here: another class has the option.
+    """
+    choices = []
+    for dependency in dependencies_of(factory):
+        if isinstance(dependency, Selected) and dependency.default is not None:
+            table, _, key = dependency.option_key.partition(".")
+            choice = StrOption(dependency.default, f"Name of the {dependency.interface.__name__} that is used.")
+            choice.name = key
+            choices.append((table, choice))
+    return choices
 
 
 def _environment_of(component: Any, attribute: str) -> Environment:

@@ -19,6 +19,7 @@ from zope.interface import directlyProvides
 from zope.interface.registry import Components
 
 from concurro.config import Config
+from concurro.config.core_options import CORE_TABLES
 from concurro.config.options import options_of
 from concurro.config.spelling import did_you_mean
 from concurro.errors import (
@@ -31,7 +32,7 @@ from concurro.errors import (
     NotPicklableError,
 )
 from concurro.interfaces import ILifecycle, ITaskSystem
-from concurro.kernel.components import ExtensionPoint, Selected, dependencies_of
+from concurro.kernel.components import ExtensionPoint, Selected, choices_of, dependencies_of
 from concurro.kernel.construction import build
 from concurro.kernel.contracts import class_faults, refuse, verify
 from concurro.kernel.inventory import Inventory, keys_of_system
@@ -108,6 +109,7 @@ class Environment:
             if isinstance(factory, type):
                 self._inventory.declare(factory, "")
         self.config.check(self._inventory.known_tables(self.config.tables))
+        self._inventory.check_values(self.config.tables)
         if strict_plugins and self.broken:
             listed = "\n".join(f"  - {offer.factory} ({offer.source}): {offer.reason}" for offer in self.broken)
             message = f"broken plugins:\n{listed}"
@@ -237,11 +239,14 @@ class Environment:
             tables: dict[str, dict[str, Option[Any]]] = {}
             for declaration in sorted(self._inventory.catalog, key=lambda declaration: declaration.name):
                 try:
-                    options = options_of(declaration.load())
+                    factory = declaration.load()
                 except BrokenPluginError:
                     continue
-                if options:
+                if options := options_of(factory):
                     tables.setdefault(declaration.name, {}).update(options)
+                for table, choice in choices_of(factory):
+                    if table not in CORE_TABLES:
+                        tables.setdefault(table, {})[choice.name] = choice
             return tables
 
     # Lifecycle

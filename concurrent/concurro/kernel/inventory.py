@@ -130,6 +130,24 @@ class Inventory:
                 keys[table] = None
         return {**known, **keys}
 
+    def check_values(self, tables: Iterable[str]) -> None:
+        """Refuse wrong values of options, in those tables, that components read.
+
+        Once `known_tables` has imported those.
+
+        Raises:
+            ConfigError: With file and line.
+        """
+        for declaration in self.catalog:
+            if declaration.name not in tables or declaration.interface is ITaskSystem:
+                continue
+            try:
+                options = options_of(declaration.load())
+            except BrokenPluginError:
+                continue
+            for key in options.keys() & self._config.table(declaration.name).keys():
+                self._config.value(declaration.name, options[key])
+
     def _take(self, declaration: Declaration, *, default: bool = True) -> None:
         self._factories.append(declaration.factory)
         reason = self._reason_against(declaration.factory, default=default)

@@ -191,11 +191,9 @@ def test_without_an_environment_options_have_their_defaults():
         _ = Harbour().favourite
 
 
-def test_a_wrong_option_is_refused_before_the_component_is_built(make_environment):
-    environment = make_environment(Moon, moon={"amplitude": -1})
-
+def test_a_wrong_option_is_refused_before_any_component_is_built(make_environment):
     with pytest.raises(ConfigError, match=r"\[moon\] amplitude = -1: must be 0 or more"):
-        environment.get(ITide, "moon")
+        make_environment(Moon, moon={"amplitude": -1})
 
 
 def test_a_constructor_that_raises_is_told_with_its_name_and_cause(make_environment):
@@ -279,3 +277,14 @@ def test_options_of_components_are_listed_by_table(make_environment):
         depth = IntOption(9, "Depth [m].")
 
     assert make_environment(Deep, Moon).option_tables()["deep"] == {"depth": Deep.depth}
+
+
+def test_the_names_of_what_components_select_are_listed_as_options(make_environment):
+    @implementer(IHarbour)
+    class Deep(Component):
+        name = "deep"
+        tide = Selected(ITide, "deep.tide", default="moon")
+
+    (tide,) = make_environment(Deep, Moon).option_tables()["deep"].values()
+
+    assert (tide.name, tide.default) == ("tide", "moon")
