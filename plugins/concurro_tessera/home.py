@@ -17,7 +17,7 @@ from concurro_monitor import Reporter, RuntimeDisconnectedError, worker_runtime
 from concurro_tessera.admission import Admission
 from concurro_tessera.arguments import Dependency
 from concurro_tessera.callers import Caller
-from concurro_tessera.failures import CallCancelledError, MultiError, pack_error
+from concurro_tessera.failures import CallCancelledError, MultiError, RemoteError, pack_error
 from concurro_tessera.proxies import PINNED, READY
 from concurro_tessera.records import ACKNOWLEDGE_AFTER, Call, Outbox, is_of_run, pack_failure
 from concurro_tessera.residents import INIT, Tessera
@@ -227,8 +227,7 @@ class Home:
         if uid in self._calls:
             self._watch(outbox, uid)
         else:
-            facts = ("KeyError", f"no call {uid} is known on {self._host.address}", "", self.pack(KeyError(uid)))
-            outbox.put((uid, False, facts), now=False)
+            outbox.put((uid, False, pack_error(_forgotten(uid, self._host.address), self.pack)), now=False)
 
     def _forget(self, outbox: Outbox, uid: str) -> None:
         outbox.calls.discard(uid)
@@ -349,12 +348,11 @@ class Home:
         """Return the parts of a result.
 
         Raises:
-            KeyError: It is not here.
+            RemoteError: It is not here.
         """
         call = self._calls.get(uid)
         if call is None or call.parts is None:
-            message = f"no result of call {uid} is kept on {self._host.address}"
-            raise KeyError(message)
+            raise _forgotten(uid, self._host.address)
         self.shelf.want(uid)
         return call.parts
 
@@ -529,6 +527,15 @@ class Home:
         gc.collect()
         for uid, incarnation in collected:
             self.runtime.ask("collected", uid, incarnation)
+
+
+def _forgotten(uid: str, address: str) -> RemoteError:
+    """Return what is said to whoever asks for a result too late."""
+    text = (
+        f"the result of call {uid} is not kept on worker {address} any more: everybody who had its task had forgotten"
+        " it; keep the task where it was made until others have it"
+    )
+    return RemoteError("KeyError", text)
 
 
 def _all_over(waits: list[Any]) -> Future[int]:

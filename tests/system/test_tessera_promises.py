@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from concurro import ConfigError, WaitInCallbackError
-from concurro_tessera import MultiError, Tessera, TesseraProxy, tessera
+from concurro_tessera import MultiError, RemoteError, Tessera, TesseraProxy, tessera
 from concurro_tessera import runtime as here
+from concurro_tessera.callers import Caller
 from tests.support.leftovers import watch_leftovers
 from tests.support.tesserae import WATCHDOG, Counter, Model, OwnError, User, drive, runtime_of
 
@@ -221,3 +222,11 @@ async def _run(loop):
 def test_the_runtime_of_the_process_is_found(runtime):
     assert here() is runtime
     assert Counter.remote().wait(WATCHDOG).remote_runtime in runtime.workers
+
+
+def test_who_asks_for_a_forgotten_result_is_told_that_it_was_forgotten(runtime):
+    caller = runtime.part(Caller)
+    (address, *_) = (worker.address for worker in runtime.application.workers())
+
+    with pytest.raises(RemoteError, match="everybody who had its task had forgotten it"):
+        caller.way(address).ask("fetch", "call-1").result(WATCHDOG)
