@@ -113,7 +113,11 @@ class SlaveNode(Node):
             return
         self._stopping = True
         limit = float(self.env.config["slave.drain_timeout"])
-        log.warning("signal %d: finishing what runs, for at most %g s; once more to stop now", number, limit)
+        log.warning(
+            "signal %d: finishing the tasks that run, for at most %g s; calls of tesserae end; once more to stop now",
+            number,
+            limit,
+        )
         self._agent.drain(self._drained)
         self.loop.after(limit, self.loop.stop)
 
