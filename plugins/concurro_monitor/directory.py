@@ -132,7 +132,7 @@ class Directory:
         """Let the tesserae of a worker be lost."""
         for entry in self._entries.values():
             if entry.address == place.address and not entry.lost:
-                entry.lost = f"tessera {entry.record.uid} is lost with {place.uid}: {reason}"
+                entry.lost = f"tessera {entry.record.class_name or entry.record.uid} is lost with {place.uid}: {reason}"
                 entry.record.state = "lost"
                 self._changed(entry.record)
                 if entry.restarts <= 0:

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from concurro_tessera.failures import MemoryLimitError
+from concurro_tessera.records import shown
 from concurro_tessera.residents import INIT
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ class Admission:
                 return
         used, limit = self._memory.memory_in_use(), self._memory.memory_limit()
         error = MemoryLimitError(
-            f"{call.method}() of {call.tessera} needs {call.needed / MEBIBYTE:.1f} MiB for its arguments; its worker "
+            f"{call.method}() of {shown(call.tessera)} needs {call.needed / MEBIBYTE:.1f} MiB for its arguments; its "
+            "worker "
             f"uses {used / MEBIBYTE:.1f} MiB of {limit / MEBIBYTE:.1f} MiB, and {why}"
         )
         if call.method is INIT:

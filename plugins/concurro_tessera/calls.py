@@ -20,7 +20,7 @@ from concurro import NoApplicationError
 from concurro_monitor import Answer, Pending, refuse_in_a_loop
 from concurro_tessera.arguments import Dependency, keep
 from concurro_tessera.failures import CallCancelledError, CallCycleError, rebuild
-from concurro_tessera.records import running_call
+from concurro_tessera.records import running_call, shown
 from concurro_tessera.unheard import Failure
 from concurro_tessera.ways import Entry
 
@@ -146,7 +146,7 @@ class Task(Pending["Task"]):
         return True
 
     def _what(self) -> str:
-        return f"{self.method}() of {self.tessera}"
+        return f"{self.method.removeprefix(chr(0))}() of {shown(self.tessera)}"
 
     async def _arrival(self) -> None:
         loop = asyncio.get_running_loop()

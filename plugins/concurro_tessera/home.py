@@ -19,7 +19,7 @@ from concurro_tessera.arguments import Dependency
 from concurro_tessera.callers import Caller
 from concurro_tessera.failures import CallCancelledError, MultiError, RemoteError, pack_error
 from concurro_tessera.proxies import PINNED, READY
-from concurro_tessera.records import ACKNOWLEDGE_AFTER, Call, Outbox, is_of_run, pack_failure
+from concurro_tessera.records import ACKNOWLEDGE_AFTER, Call, Outbox, is_of_run, pack_failure, shown
 from concurro_tessera.residents import INIT, Tessera
 from concurro_tessera.states import HomeStates
 from concurro_tessera.ways import Entry
@@ -145,7 +145,9 @@ class Home:
             self._early.setdefault(call.tessera, []).append(call)
             self._host.after(UNKNOWN_PATIENCE, lambda: self._nobody_came(call))
         elif tessera.incarnation != incarnation:
-            message = f"tessera {call.tessera} was constructed again: this call was for another incarnation of it"
+            message = (
+                f"tessera {shown(call.tessera)} was constructed again: this call was for another incarnation of it"
+            )
             self.ended(call, pack_failure(call, RuntimeDisconnectedError(message), self.pack), now=False)
             return
         else:
@@ -159,7 +161,7 @@ class Home:
             waiting.remove(call)
             if not waiting:
                 del self._early[call.tessera]
-            message = f"no tessera {call.tessera} lives on {self._host.address}"
+            message = f"no tessera {shown(call.tessera)} lives on {self._host.address}"
             self.ended(call, pack_failure(call, RuntimeDisconnectedError(message), self.pack), now=False)
 
     def _create(  # noqa: PLR0913 - as it travels
@@ -251,7 +253,7 @@ class Home:
         call.cancelled = True
         tessera = self._tesserae.get(call.tessera)
         if tessera is not None:
-            tessera.fail_waiting(call, CallCancelledError(f"{call.method}() of {call.tessera}"))
+            tessera.fail_waiting(call, CallCancelledError(f"{call.method}() of {shown(call.tessera)}"))
         if call.coroutine is not None:
             self.loop.call_soon_threadsafe(_cancel_coroutine, call)
 
@@ -484,7 +486,7 @@ class Home:
         if call.blocked or tessera is None:
             return
         if call.failed and call.method is not INIT:
-            tessera.fail_waiting(call, MultiError(call.failed, f"{call.method}() of {call.tessera}"))
+            tessera.fail_waiting(call, MultiError(call.failed, f"{call.method}() of {shown(call.tessera)}"))
         tessera.advance()
 
     # Whether they are needed

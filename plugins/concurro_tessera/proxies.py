@@ -19,6 +19,7 @@ from concurro_monitor import Answer, RuntimeDisconnectedError, RuntimeProxy
 from concurro_tessera.arguments import Packed, keep, pack_arguments, unpack_arguments
 from concurro_tessera.callers import Caller, as_soon_as_possible, caller_here
 from concurro_tessera.calls import Result, Task
+from concurro_tessera.records import shown
 from concurro_tessera.ways import Entry
 
 if TYPE_CHECKING:
@@ -162,13 +163,13 @@ class Seat:
                 self._restarts -= 1
                 self.ready = self._construction()
         if not known:
-            self._give_up(RuntimeDisconnectedError(f"tessera {self.uid} is lost: {error}"))
+            self._give_up(RuntimeDisconnectedError(f"tessera {shown(self.uid)} is lost: {error}"))
             return
         try:
             self._look_again()
         except ConcurroError as fault:  # as at the end of a program: the way to the master is closed
             self.caller.held(self)
-            self._give_up(RuntimeDisconnectedError(f"tessera {self.uid} is lost: {error}; {fault}"))
+            self._give_up(RuntimeDisconnectedError(f"tessera {shown(self.uid)} is lost: {error}; {fault}"))
 
     def _look_again(self) -> None:
         """Have it constructed again, or ask where that is done."""

@@ -27,6 +27,9 @@ KIND = "tess"
 RUN = "@"
 """Before it in the uid of a tessera stands its name, behind it the application that it works for."""
 
+SHOWN = 8
+"""Characters of the name of whoever made a tessera that people are shown."""
+
 ACKNOWLEDGE_AFTER = 0.001
 """A batch without an answer is acknowledged then [s]."""
 
@@ -47,6 +50,18 @@ def class_of(tessera: str) -> str:
     kind, _, rest = tessera.partition("-")
     name = rest.partition("-")[0]
     return name if kind == KIND and name else tessera
+
+
+def shown(tessera: str) -> str:
+    """Return a uid as people read it: the class, and a short name.
+
+    As a whole where it names no class.
+    """
+    name = class_of(tessera)
+    if name == tessera:
+        return tessera
+    creator, _, number = tessera.removeprefix(f"{KIND}-{name}-").partition(RUN)[0].rpartition("-")
+    return f"{name} {creator[:SHOWN]}-{number}"
 
 
 def is_of_run(tessera: str, run: str) -> bool:

@@ -28,7 +28,7 @@ from concurro_tessera.arguments import unpack_arguments
 from concurro_tessera.failures import CallCancelledError, MailboxFullError, MultiError, rebuild
 from concurro_tessera.parameters import as_root, root, state_of, update
 from concurro_tessera.proxies import BECOME_PARAMETER, GET, READY, SET, STATE, UPDATE, TesseraProxy
-from concurro_tessera.records import pack_failure, pack_result, running_call
+from concurro_tessera.records import pack_failure, pack_result, running_call, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +120,9 @@ class Tessera:
             if not full:
                 self._mailbox.append(call)
         if full:
-            message = f"tessera {self.uid} has {self._max_pending} calls waiting, as many as its max_pending allows"
+            message = (
+                f"tessera {shown(self.uid)} has {self._max_pending} calls waiting, as many as its max_pending allows"
+            )
             self._fail(call, MailboxFullError(message))
         elif not call.blocked:
             self.advance()
@@ -310,7 +312,7 @@ class Tessera:
         if call.cancelled:
             return pack_failure(call, _cancelled(call), pack)
         if call.failed is not None:
-            return pack_failure(call, MultiError(call.failed, f"{call.method}() of {self.uid}"), pack)
+            return pack_failure(call, MultiError(call.failed, f"{call.method}() of {shown(self.uid)}"), pack)
         if call.refused is not None:
             return pack_failure(call, call.refused, pack)
         if self._fault is not None:
@@ -423,7 +425,7 @@ class Tessera:
 
 
 def _cancelled(call: Call) -> CallCancelledError:
-    return CallCancelledError(f"{call.method}() of {call.tessera}")
+    return CallCancelledError(f"{call.method}() of {shown(call.tessera)}")
 
 
 async def _awaited(value: Any, call: Call) -> Any:

@@ -82,7 +82,7 @@ def test_a_call_that_never_fits_fails_and_its_tessera_lives(runtime):
     proxy = Filler.remote(runtime=runtime.get_worker())
 
     async def main():
-        with pytest.raises(MemoryLimitError, match=r"measure\(\) of tess-filler.* needs 320\.0 MiB .* of 300\.0 MiB"):
+        with pytest.raises(MemoryLimitError, match=r"measure\(\) of Filler .* needs 320\.0 MiB .* of 300\.0 MiB"):
             await proxy.measure(array(320))
         assert await proxy.measure(b"abc").result() == 3
 
