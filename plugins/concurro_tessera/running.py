@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from concurro import ApplicationNode, LocalCluster
@@ -37,10 +38,22 @@ def run(
 
     Raises:
         WaitInCallbackError: A loop runs in this thread already, as in a notebook; see `opened`.
+        TypeError: `main` is no coroutine function.
+        ValueError: `workers` is given together with `master`.
     """
+    given: Any = main
+    if not callable(given):
+        if inspect.iscoroutine(given):
+            given.close()
+        message = f"run() takes the coroutine function itself, `run(main)`, and no call of it; got {main!r}"
+        raise TypeError(message)
     refuse_in_a_loop("run()", "`async with opened(...) as runtime:`, or `await asyncio.to_thread(run, main)`,")
     with opened(workers, master=master, config=config) as runtime:
-        return asyncio.run(main(runtime))
+        coroutine = main(runtime)
+        if not inspect.iscoroutine(coroutine):
+            message = f"run() takes a coroutine function, declared with `async def`; {main!r} returned {coroutine!r}"
+            raise TypeError(message)
+        return asyncio.run(coroutine)
 
 
 def opened(workers: int | None = None, *, master: str | None = None, config: Any = None) -> Opened:
@@ -53,7 +66,13 @@ def opened(workers: int | None = None, *, master: str | None = None, config: Any
         workers: As those of `run`.
         master: Address of a running master instead.
         config: What `Config.load` takes.
+
+    Raises:
+        ValueError: `workers` is given together with `master`.
     """
+    if workers is not None and master is not None:
+        message = f"workers is for a cluster of its own; the master at {master} has slaves already"
+        raise ValueError(message)
     return Opened(workers, master, config)
 
 

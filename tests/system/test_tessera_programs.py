@@ -383,3 +383,15 @@ def test_the_runtime_that_was_opened_last_stays_when_another_one_ends():
 def test_wrong_settings_are_refused_at_the_start(settings, error, said):
     with pytest.raises(error, match=said), opened(workers=1, config={**SHIPPED, **settings}):
         pytest.fail("it was opened")
+
+
+def test_a_wrong_use_of_run_is_refused_with_the_right_one():
+    async def main(_):
+        pass
+
+    with pytest.raises(TypeError, match=r"`run\(main\)`, and no call of it"):
+        run(main(None), workers=1)
+    with pytest.raises(TypeError, match=r"declared with `async def`.* returned 3"):
+        run(lambda _: 3, workers=1, config=SHIPPED)
+    with pytest.raises(ValueError, match="has slaves already"):
+        run(main, workers=1, master="tcp://127.0.0.1:1")
