@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from concurro import ConfigError
+from concurro import ConfigError, NotPicklableError
 from concurro_tessera.arguments import pack_arguments
 from concurro_tessera.arrays import ArrayProxy
 from concurro_tessera.callers import caller_here
+from concurro_tessera.failures import of_arguments
 from concurro_tessera.parameters import link, parameter_class
 from concurro_tessera.proxies import Seat, TesseraProxy
 from concurro_tessera.records import KIND, RUN
@@ -136,7 +137,10 @@ def create(  # noqa: PLR0913 - what a tessera is made of
     Named as given, or anew.
     """
     caller = caller_here()
-    packed = pack_arguments(caller.runtime.application.pack, (cls, *args), kwargs)
+    try:
+        packed = pack_arguments(caller.runtime.application.pack, (cls, *args), kwargs)
+    except NotPicklableError as error:
+        raise of_arguments(error, f"{cls.__name__}()", before=1) from error.__cause__
     uid = uid or f"{KIND}-{cls.__name__}-{caller.new_uid()}{RUN}{caller.run}"
     seat = Seat(caller, uid, cls, settings["max_retries"])
     with caller.lock:
@@ -146,8 +150,15 @@ def create(  # noqa: PLR0913 - what a tessera is made of
 
 
 def uid_of(runtime: Any) -> str:
-    """Return the uid of a runtime that was given; empty for none."""
+    """Return the uid of a runtime that was given; empty for none.
+
+    Raises:
+        ConfigError: It is no runtime.
+    """
     if runtime is None:
         return ""
-    uid: str = runtime if isinstance(runtime, str) else runtime.uid
+    uid = runtime if isinstance(runtime, str) else getattr(runtime, "uid", None)
+    if not isinstance(uid, str):
+        message = f"runtime is one of runtime.workers, or the uid of one such as 'worker:0:1', got {runtime!r}"
+        raise ConfigError(message)
     return uid

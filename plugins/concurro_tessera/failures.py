@@ -6,10 +6,11 @@ raised --pack_error--> (type name, text, traceback, parcel or None) --rebuild-->
 from __future__ import annotations
 
 import asyncio
+import re
 import traceback as tracebacks
 from typing import TYPE_CHECKING, Any
 
-from concurro import ConcurroError, Parcel, RemoteTraceback, TaskCancelled
+from concurro import ConcurroError, NotPicklableError, Parcel, RemoteTraceback, TaskCancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,6 +84,33 @@ class CallCancelledError(asyncio.CancelledError, TaskCancelled):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with every constructor argument."""
         return type(self), (self.what,)
+
+
+def of_arguments(error: NotPicklableError, what: str, before: int = 0) -> NotPicklableError:
+    """Return the error of arguments that cannot travel, as people read it.
+
+    Args:
+        error: Of `(args, kwargs)`.
+        what: What was called.
+        before: How many of `args` are none of the caller's.
+    """
+    path = error.path
+    found = re.match(r"value\[(0|1)\]\[([^\]]+)\]", path)
+    if found is not None:
+        which, key = found.groups()
+        argument = f"argument {int(key) + 1 - before}" if which == "0" else f"argument {key}"
+        path = argument + path[found.end() :]
+    return _said_of(error, f"arguments of {what}", path)
+
+
+def of_result(error: NotPicklableError, what: str) -> NotPicklableError:
+    """Return the error of a result that cannot travel, as people read it."""
+    return _said_of(error, f"the result of {what}", "it" + error.path.removeprefix("value"))
+
+
+def _said_of(error: NotPicklableError, what: str, path: str) -> NotPicklableError:
+    why = str(error).partition(" cannot travel: ")[2] or str(error)
+    return NotPicklableError(f"{what} cannot travel: {why.replace(error.path, path, 1)}", path, error.culprit)
 
 
 def pack_error(error: BaseException, pack: Callable[[Any], Parcel]) -> ErrorFacts:

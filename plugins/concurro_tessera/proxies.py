@@ -14,11 +14,12 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from concurro import ConcurroError, NoApplicationError
+from concurro import ConcurroError, NoApplicationError, NotPicklableError
 from concurro_monitor import Answer, RuntimeDisconnectedError, RuntimeProxy
 from concurro_tessera.arguments import Packed, keep, pack_arguments, unpack_arguments
 from concurro_tessera.callers import Caller, as_soon_as_possible, caller_here
 from concurro_tessera.calls import Result, Task
+from concurro_tessera.failures import of_arguments
 from concurro_tessera.records import shown
 from concurro_tessera.ways import Entry
 
@@ -205,7 +206,10 @@ class Seat:
         """
         caller = self.caller
         if args or kwargs:
-            payload, dependencies, kept = pack_arguments(caller.runtime.application.pack, args, kwargs)
+            try:
+                payload, dependencies, kept = pack_arguments(caller.runtime.application.pack, args, kwargs)
+            except NotPicklableError as error:
+                raise of_arguments(error, f"{self.cls.__name__}.{method.removeprefix(chr(0))}()") from error.__cause__
         else:
             payload = dependencies = kept = None
         task = Task(caller, uid or caller.new_uid(), self.uid, method, self.incarnation)
@@ -342,6 +346,17 @@ class TesseraProxy:
             self._same = proxy_of(*self._facts)
             self._bound = self._same._seat  # noqa: SLF001 - of its own class
         return self._bound
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to set what would not be set at the tessera.
+
+        Raises:
+            AttributeError: Says how to do that.
+        """
+        if name not in TesseraProxy.__slots__:
+            message = f"set attributes of a tessera with `await proxy.set_attr({name!r}, value)`"
+            raise AttributeError(message)
+        object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> RemoteAttribute:
         """Return a method or attribute of the tessera, whichever it is."""

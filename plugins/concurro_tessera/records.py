@@ -10,8 +10,9 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from concurro import NotPicklableError
 from concurro_tessera.arguments import PLAIN, is_plain, pack_keeping
-from concurro_tessera.failures import pack_error
+from concurro_tessera.failures import of_result, pack_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,7 +218,10 @@ def pack_result(call: Call, value: Any, pack: Callable[[Any], Parcel], inline: i
             parts.append(part)
             size += 8 if part.__class__ not in (str, bytes) else len(part)
         else:
-            parcel, inside = pack_keeping(pack, part)
+            try:
+                parcel, inside = pack_keeping(pack, part)
+            except NotPicklableError as error:
+                raise of_result(error, f"{call.method}() of {shown(call.tessera)}") from error.__cause__
             parts.append(parcel)
             size += parcel.size
             kept += inside

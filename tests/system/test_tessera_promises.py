@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from concurro import ConfigError, WaitInCallbackError
+from concurro import ConfigError, NotPicklableError, WaitInCallbackError
 from concurro_tessera import MultiError, RemoteError, Tessera, TesseraProxy, tessera
 from concurro_tessera import runtime as here
 from concurro_tessera.callers import Caller
@@ -230,3 +231,38 @@ def test_who_asks_for_a_forgotten_result_is_told_that_it_was_forgotten(runtime):
 
     with pytest.raises(RemoteError, match="everybody who had its task had forgotten it"):
         caller.way(address).ask("fetch", "call-1").result(WATCHDOG)
+
+
+def test_who_sets_an_attribute_of_a_proxy_is_told_how_to_set_that_of_the_object(runtime):
+    async def main():
+        proxy = Counter.remote(1)
+        with pytest.raises(AttributeError, match=r"await proxy\.set_attr\('value', value\)"):
+            proxy.value = 2
+        await proxy.set_attr("value", 3)
+        assert await proxy.value == 3
+
+    drive(main)
+
+
+def test_what_cannot_travel_is_told_with_its_method_and_argument(runtime):
+    async def main():
+        proxy, lock = Counter.remote(1), threading.Lock()
+        with pytest.raises(
+            NotPicklableError, match=r"of Counter\.echo\(\) cannot travel: argument 2\['a'\] is a"
+        ):
+            proxy.echo(1, {"a": lock})
+        with pytest.raises(
+            NotPicklableError, match=r"of Counter\.echo\(\) cannot travel: argument 'by' is a"
+        ):
+            proxy.echo(1, by=lock)
+        with pytest.raises(NotPicklableError, match=r"arguments of Counter\(\) cannot travel: argument 1 is a"):
+            Counter.remote(lock)
+        with pytest.raises(NotPicklableError, match=r"the result of odd\(\) of Counter .* cannot travel: it is a"):
+            await proxy.odd()
+
+    drive(main)
+
+
+def test_what_is_no_worker_is_refused_by_name(runtime):
+    with pytest.raises(ConfigError, match=r"one of runtime\.workers, .* got 99"):
+        Counter.remote(1, runtime=99)
