@@ -228,10 +228,13 @@ class Caller:
         """Let a task be the one that comes back when it has travelled."""
         self._foreign.setdefault(task.uid, task)
 
-    def foreign(self, uid: str, tessera: str, method: str, address: str, incarnation: int) -> Task:
+    def foreign(  # noqa: PLR0913 - the facts of a task
+        self, uid: str, tessera: str, method: str, address: str, incarnation: int, *, arrived: bool = False
+    ) -> Task:
         """Return the task of a call that somebody else made.
 
-        Or this process itself.
+        Or this process itself. Of one that arrived here its home knows before it is told of anything
+        that may let whoever sent it forget it.
         """
         known = self.open.get(uid) or self._foreign.get(uid)
         if known is not None:
@@ -243,23 +246,35 @@ class Caller:
         if known is not task:
             return known
         if address:
-            self._watch(task, address)
+            self._watch(task, address, arrived=arrived)
         else:
+            if arrived:
+                self.expect_hold(task)
             located = self.runtime.ask("locate", tessera, incarnation)
-            located.add_done_callback(lambda done: self._located(task, done))
+            located.add_done_callback(lambda done: self._located(task, done, arrived=arrived))
             self.open[uid] = task
         return task
 
-    def _located(self, task: Task, done: Any) -> None:
+    def _located(self, task: Task, done: Any, *, arrived: bool) -> None:
         error = done.exception()
         if error is not None:
             self.open.pop(task.uid, None)
             task.settle(None, error)
         else:
-            self._watch(task, done.result()[0])
+            self._watch(task, done.result()[0], arrived=arrived)
+        if arrived:
+            self.held(task)
 
-    def _watch(self, task: Task, address: str) -> None:
-        self.way(address).send((int(Entry.WATCH), task.uid), task)
+    def _watch(self, task: Task, address: str, *, arrived: bool) -> None:
+        way = self.way(address)
+        if not arrived:
+            way.send((int(Entry.WATCH), task.uid), task)
+            return
+        watched = way.watch(task)
+        if watched is not None:
+            with self.lock:
+                self._holds.add(watched)
+            watched.add_done_callback(self.held)
 
     # References
 

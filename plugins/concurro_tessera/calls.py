@@ -484,7 +484,7 @@ def _task_of(uid: str, tessera: str, method: str, address: str, incarnation: int
     from concurro_tessera.callers import as_soon_as_possible, caller_here  # noqa: PLC0415 - it makes tasks
 
     try:
-        return caller_here().foreign(uid, tessera, method, address, incarnation)
+        return caller_here().foreign(uid, tessera, method, address, incarnation, arrived=True)
     except NoApplicationError:
         early = EarlyTask((uid, tessera, method, address, incarnation))
         as_soon_as_possible(early.find)
@@ -512,7 +512,7 @@ class EarlyTask:
         if self._found is None:
             from concurro_tessera.callers import caller_here  # noqa: PLC0415 - as above
 
-            self._found = caller_here().foreign(*self._facts)
+            self._found = caller_here().foreign(*self._facts, arrived=True)
         return self._found
 
     def __getattr__(self, name: str) -> Any:

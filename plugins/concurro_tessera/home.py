@@ -203,6 +203,10 @@ class Home:
         else:
             tessera.arrive(call)
 
+    def watch(self, peer: IServicePeer, uid: str) -> None:
+        """Tell a caller, too, when a call ends, and keep its result for it."""
+        self._watch(self.outbox(peer), uid)
+
     def _watch(self, outbox: Outbox, uid: str) -> None:
         call = self._calls.get(uid)
         if call is None:
@@ -210,9 +214,7 @@ class Home:
             self._host.after(UNKNOWN_PATIENCE, lambda: self._end_watch(uid, outbox))
             return
         outbox.calls.add(uid)
-        if call.holders is None:
-            call.holders = {call.outbox}
-        call.holders.add(outbox)
+        _keep_for(call, outbox)
         if call.watchers is None:
             call.watchers = []
         call.watchers.append(outbox)
@@ -231,18 +233,24 @@ class Home:
         else:
             outbox.put((uid, False, pack_error(_forgotten(uid, self._host.address), self.pack)), now=False)
 
-    def _forget(self, outbox: Outbox, uid: str) -> None:
-        outbox.calls.discard(uid)
+    def _forget(self, outbox: Outbox, uid: str, *, entirely: bool = False) -> None:
+        """Notice that a caller has a task less; or none any more."""
         call = self._calls.get(uid)
+        holders = None if call is None else call.holders
+        left = 0 if entirely or holders is None else holders.get(outbox, 0) - 1
+        if holders is not None and left > 0:
+            holders[outbox] = left
+            return
+        outbox.calls.discard(uid)
         if call is None:
             return
-        if call.holders is not None:
-            call.holders.discard(outbox)
-            if call.holders:
+        if holders is not None:
+            holders.pop(outbox, None)
+            if holders:
                 return
         elif call.outbox is not outbox:
             return
-        call.holders = set()
+        call.holders = {}
         if call.ended is not None:
             self._drop(call)
 
@@ -294,8 +302,7 @@ class Home:
         """Note a task that was pickled for somebody unknown."""
         call = self._calls.get(uid)
         if call is not None:
-            call.holders = {call.outbox} if call.holders is None else call.holders
-            call.holders.add(self._unknown)
+            _keep_for(call, self._unknown)
             self._host.after(PINNED, lambda: self._forget(self._unknown, uid))
 
     def hold(self, peer: IServicePeer, uid: str, incarnation: int) -> bool:
@@ -372,7 +379,7 @@ class Home:
             if outbox in tessera.holders:
                 self._let_go(tessera, outbox, tessera.holders[outbox])
         for uid in list(outbox.calls):
-            self._forget(outbox, uid)
+            self._forget(outbox, uid, entirely=True)
 
     _HANDLERS = {  # noqa: RUF012 - a table, never changed
         int(Entry.CREATE): _create,
@@ -529,6 +536,13 @@ class Home:
         gc.collect()
         for uid, incarnation in collected:
             self.runtime.ask("collected", uid, incarnation)
+
+
+def _keep_for(call: Call, outbox: Outbox) -> None:
+    """Note a task more of a call that a caller has."""
+    if call.holders is None:
+        call.holders = {call.outbox: 1}
+    call.holders[outbox] = call.holders.get(outbox, 0) + 1
 
 
 def _forgotten(uid: str, address: str) -> RemoteError:

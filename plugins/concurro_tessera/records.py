@@ -144,7 +144,7 @@ class Call:
         cancelled: Whether its caller wants it no more.
         ended: What the news of its end is; None before that.
         parts: Its result, when it did not go with the news.
-        holders: Who may ask for it.
+        holders: Who may ask for it, and how many tasks of it they have; None: who made it alone.
         watchers: Who else is told of its end.
         coroutine: What runs it, when that can be cancelled.
         waits: Tasks of other calls that its method waits for.
@@ -169,7 +169,7 @@ class Call:
         self.ended: tuple[Any, ...] | None = None
         self.parts: Any = None
         self.kept: Any = None
-        self.holders: set[Outbox] | None = None  # None: who made it alone
+        self.holders: dict[Outbox, int] | None = None
         self.watchers: list[Outbox] | None = None
         self.coroutine: Any = None
         self.waits: list[Any] | None = None

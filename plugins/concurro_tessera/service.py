@@ -24,7 +24,7 @@ class TesseraService(Component):
     inline = SizeOption("1 KiB", "Results over this stay in their worker until they are asked for.", minimum=0)
     budget = SizeOption("1 GiB", "What results kept in a worker may hold in memory; the rest is in a file.", minimum=1)
     folder = PathOption("", "Where that file is, without a name; empty for the system's folder.")
-    methods = ("take", "hold", "fetch", "ended", "barrier", "kept")
+    methods = ("take", "hold", "watch", "fetch", "ended", "barrier", "kept")
 
     def setup(self, host: IWorkerServiceHost) -> None:
         """Make the home."""
@@ -42,6 +42,10 @@ class TesseraService(Component):
     def hold(self, peer: IServicePeer, uid: str, incarnation: int) -> bool:
         """Note a proxy more."""
         return self._home.hold(peer, uid, incarnation)
+
+    def watch(self, peer: IServicePeer, uid: str) -> None:
+        """Note a task more of a call."""
+        self._home.watch(peer, uid)
 
     def ended(self, peer: IServicePeer, uid: str) -> Any:  # noqa: ARG002 - every method is given who calls
         """Return a future of the end of a call."""

@@ -110,6 +110,21 @@ class Way:
         """Call a method of the service; return the future of the answer."""
         return self._line.call(method, *arguments)
 
+    def watch(self, task: Task) -> Any:
+        """Ask to be told of the end of a call that others made.
+
+        Return the future of that being noted; None where this can be used no more.
+        """
+        with self._lock:
+            lost = self.lost
+            if lost is None:
+                task.way, task.batch = self, self._sent + 1
+                self._caller.open[task.uid] = task
+        if lost is not None:
+            task.settle(None, lost)
+            return None
+        return self._line.call("watch", task.uid)
+
     def seat(self, seat: Seat) -> None:
         """Let a seat know when it can be used no more.
 

@@ -530,3 +530,15 @@ def test_blocking_in_the_thread_of_a_loop_is_refused(runtime):
             proxy.wait(1)
 
     drive(main)
+
+
+def test_a_task_that_comes_back_inside_a_result_has_its_value_still(runtime):
+    async def main():
+        first, second = Counter.remote(), Counter.remote()
+        for size in (10, 100_000):
+            (task,) = await second.echo([first.large(size)]).result()
+            await asyncio.sleep(0.1)  # until those who had it before have forgotten it
+
+            assert len(await task.result()) == size
+
+    drive(main)

@@ -247,13 +247,9 @@ def test_who_sets_an_attribute_of_a_proxy_is_told_how_to_set_that_of_the_object(
 def test_what_cannot_travel_is_told_with_its_method_and_argument(runtime):
     async def main():
         proxy, lock = Counter.remote(1), threading.Lock()
-        with pytest.raises(
-            NotPicklableError, match=r"of Counter\.echo\(\) cannot travel: argument 2\['a'\] is a"
-        ):
+        with pytest.raises(NotPicklableError, match=r"of Counter\.echo\(\) cannot travel: argument 2\['a'\] is a"):
             proxy.echo(1, {"a": lock})
-        with pytest.raises(
-            NotPicklableError, match=r"of Counter\.echo\(\) cannot travel: argument 'by' is a"
-        ):
+        with pytest.raises(NotPicklableError, match=r"of Counter\.echo\(\) cannot travel: argument 'by' is a"):
             proxy.echo(1, by=lock)
         with pytest.raises(NotPicklableError, match=r"arguments of Counter\(\) cannot travel: argument 1 is a"):
             Counter.remote(lock)
