@@ -23,6 +23,7 @@ from concurro import (
     ApplicationNode,
     ClosedError,
     ConcurroError,
+    Config,
     ConfigError,
     LocalCluster,
     MasterNode,
@@ -44,6 +45,9 @@ SERVICE = "tagqueue"
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 """Between two attempts to reach a master [s]."""
+
+LAST_TRY = 1.0
+"""How long to try a master that is gone for longer than our patience: it may be there again [s]."""
 
 AT_ONCE = 8
 """So many parts of a large value are on their way at once."""
@@ -70,7 +74,7 @@ class Connection:
     Args:
         master: Address, node or cluster; None for `[application] master`.
         label: Of the task manager.
-        patience: How long to wait for a master that is gone [s].
+        patience: How long to wait for a master that is gone, from its loss on [s].
         config: For an application of our own.
         essential: Whether the task manager ends with this session.
 
@@ -93,6 +97,8 @@ class Connection:
         self._master, self._config = master, config
         self._owns = is_address(master)
         self.application: Any = open_application(master, config)
+        if self._owns:
+            self.application.resume_patience = min(patience, self.application.resume_patience)
         self._numbers = itertools.count(1)
         self._asked = 0
         self._open: dict[int, Future[Any] | None] = {}
@@ -101,6 +107,8 @@ class Connection:
         self._line: ServiceProxy | None = None
         self._origin = ""
         self._fault: Exception | None = None
+        self._away_since = 0.0
+        self._gave_up = False
         self._closing = threading.Event()
         try:
             self._reach()
@@ -225,8 +233,10 @@ class Connection:
             return self._line
 
     def _attach(self) -> None:
-        deadline = time.monotonic() + self._patience
+        deadline = self._away_since + self._patience
         pause = FIRST_PAUSE
+        if self._gave_up:
+            self._renew(LAST_TRY)
         while not self._closing.is_set():
             if self._fault is not None:
                 raise self._fault
@@ -239,6 +249,7 @@ class Connection:
             except LOST:
                 gave_up = line is None and not self._owns  # the application's own patience is over
                 if gave_up or not self._origin or time.monotonic() > deadline:
+                    self._gave_up = bool(self._origin)
                     raise
             else:
                 self._check_origin(origin)
@@ -246,13 +257,17 @@ class Connection:
                 return
             self._closing.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-            self._renew()
+            self._renew(max(LAST_TRY, deadline - time.monotonic()))
 
-    def _renew(self) -> None:
-        """Have an application that tries again, where it is ours."""
+    def _renew(self, limit: float) -> None:
+        """Have an application that tries again, for `limit` [s], if it is ours."""
         if self._owns and not self._closing.is_set():
             self.application.close()
-            self.application = open_application(self._master, self._config)
+            config = Config.load(self._config)
+            usual = float(config["application.connect_timeout"])
+            hasty = Config.load(config, overrides={"application.connect_timeout": str(min(limit, usual))})
+            self.application = open_application(self._master, hasty)
+            self.application.resume_patience = min(self._patience, max(usual, self.application.resume_patience))
             if self._closing.is_set():
                 self.application.close()
 
@@ -270,10 +285,12 @@ class Connection:
         with self._lock:
             if self._line is line:
                 self._line = None
+                self._away_since = time.monotonic() - (self.application.tried_again_for if self._owns else 0.0)
 
     def _use(self, line: ServiceProxy) -> None:
         with self._lock:
             self._line = None if self._closing.is_set() else line
+            self._gave_up = False
         line.on_lost(lambda error: self._lost(line))  # noqa: ARG005 - why it is does not matter
 
     def _lost(self, line: ServiceProxy) -> None:

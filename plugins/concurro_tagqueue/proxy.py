@@ -46,7 +46,9 @@ class TaskManagerProxy(TaskManagerMethods):
     Args:
         master: Address of a master, a node, or a `LocalCluster`; None: `[application] master`.
         label: Which of the master's task managers.
-        patience: So long calls wait for a master that is gone [s].
+        patience: So long calls wait for a master that is gone, counted from its loss, 8 s at least
+            unless it said goodbye; after that each call looks for a second whether it is there again.
+            With a node or a cluster its own `[application] connect_timeout` comes first [s].
         essential: Whether the task manager is terminated when this leaves, or is gone for long.
         config: What `Config.load` takes, for an address.
 

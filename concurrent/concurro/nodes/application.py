@@ -80,10 +80,20 @@ class ApplicationNode(ServiceCaller):
             local cluster that lives as long as the application.
         config: What `Config.load` takes.
         main_file: The script whose neighbours travel with the code; None finds it.
+
+    Attributes:
+        resume_patience: How long a connection that was lost is tried again before what went on over it ends,
+            counted from the last that was heard of the master, but never less than some seconds; set it before
+            `connect` [s].
+        tried_again_for: The same, once it was in vain; 0 for a master that took its leave [s].
     """
+
+    resume_patience = SILENCE_LIMIT
+    tried_again_for = 0.0
 
     def __init__(self, master: str | None = None, *, config: Any = None, main_file: str | None = None) -> None:
         self._env = Environment(config, kind="application")
+        self.resume_patience = max(float(self._env.config["application.connect_timeout"]), SILENCE_LIMIT)
         ship = self._env.config["application.ship"]
         travelling = Travelling(main_file, ship) if main_file is not None else Travelling.of_main(ship)
         packer = Packer(store_with_segments(), travelling)
@@ -468,8 +478,8 @@ class ApplicationNode(ServiceCaller):
             Role.APPLICATION,
             platform.node(),
             facts,
-            patience=patience,
-            resume_patience=max(patience, SILENCE_LIMIT),
+            patience=min(patience, self.resume_patience) if self._was_welcome else patience,
+            resume_patience=self.resume_patience,
             keys=config["security.keys"],
         )
         dialer.on_joined = self._join
@@ -492,6 +502,8 @@ class ApplicationNode(ServiceCaller):
         self._peer = None
         fault = self._fate(FAULT_PATIENCE) if farewell == Farewell.FAILED else None
         gave_up = self._dialer is not None and self._dialer.gave_up
+        if gave_up:
+            self.tried_again_for = self.resume_patience
         if self._dialer is not None:
             self._dialer.stop()
         if fault is not None:
