@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from concurro_tagqueue.errors import (
     QueueLostError,
+    TakerLostError,
     TaskManagerTermination,
     TaskRaisedException,
     UnknownDataError,
@@ -42,6 +43,7 @@ __all__ = [
     "QueueLostError",
     "SlaveProcess",
     "TagCounts",
+    "TakerLostError",
     "TaskManager",
     "TaskManagerMethods",
     "TaskManagerProxy",

@@ -6,7 +6,7 @@ No thread, no clock, no socket: time comes in as an argument, and who waits is t
     caller ---> WAITING ---> RUNNING -----------> FINISHED -----> TAKEN -------> gone
                    ^            |                    ^             |
                    \-give_back--/                    \--put_back---/
-                   the process, or its connection, is gone
+                   the process, or its connection, is gone; `crash_limit` times: FINISHED, with that as its error
 
 Whoever asks for what is not there is parked as a `Waiter`; what makes it come hands it over at once, to
 the one who waits longest. So nobody looks twice, and nobody overtakes.
@@ -19,6 +19,7 @@ from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from concurro_tagqueue.errors import (
+    TakerLostError,
     TaskManagerTermination,
     UnknownDataError,
     UnknownProcessError,
@@ -28,10 +29,13 @@ from concurro_tagqueue.lines import Choice, TaskLine, WaitLine
 from concurro_tagqueue.records import Process, State, TagCounts, TaggedTask, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 MISSED_PERIODS = 2
 """A process that did not ping for so many of its periods is gone."""
+
+CRASH_LIMIT = 3
+"""So many who ran a task may be gone before it is given up."""
 
 REPEATED_KEPT = 100_000
 """Of so many tasks that were handed out again it is remembered, to know a late result."""
@@ -39,6 +43,9 @@ REPEATED_KEPT = 100_000
 
 class TaskManagerCore:
     """Everything that a task manager knows. Not thread-safe.
+
+    Args:
+        crash_limit: A task is given up when so many who ran it were gone; 0 for never.
 
     Attributes:
         tasks: Every task, by id.
@@ -49,9 +56,12 @@ class TaskManagerCore:
         next_task: Number of the next task.
         next_process: Id of the next process.
         changed: Ids of tasks and processes, labels of data, that changed; None while nobody wants to know.
+        result_of_lost: Makes the result of a task that is given up, of the reason.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, crash_limit: int = CRASH_LIMIT) -> None:
+        self.crash_limit = crash_limit
+        self.result_of_lost: Callable[[str], Any] = lambda reason: (TakerLostError(reason), "")
         self.tasks: dict[str, TaggedTask] = {}
         self.processes: dict[int, Process] = {}
         self.stored: dict[str, Any] = {}
@@ -112,14 +122,21 @@ class TaskManagerCore:
         Raises:
             UnknownProcessError: It is not registered.
         """
-        process = self.process(process_id)
+        self._unregister(self.process(process_id))
+
+    def _unregister(self, process: Process, lost: str = "") -> None:
+        """Forget a process that left; `lost` says how one is gone that did not."""
+        process_id = process.process_id
         del self.processes[process_id]
         for waiter in self._takers.everybody():
             if waiter.process_id == process_id:
                 message = f"process {process_id} was unregistered while it waited for a task: register it again"
                 self._end(waiter, UnknownProcessError(message, process_id))
         for task in reversed(list(process.running.values())):
-            self._to_front(task)
+            if lost:
+                self._lose(task, f"{process}, {lost}")
+            else:
+                self._to_front(task)
         self._note("process", process_id)
 
     def ping(self, process_id: int, now: float) -> None:
@@ -149,7 +166,7 @@ class TaskManagerCore:
             if process.deadline > deadline:  # it pinged since
                 heapq.heappush(self._deadlines, (process.deadline, process_id))
             else:
-                self.unregister(process_id)
+                self._unregister(process, f"which did not ping for {MISSED_PERIODS} of its periods")
                 gone.append(process)
         return gone
 
@@ -219,7 +236,7 @@ class TaskManagerCore:
             self.finished.add(task)
             self._offer_result(task)
             return True
-        if task_id in self._repeated or (task is not None and task.handed_out > 1):
+        if task_id in self._repeated or (task is not None and task.may_come_late):
             self.dropped += 1
             self._note("counters", None)
             return False
@@ -237,7 +254,7 @@ class TaskManagerCore:
         if task is not None and task.state is State.RUNNING and process_id in (None, task.process_id):
             self._to_front(task)
             return True
-        if task_id in self._repeated or (task is not None and task.handed_out > 1):
+        if task_id in self._repeated or (task is not None and task.may_come_late):
             return False
         raise UnknownTaskError(self._not_running(task_id), task_id)
 
@@ -342,13 +359,21 @@ class TaskManagerCore:
             self._end(waiter, TaskManagerTermination(_TERMINATED))
         self._note("counters", None)
 
-    def end_session(self, session: str) -> None:
-        """Let go what a connection held, which is gone; but see `end_results`."""
+    def end_session(self, session: str, lost: str = "") -> None:
+        """Let go what a connection held, which is gone; but see `end_results`.
+
+        Args:
+            session: The connection.
+            lost: How it was lost; empty for one that left.
+        """
         lines = (self._takers.everybody(), self._collectors.everybody(), *self._watchers.values())
         for waiter in [waiter for line in lines for waiter in line if waiter.session == session]:
             self.unpark(waiter)
         for task in reversed(list(self._of_session.get(session, {}).values())):
-            if task.state is State.RUNNING:
+            if task.state is State.RUNNING and lost:
+                process = self.processes.get(-1 if task.process_id is None else task.process_id)
+                self._lose(task, f"{process or 'somebody who is not registered'}, {lost}")
+            elif task.state is State.RUNNING:
                 self._to_front(task)
         for process in [process for process in self.processes.values() if process.session == session]:
             self.unregister(process.process_id)
@@ -467,9 +492,25 @@ class TaskManagerCore:
         self.waiting.add_first(task)
         self._offer_task(task)
 
+    def _lose(self, task: TaggedTask, who: str) -> None:
+        """Put a task to the front whose taker is gone, or give it up."""
+        task.losses += 1
+        if not self.crash_limit or task.losses < self.crash_limit:
+            self._to_front(task)
+            return
+        reason = (
+            f"{task.losses} who ran task {task.task_id} with tag {task.tag!r} were gone before it had a result, "
+            f"so it runs no more (crash_limit); the last: {who}"
+        )
+        self._stop(task)
+        task.result = self.result_of_lost(reason)
+        task.state, task.raised, task.given_up, task.parameters = State.FINISHED, True, True, None
+        self.finished.add(task)
+        self._offer_result(task)
+
     def _forget(self, task: TaggedTask) -> None:
         del self.tasks[task.task_id]
-        if task.handed_out > 1:
+        if task.may_come_late:
             self._repeated[task.task_id] = None
             if len(self._repeated) > REPEATED_KEPT:
                 self._repeated.popitem(last=False)

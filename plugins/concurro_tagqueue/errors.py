@@ -37,6 +37,10 @@ class TaskRaisedException(ConcurroError, RuntimeError):  # noqa: N818 - the seed
         return f"{text}\n{self.traceback}" if self.traceback else text
 
 
+class TakerLostError(ConcurroError, RuntimeError):
+    """Those who took a task were gone before it had a result, too often."""
+
+
 class UnknownProcessError(ConcurroError, LookupError):
     """No process with that id is registered.
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Self
 from concurro import ServiceFailedError
 from concurro_tagqueue import asking
 from concurro_tagqueue.connection import SERVICE, Connection, is_address, open_application
-from concurro_tagqueue.errors import TaskRaisedException
+from concurro_tagqueue.errors import TakerLostError, TaskRaisedException
 from concurro_tagqueue.lines import ANY, Choice
 from concurro_tagqueue.records import LabelRecord, TagCounts
-from concurro_tagqueue.sessions import INLINE
+from concurro_tagqueue.sessions import GIVEN_UP, INLINE
 from concurro_tagqueue.surface import TaskManagerMethods
 from concurro_tagqueue.values import dump_value, load_value
 
@@ -274,6 +274,8 @@ class TaskManagerProxy(TaskManagerMethods):
     def _collect(self, choice: Choice, timeout: float | None) -> tuple[str, str, Any]:
         limit = asking.check_seconds("timeout", timeout)
         task_id, tag, raised, packed = self._connection.ask("collect", _plain(choice), timeout=limit)
+        if raised == GIVEN_UP:
+            raise TaskRaisedException(task_id, tag, TakerLostError(packed.decode()), "")
         try:
             result = self._load(packed)
         except Exception as error:

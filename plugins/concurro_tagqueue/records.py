@@ -69,7 +69,9 @@ class TaggedTask:
         handed_out: How often it was.
         process_id: Process that runs it; None for one that did not say.
         session: Connection to which it, or its result, was handed out; None in process.
+        losses: How often who ran it was gone.
         raised: Whether it ended by an exception.
+        given_up: Whether it did since too many who ran it were gone.
         result: What was stored.
     """
 
@@ -83,8 +85,15 @@ class TaggedTask:
     handed_out: int = 0
     process_id: int | None = None
     session: str | None = None
+    losses: int = 0
     raised: bool = False
+    given_up: bool = False
     result: Any = None
+
+    @property
+    def may_come_late(self) -> bool:
+        """Whether somebody may run it who does not hold it any more."""
+        return self.handed_out > 1 or self.given_up
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +115,9 @@ class Process:
     deadline: float
     session: str | None = None
     running: dict[str, TaggedTask] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"process {self.process_id} ({self.info or 'which said nothing of itself'})"
 
 
 @dataclass(slots=True, eq=False)

@@ -126,6 +126,8 @@ class Rows:
                 task.process_id,
                 task.session,
                 task.raised,
+                task.losses,
+                task.given_up,
             ]
         self._values(rows, "parameters", task_id, None if task is None else task.parameters)
         self._values(rows, "result", task_id, None if task is None else task.result)
@@ -181,6 +183,7 @@ def _kept(kinds: dict[str, dict[str, Any]]) -> Kept:
         tag, priority, requester, state, place, handed_out, process_id, session, raised = row[:9]
         task = TaggedTask(task_id, tag, parts("parameters", task_id), priority, requester, State(state), place)
         task.handed_out, task.process_id, task.session, task.raised = handed_out, process_id, session, raised
+        task.losses, task.given_up = row[9:11] or (0, False)
         task.result = parts("result", task_id)
         tasks.append(task)
     processes = [Process(int(number), row[0], row[1], 0.0, row[2]) for number, row in kinds.get("process", {}).items()]

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from concurro import ConcurroError, ConfigError
-from concurro_tagqueue.core import TaskManagerCore
+from concurro_tagqueue.core import CRASH_LIMIT, TaskManagerCore
 from concurro_tagqueue.errors import WaitTimeoutError
 from concurro_tagqueue.operations import OPERATIONS
 from concurro_tagqueue.records import State
@@ -33,15 +33,19 @@ class ServedTasks:
         label: Its name.
         host: The master.
         origin: Its name among all that ever were; empty for a new one.
+        crash_limit: As of the core.
 
     Attributes:
         core: Its state.
         sessions: Those who are connected, and who were lately, by name.
     """
 
-    def __init__(self, label: str, host: IMasterServiceHost, origin: str = "") -> None:
+    def __init__(
+        self, label: str, host: IMasterServiceHost, origin: str = "", *, crash_limit: int = CRASH_LIMIT
+    ) -> None:
         self.label = label
-        self.core = TaskManagerCore()
+        self.core = TaskManagerCore(crash_limit)
+        self.core.result_of_lost = self._give_up
         self.sessions: dict[str, Session] = {}
         self.origin = origin or uuid.uuid4().hex
         self._host = host
@@ -55,9 +59,9 @@ class ServedTasks:
             self.core.changed = {("counters", None)}
 
     @classmethod
-    def restored(cls, label: str, host: IMasterServiceHost, kept: Kept) -> ServedTasks:
+    def restored(cls, label: str, host: IMasterServiceHost, kept: Kept, crash_limit: int = CRASH_LIMIT) -> ServedTasks:
         """Return one as the journal has it; nobody speaks for its sessions yet."""
-        served = cls(label, host, kept.facts[0])
+        served = cls(label, host, kept.facts[0], crash_limit=crash_limit)
         core = served.core
         _, core.next_task, core.next_process, core.terminated, core.dropped = kept.facts[:5]
         core.stored.update(kept.stored)
@@ -110,11 +114,15 @@ class ServedTasks:
         self._arrived(session, low)
         self.settle()
 
-    def end(self, session: Session) -> None:
+    def end(self, session: Session, lost: str = "") -> None:
         """Let go what a session held: nobody speaks for it any more.
 
         It may come back; what it was answered, and was not undone now, is remembered. The results that it
         took may have come, or not: they wait for it until `end_results`.
+
+        Args:
+            session: It.
+            lost: How its connection was lost, charged to what it ran; empty for one that left.
         """
         session.peer, session.since = None, self._host.now()
         session.ahead.clear()
@@ -122,7 +130,7 @@ class ServedTasks:
             self._release(answer)
             if not answer.over or not answer.lasts or answer.failed:
                 self._drop(answer)
-        self.core.end_session(session.name)
+        self.core.end_session(session.name, lost)
         self.settle()
 
     def end_essential(self, session: Session) -> None:
@@ -292,11 +300,15 @@ class ServedTasks:
             if task.state is State.TAKEN and task.session == answer.session.name:
                 self.core.confirm(task)
 
+    def _give_up(self, reason: str) -> list[bytes]:
+        """Return the result of a task that runs no more."""
+        self._host.log.warning("label %r: %s", self.label, reason)
+        return [reason.encode()]
+
     def _expire(self) -> None:
         self._watchdog = None
         for process in self.core.expire(self.now()):
-            who = f"process {process.process_id} ({process.info or 'which said nothing of itself'})"
-            self._host.log.warning("label %r: %s did not ping, its tasks return", self.label, who)
+            self._host.log.warning("label %r: %s did not ping, its tasks return", self.label, process)
         self.settle()
         self.watch_pings()
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurro import Component, ConfigError, DurationOption, IMasterService, IMasterServiceHost, implementer
+from concurro import Component, ConfigError, DurationOption, IMasterService, IMasterServiceHost, IntOption, implementer
+from concurro_tagqueue.core import CRASH_LIMIT
 from concurro_tagqueue.rows import read
 from concurro_tagqueue.served import ServedTasks
 
@@ -42,6 +43,12 @@ class TagQueueService(Component):
         "How long who was cut off may take to come back for results, and to another master also for its tasks [s].",
     )
 
+    crash_limit = IntOption(
+        CRASH_LIMIT,
+        "A task whose takers were lost so often, one after the other, runs no more and fails; 0 for no limit.",
+        minimum=0,
+    )
+
     def __init__(self) -> None:
         super().__init__()
         self._served: dict[str, ServedTasks] = {}
@@ -52,17 +59,17 @@ class TagQueueService(Component):
         all_kept = read(host.kept)
         host.kept.clear()  # or every value would stay as long as the master
         for label, kept in all_kept.items():
-            self._served[label] = ServedTasks.restored(label, host, kept)
+            self._served[label] = ServedTasks.restored(label, host, kept, self.crash_limit)
         if self._served:
             host.after(self.grace, self._miss_no_longer)
 
-    def peer_left(self, peer: IServicePeer, reason: str) -> None:  # noqa: ARG002 - as the interface has it
+    def peer_left(self, peer: IServicePeer, reason: str) -> None:
         """Let go what its sessions held."""
         if self._host.ending:
             return  # they may come back to the next master
         for served in list(self._served.values()):
             for session in [session for session in served.sessions.values() if session.peer is peer]:
-                self._end(served, session)
+                self._end(served, session, f"whose connection was lost ({reason})")
 
     # For peers
 
@@ -79,7 +86,7 @@ class TagQueueService(Component):
         """
         served = self._served.get(label)
         if served is None:
-            served = self._served[label] = ServedTasks(label, self._host)
+            served = self._served[label] = ServedTasks(label, self._host, crash_limit=self.crash_limit)
         if essential:
             served.refuse_second_essential(session)
         served.attach(peer, session, low, essential=essential)
@@ -161,8 +168,8 @@ class TagQueueService(Component):
             raise ConfigError(message)
         return served, found
 
-    def _end(self, served: ServedTasks, session: Session) -> None:
-        served.end(session)
+    def _end(self, served: ServedTasks, session: Session, lost: str = "") -> None:
+        served.end(session, lost)
         ended = session.since
 
         def if_still_away(let_go: Callable[[Session], None]) -> None:

@@ -19,6 +19,10 @@ INLINE = 1024 * 1024
 """Largest value that travels in one message; what is larger comes in parts of that size [B]."""
 
 
+GIVEN_UP = 2
+"""In place of whether a task raised: its result is the reason why it was given up, as text."""
+
+
 class Status(IntEnum):
     """How a request ended, as it travels."""
 
@@ -109,7 +113,8 @@ class Answer:
         if self.form is Form.TASKS:
             return [status, [[task.task_id, task.parameters] for task in self.tasks]]
         task = self.tasks[0]
-        return [status, [task.task_id, task.tag, task.raised, carried(self.parts())]]
+        ending: bool | int = GIVEN_UP if task.given_up else task.raised
+        return [status, [task.task_id, task.tag, ending, carried(self.parts())]]
 
 
 @dataclass(slots=True, eq=False)

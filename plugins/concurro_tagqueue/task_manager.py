@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from concurro_tagqueue import asking
-from concurro_tagqueue.core import TaskManagerCore
+from concurro_tagqueue.core import CRASH_LIMIT, TaskManagerCore
 from concurro_tagqueue.errors import TaskRaisedException, WaitTimeoutError
 from concurro_tagqueue.lines import ANY, Choice
 from concurro_tagqueue.records import TagCounts, Waiter
@@ -44,10 +44,14 @@ class TaskManager(TaskManagerMethods):
 
     Parameters and results are handed on as they are, neither copied nor pickled. For several processes
     see `connect`. See `TaskManagerMethods` for what each method does.
+
+    Args:
+        crash_limit: A task fails with `TakerLostError` when so many processes that ran it were unregistered since
+            they did not ping; 0 for never. At a master it is `[tagqueue] crash_limit`.
     """
 
-    def __init__(self) -> None:
-        self._core = TaskManagerCore()
+    def __init__(self, crash_limit: int = CRASH_LIMIT) -> None:
+        self._core = TaskManagerCore(crash_limit)
         self._lock = threading.Lock()
         self._watched = threading.Condition(self._lock)
         self._watchdog: threading.Thread | None = None

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from concurro import ClosedError, ConfigError, MasterUnreachable, ServiceFailedError, current_application
-from concurro_tagqueue import QueueLostError, TaskManager, TaskManagerTermination, TaskRaisedException
+from concurro_tagqueue import QueueLostError, TakerLostError, TaskManager, TaskManagerTermination, TaskRaisedException
 from tests.support.nodes import master_process
 from tests.support.waiting import wait_until
 
@@ -130,6 +130,20 @@ def test_the_task_of_a_taker_that_is_killed_returns_to_the_front(shared_cluster,
     assert [tasks.get_any_task()[0] for _ in added] == added
     never = tasks.add_task_request("never", None)
     assert tasks.get_task_with_tag("never", timeout=LIMIT) == (never, None)
+
+
+def test_a_task_that_takes_three_takers_with_it_fails_and_names_itself(shared_cluster, tasks):
+    task_id = tasks.add_task_request("a", None)
+
+    for _ in range(3):
+        with program(HOLDER, shared_cluster.master_url, tasks.label, "registered") as holder:
+            assert holder.stdout.readline() == "holds\n"
+            kill(holder)
+
+    with pytest.raises(TaskRaisedException, match=rf"task {task_id} with tag 'a'.*\(holder\)") as raised:
+        tasks.get_any_result(timeout=LIMIT)
+    assert isinstance(raised.value.exception, TakerLostError)
+    assert tasks.number_of_tasks() == ({}, {}, {})
 
 
 @pytest.mark.parametrize("where", ["in process", "at a master"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from concurro_tagqueue.core import REPEATED_KEPT, TaskManagerCore
-from concurro_tagqueue.errors import TaskManagerTermination, UnknownProcessError, UnknownTaskError
+from concurro_tagqueue.errors import TakerLostError, TaskManagerTermination, UnknownProcessError, UnknownTaskError
 from concurro_tagqueue.lines import ANY, Choice
 from concurro_tagqueue.records import State, TagCounts, Waiter
 
@@ -244,3 +244,53 @@ def test_a_line_grows_and_shrinks_with_what_is_in_it(core):
     assert len(core.waiting) == 0
     assert core.waiting._by_tag == {}
     assert core.waiting._all._by_priority == {}
+
+
+def test_a_task_whose_takers_are_lost_too_often_fails_and_is_not_handed_out_again(core):
+    task = core.add("a", "parameters")
+    for session in "xyz":
+        assert core.take(ANY, None, session) is task
+        core.end_session(session, "whose connection was lost")
+
+    assert core.number_of_tasks() == ({}, {}, {"a": 1})
+    assert core.take_result(ANY) is task
+    error, _ = task.result
+    assert task.raised
+    assert isinstance(error, TakerLostError)
+    assert str(error).startswith(f"3 who ran task {task.task_id} with tag 'a' were gone")
+    assert core.store(task.task_id, "late") is False
+
+
+def test_who_did_not_ping_is_a_taker_that_was_lost():
+    core = TaskManagerCore(crash_limit=1)
+    task = core.add("a", None)
+    core.take(ANY, core.register(0.0, 1.0, "slow"))
+
+    core.expire(2.0)
+
+    assert task.state is State.FINISHED
+    assert "process 0 (slow), which did not ping" in str(task.result[0])
+    assert core.store(task.task_id, "late") is False
+
+
+@pytest.mark.parametrize("leave", ["give_back", "unregister", "end_session"])
+def test_who_leaves_is_no_taker_that_was_lost(leave):
+    core = TaskManagerCore(crash_limit=1)
+    task = core.add("a", None)
+    process_id = core.register(0.0, None, "", "session")
+    core.take(ANY, process_id, "session")
+
+    getattr(core, leave)({"give_back": task.task_id, "unregister": process_id, "end_session": "session"}[leave])
+
+    assert (task.state, task.losses) == (State.WAITING, 0)
+
+
+def test_without_a_limit_a_task_is_handed_out_for_ever():
+    core = TaskManagerCore(crash_limit=0)
+    task = core.add("a", None)
+
+    for _ in range(10):
+        core.take(ANY, None, "session")
+        core.end_session("session", "whose connection was lost")
+
+    assert task.state is State.WAITING

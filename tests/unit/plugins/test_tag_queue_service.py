@@ -9,6 +9,7 @@ import pytest
 
 from concurro import ConfigError
 from concurro_tagqueue.service import MEMORY, TagQueueService
+from concurro_tagqueue.sessions import GIVEN_UP
 from tests.support.played_service_host import PlayedPeer, PlayedServiceHost, answer_of
 
 OK = 0
@@ -441,3 +442,55 @@ def test_every_task_has_one_result_whatever_happens(seed, durable):
     assert simulation.results == Counter(b"%d" % number for number in range(1, simulation.added + 1))
     rest = simulation.service._served["label"].core
     assert rest.tasks.keys() == set()
+
+
+def test_with_a_journal_losses_count_over_restarts_and_a_task_that_was_given_up_stays_so():
+    disk = {}
+
+    def next_master():
+        host = PlayedServiceHost(disk)
+        service = a_service(host)
+        return host, service, Caller("requester").attach(service)
+
+    def lose_a_taker(host, service, name):
+        taker = Caller(name).attach(service)
+        taken = taker.ask("take", ANY, None, None)
+        host.commit()
+        answer_of(taken)
+        service.peer_left(taker.peer, "killed")
+        host.commit()
+
+    host, service, requester = next_master()
+    requester.ask("add", "a", None, 0, [b"x"])
+    host.commit()
+    lose_a_taker(host, service, "first")
+    lose_a_taker(host, service, "second")
+    host, service, _ = next_master()
+    lose_a_taker(host, service, "third")
+
+    host, service, requester = next_master()
+    collected = requester.ask("collect", ANY, None, number=10)
+    host.commit()
+    status, (_, tag, ending, reason) = answer_of(collected)
+
+    assert (status, tag, ending) == (OK, "a", GIVEN_UP)
+    assert reason.decode().startswith("3 who ran task")
+
+
+def test_who_leaves_properly_or_is_missed_by_the_next_master_is_no_taker_that_was_lost():
+    disk = {}
+    for name in ("first", "second", "third", "fourth"):
+        host = PlayedServiceHost(disk)
+        service = a_service(host)
+        host.pass_time(service.grace)
+        taker = Caller(name).attach(service)
+        if name == "first":
+            taker.ask("add", "a", None, 0, [b"x"])
+        taken = taker.ask("take", ANY, None, None)
+        host.commit()
+        assert answer_of(taken)[0] == OK
+        if name == "third":
+            service.detach(taker.peer, "label", name, taker.number + 1)
+            host.commit()
+
+    assert [task.losses for task in service._served["label"].core.tasks.values()] == [0]
