@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import queue
+import re
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,7 +29,7 @@ except ImportError as error:
     message = f"concurro_joblib needs joblib 1.5 or later, which comes with pip install 'concurro[joblib]' ({error})"
     raise ImportError(message, name=error.name) from error
 
-from concurro import ClusterExecutor
+from concurro import ClusterExecutor, NotPicklableError
 from concurro_joblib.calls import Call
 from concurro_joblib.clusters import Borrowed, LocalClusters
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from concurro import ApplicationNode, LocalCluster
 
 NAME = "concurrent"
+
+_PART_OF_CALL = re.compile(r"task\.args\[0\]\.items\[(\d+)\]\[([012])\](.*)")
+"""Where in a batch something is: number of the call, function or arguments, where in these."""
 
 
 def register(*, make_default: bool = False) -> None:
@@ -164,7 +168,7 @@ class ConcurrentBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
             future: Future[Any] = self._executor.submit(call_batch, func)
         except Exception as error:  # noqa: BLE001 - as said above
             future = Future()
-            future.set_exception(error)
+            future.set_exception(_of_its_call(error, func))
         self._open.add(future)
 
         def tell(future: Future[Any]) -> None:
@@ -212,6 +216,19 @@ def call_batch(batch: Callable[[], Any]) -> Any:
     """Call a batch, where the backend is known by its name as well."""
     register()
     return batch()
+
+
+def _of_its_call(error: Exception, batch: Any) -> Exception:
+    """Return an error as the user knows the call: by function and argument."""
+    found = _PART_OF_CALL.match(error.path) if isinstance(error, NotPicklableError) else None
+    if not isinstance(error, NotPicklableError) or found is None:
+        return error
+    number, part, rest = found.groups()
+    function = batch.items[int(number)][0]
+    where = ("the function itself", "args", "kwargs")[int(part)] + rest
+    name = getattr(function, "__qualname__", type(function).__name__)
+    message = f"a call of {name} cannot travel: {str(error).replace(error.path, where).partition(': ')[2]}"
+    return NotPicklableError(message, where, error.culprit)
 
 
 def _clear(batches: queue.Queue[Any]) -> None:

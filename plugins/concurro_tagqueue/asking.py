@@ -19,10 +19,10 @@ def check_tag(tag: Any) -> str:
     """Return a tag.
 
     Raises:
-        ConfigError: It is no text.
+        ConfigError: It is no text, or empty.
     """
-    if not isinstance(tag, str):
-        message = f"a tag is a text, got {tag!r}"
+    if not isinstance(tag, str) or not tag:
+        message = f"a tag is a text of at least one character, got {tag!r}"
         raise ConfigError(message)
     return tag
 

@@ -122,7 +122,14 @@ def _asked(label: str, master: str | None, keys: str | None, config: str | None)
     """Give an application connected to the master where a job runs."""
     if master is None:
         note = find_note(label)
-        master = note.url if note is not None else None
+        settings = Config.load(config, overrides={"security.keys": keys})
+        master = note.url if note is not None else find_master(settings)
+        if master is None:
+            message = (
+                f"no job {label!r} runs on this machine, and no master is configured or runs on the default address: "
+                "start the job first, or name its master: --master URL"
+            )
+            raise JobFailure(message)
     with asked_master(master, keys, config) as application:
         yield application
 

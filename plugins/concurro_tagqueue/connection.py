@@ -150,6 +150,10 @@ class Connection:
                     return self._ask_once(line, number, [low, operation, given], parts)
                 except LOST:
                     self._lose(line)
+                except errors.WaitTimeoutError as error:
+                    what = str(error).rpartition(" within ")[0]  # the master was told what was left of it
+                    message = f"{what} within {wait['timeout']:g} s"
+                    raise errors.WaitTimeoutError(message) from None
         finally:
             with self._lock:
                 del self._open[number]

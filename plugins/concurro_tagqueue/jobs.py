@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concurro_tagqueue.assignment import assigned, share_script
+from concurro_tagqueue.places import LabelInUseError
 from concurro_tagqueue.slave_program import store_script
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def run_job(  # noqa: PLR0913 - a fixed public signature
         slave_class(label, watchdog_period=watchdog_period).start()
         sys.exit()
     options = {name: value for name, value in {"master": master, "config": config}.items() if value is not None}
-    process = master_class(label, **options)
+    try:
+        process = master_class(label, **options)
+    except LabelInUseError as error:
+        raise error.with_traceback(None) from None  # its text says all: it is no fault of the script
     with process:
         script = getattr(sys.modules["__main__"], "__file__", None)
         if script is not None and process.master_url:

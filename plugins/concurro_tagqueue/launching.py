@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -63,7 +64,7 @@ class LaunchedSlaves:
         for process in [process for process in self._processes if process.poll() is not None]:
             self._processes.remove(process)
             _close(process)
-            log.warning("slave process %d ended with exit code %d", process.pid, process.returncode)
+            log.warning("slave process %d %s", process.pid, describe_end(process.returncode))
 
     def stop(self, patience: float) -> None:
         """Wait for their end; end those that go on.
@@ -89,6 +90,20 @@ class LaunchedSlaves:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 continue
+
+
+def describe_end(code: int) -> str:
+    """Say how a process ended.
+
+    Args:
+        code: Its exit code; negative for a signal.
+    """
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # one without a name
+        return f"was killed by signal {-code}"
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

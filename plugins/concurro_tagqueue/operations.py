@@ -163,7 +163,7 @@ def counts(served: ServedTasks, answer: Answer) -> None:
 
 def store_data(served: ServedTasks, answer: Answer, label: str, value: Any) -> None:
     """Store a data item."""
-    served.core.store_data({asking.check_tag(label): _parts(answer, value)})
+    served.core.store_data({str(label): _parts(answer, value)})
     answer.say()
 
 

@@ -258,14 +258,15 @@ class TaskManagerProxy(TaskManagerMethods):
     def _take(self, choice: Choice, process_id: int | None, timeout: float | None) -> tuple[str, str, Any]:
         limit = asking.check_seconds("timeout", timeout)
         deadline = None if limit is None else time.monotonic() + limit
+        rest = limit
         while True:
-            rest = None if deadline is None else max(0.0, deadline - time.monotonic())
             task_id, tag, _, packed = self._connection.ask("take", _plain(choice), process_id, timeout=rest)
             try:
                 return task_id, tag, self._load(packed)
             except Exception as error:  # noqa: BLE001 - loading runs code of users
                 log.warning("the parameters of task %s with tag %r cannot be rebuilt here: %s", task_id, tag, error)
                 self.store_exception(task_id, error, tracebacks.format_exc())
+                rest = None if deadline is None else max(0.0, deadline - time.monotonic())
             except BaseException:
                 with contextlib.suppress(Exception):
                     self.return_task(task_id)

@@ -142,11 +142,15 @@ class SlaveProcess:
 
 def handlers_of(slave: SlaveProcess, namespace: Mapping[str, Any] | object | None) -> dict[str, Callable[..., Any]]:
     """Return what handles which tag, by the name of the method or function."""
-    named = {name: getattr(slave, name) for name in dir(slave) if name.startswith(PREFIX)}
+    named = {name: getattr(slave, name) for name in dir(slave) if _names_tag(name)}
     if namespace is not None:
         given = namespace if isinstance(namespace, Mapping) else vars(namespace)
-        named |= {name: value for name, value in given.items() if name.startswith(PREFIX)}
+        named |= {name: value for name, value in given.items() if _names_tag(name)}
     return {name.removeprefix(PREFIX): handler for name, handler in named.items() if callable(handler)}
+
+
+def _names_tag(name: str) -> bool:
+    return name.startswith(PREFIX) and name != PREFIX
 
 
 class _Attempt:

@@ -114,8 +114,23 @@ def test_what_a_failed_call_has_read_ahead_is_no_part_of_the_next(shared_cluster
 def test_an_argument_that_cannot_be_pickled_fails_the_call_wherever_it_stands(shared_cluster):
     arguments = [*range(30), threading.Lock(), *range(5)]
 
-    with joblib.parallel_config("concurrent", cluster=shared_cluster), pytest.raises(NotPicklableError):
+    with (
+        joblib.parallel_config("concurrent", cluster=shared_cluster),
+        pytest.raises(NotPicklableError, match=r"^a call of square cannot travel: args\[0\] is a _thread.lock"),
+    ):
         joblib.Parallel(batch_size=1)(joblib.delayed(square)(argument) for argument in arguments)
+
+
+def test_a_named_argument_that_cannot_be_pickled_is_named(shared_cluster):
+    call = joblib.delayed(square)(number={"of": [threading.Lock()]})
+
+    with (
+        joblib.parallel_config("concurrent", cluster=shared_cluster),
+        pytest.raises(
+            NotPicklableError, match=r"square cannot travel: kwargs\['number'\]\['of'\]\[0\] is a _thread.lock"
+        ),
+    ):
+        joblib.Parallel()([call, call])
 
 
 @pytest.mark.timeout(60)

@@ -101,3 +101,14 @@ def test_a_master_without_labels_says_so(invoke, monkeypatch):
     monkeypatch.setattr(TaskManager, "labels", staticmethod(lambda master: []))
 
     assert invoke("list").stdout == "no labels are in use\n"
+
+
+@pytest.mark.parametrize("command", ["show", "slave"])
+def test_a_label_without_any_master_is_told_at_once(command, invoke, monkeypatch):
+    monkeypatch.setattr(concurro_tagqueue.commands, "find_master", lambda config: None)
+    monkeypatch.setattr(concurro_tagqueue.commands, "asked_master", None)  # nobody is waited for
+
+    run = invoke(command, "roots")
+
+    assert run.exit_code == 2
+    assert "no job 'roots' runs on this machine, and no master" in run.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 import types
 from contextlib import contextmanager
 
@@ -11,13 +12,16 @@ import pytest
 from concurro import ConfigError
 from concurro_tagqueue import (
     GlobalStateValue,
+    LabelInUseError,
     MasterProcess,
     SlaveProcess,
     TaskManager,
     TaskManagerTermination,
     TaskRaisedException,
     registration,
+    run_job,
 )
+from concurro_tagqueue.launching import describe_end
 
 LIMIT = 30.0
 
@@ -304,3 +308,33 @@ def test_a_watchdog_period_is_above_0(period):
 def test_slaves_of_a_job_in_one_process_are_not_launched(master):
     with pytest.raises(ConfigError, match="start its slaves as threads"):
         master.launch_slave_jobs()
+
+
+@pytest.mark.parametrize(
+    ("code", "end"),
+    [(3, "ended with exit code 3"), (-9, "was killed by SIGKILL"), (-63, "was killed by signal 63")],
+)
+def test_the_end_of_a_slave_process_is_told_by_the_name_of_its_signal(code, end):
+    assert describe_end(code) == end
+
+
+def test_the_label_of_a_job_that_runs_is_refused_without_a_traceback_of_ours():
+    class Refused(MasterProcess):
+        def __init__(self, label):
+            raise LabelInUseError(label)
+
+    with pytest.raises(LabelInUseError) as caught:
+        run_job("job", Refused, SlaveProcess)
+
+    assert [frame.name for frame in traceback.extract_tb(caught.tb)][1:] == ["run_job"]
+
+
+def test_a_method_with_the_prefix_alone_handles_nothing(master, manager):
+    class Slave(Doubles):
+        def do_(self):
+            raise AssertionError
+
+    with working(Slave("job", manager)):
+        master.request_task("double", 2)
+
+        assert master.retrieve_result("double", LIMIT)[2] == 4
