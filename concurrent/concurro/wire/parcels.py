@@ -251,7 +251,7 @@ class PlainValues:
 
 
 class _Found:
-    """Parcels in a value that is being packed; owns their blobs until that is done.
+    """Parcels in a value that is being packed; owns their blobs meanwhile.
 
     Attributes:
         sizes: Digests of the blobs to their sizes [B].
