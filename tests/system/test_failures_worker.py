@@ -278,6 +278,12 @@ def test_a_child_that_survives_its_worker_is_killed_with_it(shared_cluster, tmp_
     wait_until(lambda: has_ended(int(pid)), 30, "the end of the child")
 
 
+TRIES_AGAIN_SOON = """
+from concurro.execution import restarts
+restarts.SICK_PAUSE = 0.5
+"""
+"""Of a slave that is sick."""
+
 KILLS_ITS_FORKS = """
 import os, sys
 def forks_a_worker(frame):
@@ -337,7 +343,7 @@ def test_f35_a_slave_whose_workers_die_at_birth_joins_as_soon_as_it_is_sick(shar
 
 @pytest.mark.slow
 def test_f35_a_job_with_only_a_sick_slave_waits_says_for_what_and_goes_on_when_it_is_well(tmp_path, monkeypatch):
-    (tmp_path / "sitecustomize.py").write_text(KILLS_ITS_FORKS.format(folder=str(tmp_path)))
+    (tmp_path / "sitecustomize.py").write_text(KILLS_ITS_FORKS.format(folder=str(tmp_path)) + TRIES_AGAIN_SOON)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         handle = cluster.submit(Mixture(Waiting("waiting", tmp_path)))
@@ -451,7 +457,7 @@ def test_f36_a_slave_that_cannot_fork_says_so_and_recovers(tmp_path, monkeypatch
 
 @pytest.mark.slow
 def test_f36_the_status_shows_why_a_slave_cannot_start_workers(tmp_path, monkeypatch):
-    (tmp_path / "sitecustomize.py").write_text(REFUSES_TO_FORK.format(folder=str(tmp_path)))
+    (tmp_path / "sitecustomize.py").write_text(REFUSES_TO_FORK.format(folder=str(tmp_path)) + TRIES_AGAIN_SOON)
     (tmp_path / "armed").touch()
     with LocalCluster(workers=1, config=SHIPPED) as cluster:
         with monkeypatch.context() as patched:
