@@ -82,9 +82,8 @@ class ApplicationNode(ServiceCaller):
         main_file: The script whose neighbours travel with the code; None finds it.
 
     Attributes:
-        resume_patience: How long a connection that was lost is tried again before what went on over it ends,
-            counted from the last that was heard of the master, but never less than some seconds; set it before
-            `connect` [s].
+        resume_patience: How long a connection that was lost is tried again before what went on over it ends, from
+            the last that was heard of the master, but never less than some seconds; set it before `connect` [s].
         tried_again_for: The same, once it was in vain; 0 for a master that took its leave [s].
     """
 
@@ -104,7 +103,7 @@ class ApplicationNode(ServiceCaller):
 
     def _build(self, master: str, packer: Packer) -> None:
         """Make the parts; nothing runs yet."""
-        self.client_id = _new_id()
+        self.client_id = str(uuid.uuid4())
         self._master = master
         self._packer = packer
         self._core = ApplicationCore(self._packer, self._send, self.client_id, _new_id)
@@ -599,7 +598,3 @@ class ApplicationNode(ServiceCaller):
         if self._state != "open":
             message = "the application was closed"
             raise ClosedError(message)
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())
