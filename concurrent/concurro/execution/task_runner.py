@@ -10,11 +10,13 @@ from concurro.task import Task
 from concurro.wire.blobs import BlobStore, store_with_segments
 from concurro.wire.failures import describe, explain_import
 from concurro.wire.importing import importing
+from concurro.wire.libraries import blamed, carry
 from concurro.wire.payload import Packer
 from concurro.wire.travelling import Travelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
 RESULT = "result"
 """The owner of the blobs of a result: who runs the attempt releases them once they are sent."""
@@ -124,7 +126,7 @@ class TaskRunner:
             task.slave_id = self.slave_id
             task.attempt = entry[4]
         except BaseException as error:  # noqa: BLE001 - loading runs code of users, which may do anything
-            return self._not_loaded(error)
+            return self._not_loaded(error, entry)
         return task
 
     def announced(self, system: int, number: int) -> list[Any] | None:
@@ -148,16 +150,22 @@ class TaskRunner:
             return self._raised(error, 1)
         return None
 
-    def _raised(self, error: BaseException, trim: int) -> Answer:
+    def _raised(self, error: BaseException, trim: int, modules: AbstractSet[str] = frozenset()) -> Answer:
+        modules = modules | blamed(error)
         if isinstance(error, ImportError):
             explained = explain_import(error, self.slave_id).with_traceback(error.__traceback__)
             error = explained
+        carry(error, modules)
         packer = self.packer
         failure = describe(error, trim=trim, dumps=packer.dumps_whole, loads=packer.loads_whole)
         return int(Outcome.RAISED), list(failure), None
 
-    def _not_loaded(self, error: BaseException) -> Answer:
-        outcome, failure, _ = self._raised(error, 0)
+    def _not_loaded(self, error: BaseException, entry: list[Any]) -> Answer:
+        modules = self.packer.modules_of(entry[5], entry[6])
+        announcement = self._announced.get((entry[1], entry[2]))
+        if announcement is not None:
+            modules |= self.packer.modules_of(announcement[3], announcement[4])
+        outcome, failure, _ = self._raised(error, 0, modules)
         del outcome
         return int(Outcome.NOT_LOADED), failure, None
 

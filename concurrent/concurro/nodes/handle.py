@@ -13,6 +13,7 @@ from concurro.errors import HostLost, RemoteTraceback, SystemFailedError
 from concurro.ids import Failure, Outcome, ProgressRecord, SystemState
 from concurro.nodes.futures import LoopFuture
 from concurro.nodes.partial_results import PartialResults, Published
+from concurro.wire.libraries import blamed, differences, needed_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,7 +187,7 @@ class SystemHandle(LoopFuture):
             elif result is not None:
                 error = rebuild_failure(result[1], packer)
         except BaseException as fault:  # noqa: BLE001 - loading a result runs user code, which may do anything
-            error = SystemFailedError(f"the result arrived but could not be rebuilt: {type(fault).__name__}: {fault}")
+            error = _not_rebuilt(fault, result, packer)
         if state == SystemState.CANCELLED.value:
             self.end_cancelled()
         elif error is not None:
@@ -210,6 +211,16 @@ class SystemHandle(LoopFuture):
             self._acknowledged.set()
             self._published.close()
             super().cancel()
+
+
+def _not_rebuilt(fault: BaseException, result: list[Any] | None, packer: Packer) -> SystemFailedError:
+    """Return what is raised in place of a result that does not load."""
+    text = f"the result arrived but could not be rebuilt: {type(fault).__name__}: {fault}"
+    modules = blamed(fault)
+    if result is not None and result[0] == Outcome.DONE:
+        modules |= packer.modules_of(result[1], result[2])
+    needed = needed_here(modules)
+    return SystemFailedError(f"{text} ({needed}; the system's host may have another version)" if needed else text)
 
 
 def as_exception(error: Any) -> BaseException:
@@ -237,6 +248,8 @@ def rebuild_failure(failure: list[Any], packer: Packer) -> BaseException:
             error.__cause__ = RemoteTraceback(traceback)
             if where:
                 error.add_note(f"raised by {where} of the task system")
+            if told := differences(error, "in the system's host"):
+                error.add_note(told)
             return error
     text = f"{type_name}: {message}" + (f" (raised by {where} of the task system)" if where else "")
     return SystemFailedError(text, traceback)

@@ -33,6 +33,7 @@ from concurro.transport.stream import StreamLink
 from concurro.wire.blobs import LASTING, BlobStore
 from concurro.wire.failures import describe, explain_import
 from concurro.wire.importing import importing
+from concurro.wire.libraries import blamed, carry
 from concurro.wire.messages import MESSAGE_LIMIT, Kind, Message, pack_message, unpack_message
 from concurro.wire.payload import Packer
 from concurro.wire.segments import SegmentPool
@@ -154,8 +155,10 @@ class Host:
             core = HostCore(number, system, system_id, self._packer, seed=seed, view=view, trail=self._trail)
             restored = None if n is None else core.thaw(n, state)
         except BaseException as fault:  # noqa: BLE001 - loading runs user code, which may do anything
+            modules = self._packer.modules_of(payload, blobs) | blamed(fault)
             if isinstance(fault, ImportError) and not isinstance(fault, SystemLoadError):
                 fault = explain_import(fault, None)
+            carry(fault, modules)
             failure = describe(fault, dumps=self._packer.dumps_whole, loads=self._packer.loads_whole)
             end = [SystemState.FAILED.value, [int(Outcome.RAISED), [*failure, "loading"], None]]
             self._send(Kind.OUT, [number, n or 0, 0, [], [], [], [], None, end, {}])

@@ -16,6 +16,7 @@ from concurro.ids import Failure, Outcome, parse_task_id
 from concurro.records import BlobUse
 from concurro.task import RUNTIME_FIELDS, check_task, task_class_key
 from concurro.wire.failures import describe, describe_task, rebuild
+from concurro.wire.libraries import blamed, needed_here
 from concurro.wire.messages import Kind, pack_message
 from concurro.wire.saved_attempt import save_attempt
 
@@ -291,10 +292,12 @@ class TaskLedger:
         try:
             return task, self._packer.loads(value, blobs), None
         except BaseException as fault:  # noqa: BLE001 - loading a result runs user code, which may do anything
-            return task, None, error_of(self._packer, task, outcome, value, fault)
+            return task, None, error_of(self._packer, task, outcome, value, fault, blobs)
 
 
-def error_of(packer: Packer, task: Task, outcome: int, value: Any, fault: BaseException | None = None) -> TaskError:
+def error_of(  # noqa: PLR0913 - what is known of an end
+    packer: Packer, task: Task, outcome: int, value: Any, fault: BaseException | None = None, blobs: Any = None
+) -> TaskError:
     """Return the error of a final task, whose runtime fields are filled in.
 
     Args:
@@ -303,12 +306,17 @@ def error_of(packer: Packer, task: Task, outcome: int, value: Any, fault: BaseEx
         outcome: Of its entry in IN.
         value: Of its entry in IN.
         fault: What was raised when its result was loaded; None when it has none.
+        blobs: Those of the result.
     """
+    here = "here" if task.client_id else "in the system's host"
     if fault is not None:
         failure = describe(fault)
         message = f"the result arrived but could not be rebuilt: {failure.message}"
+        needed = needed_here(packer.modules_of(value, blobs) | blamed(fault), here)
+        if needed:
+            message += f" ({needed}; what slave {task.slave_id} has: concurrent slaves --json)"
         outcome, value = Outcome.RAISED, Failure(failure.type_name, message, failure.traceback)
-    error = rebuild(str(task.task_id), outcome, value, task.slave_id, task.attempt, packer.loads_whole)
+    error = rebuild(str(task.task_id), outcome, value, task.slave_id, task.attempt, packer.loads_whole, here)
     error.saver = partial(save_attempt, packer, task)
     error.task = describe_task(task)
     return error

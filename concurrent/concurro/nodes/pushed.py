@@ -241,7 +241,7 @@ class PushedTasks:
         task.attempt_duration = nanoseconds * 1e-9
         if outcome == 0 and fault is None:
             return future, task, result, None
-        return future, task, None, error_of(self._packer, task, outcome, value, fault)
+        return future, task, None, error_of(self._packer, task, outcome, value, fault, blobs)
 
     def close(self, number: int) -> None:
         """Forget a task whose future is resolved."""

@@ -7,6 +7,7 @@ text, and the exception itself only if it survived a round trip where it was rai
 
 from __future__ import annotations
 
+import contextlib
 import os
 import reprlib
 import traceback as tracebacks
@@ -22,6 +23,7 @@ from concurro.errors import (
     WorkerLost,
 )
 from concurro.ids import Failure, Outcome
+from concurro.wire.libraries import differences, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +76,7 @@ def rebuild(  # noqa: PLR0913 - the facts of a failure, all of them plain
     slave_id: str | None,
     attempt: int,
     loads: Callable[[bytes], Any] | None = None,
+    here: str = "here",
 ) -> TaskError:
     """Return the error that `task_finished` receives.
 
@@ -84,12 +87,18 @@ def rebuild(  # noqa: PLR0913 - the facts of a failure, all of them plain
         slave_id: The slave of the attempt; None when none ran.
         attempt: Its number, from 1.
         loads: Rebuilds the exception (`Packer.loads_whole`); None leaves the cause out.
+        here: Where this is, in words, for libraries that differ from those there.
     """
     type_name, message, traceback, pickled = (*failure, "", None)[:4] if len(failure) < 4 else failure[:4]  # noqa: PLR2004
     own = _OWN_ERRORS.get(Outcome(outcome))
     if own is not None:
         return own(task_id, own.__name__, message, traceback, slave_id, attempt)
     cause = _loaded(pickled, loads) if pickled is not None and loads is not None else None
+    told = differences(cause, f"on slave {slave_id}" if slave_id else "there", here)
+    if told and cause is not None:
+        message = f"{message} ({told})"
+        with contextlib.suppress(Exception):  # an exception may refuse notes in any way
+            cause.add_note(told)
     return TaskError(task_id, type_name, message, traceback, slave_id, attempt, cause)
 
 
@@ -135,10 +144,12 @@ def explain_import(error: ImportError, slave_id: str | None) -> ImportError:
     where = f"on slave {slave_id}" if slave_id else "in the system's host"
     name = error.name or "?"
     top = name.partition(".")[0]
-    text = (
-        f"module {name!r} cannot be imported {where} ({_message_of(error)}); "
-        f"install it there, or let it travel: [application] ship = [{top!r}] in concurrent.toml"
-    )
+    text = f"module {name!r} cannot be imported {where} ({_message_of(error)}); "
+    _, version = version_of(top)
+    if version and version != "?":
+        text += f"{top} {version} is installed there: install the version that the job is written for"
+    else:
+        text += f"install it there, or let it travel: [application] ship = [{top!r}] in concurrent.toml"
     explained = type(error)(text) if type(error) in (ImportError, ModuleNotFoundError) else ImportError(text)
     explained.name = error.name
     explained.path = error.path

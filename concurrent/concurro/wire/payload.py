@@ -26,6 +26,7 @@ from concurro.system import TaskSystem
 from concurro.task import RUNTIME_FIELDS, Task
 from concurro.wire.code import CodeTable
 from concurro.wire.culprit import find_culprit
+from concurro.wire.libraries import mentioned
 from concurro.wire.loader import Loader
 from concurro.wire.messages import INLINE_LIMIT, BlobPurpose
 from concurro.wire.picklers import ValuePickler, large_only
@@ -138,6 +139,20 @@ class Packer:
         if needs_loader:
             return Loader(io.BytesIO(pickled), self.code, buffers).load()
         return _plain_loads(pickled, buffers=buffers)
+
+    def modules_of(self, payload: bytes, blobs: Blobs | None) -> set[str]:
+        """Return the top-level modules that a payload names. For messages.
+
+        Nothing is loaded. What code by value in it imports is not among them.
+        """
+        pickled: bytes | memoryview = payload.removeprefix(_WHOLE).removeprefix(_CODE)
+        try:
+            for purpose, digest, _ in blobs or ():
+                if purpose == BlobPurpose.PICKLE:
+                    pickled = self.blobs.get(digest)
+        except LookupError:
+            return set()
+        return mentioned(pickled)
 
     def dumps_whole(self, value: Any) -> bytes:
         """Return `value` as bytes that hold its blobs too: for small things."""
