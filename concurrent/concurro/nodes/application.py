@@ -106,7 +106,7 @@ class ApplicationNode(ServiceCaller):
         self.client_id = str(uuid.uuid4())
         self._master = master
         self._packer = packer
-        self._core = ApplicationCore(self._packer, self._send, self.client_id, _new_id)
+        self._core = ApplicationCore(self._packer, self._send, self.client_id, lambda: str(uuid.uuid4()))
         self._loop = Loop()
         self._transfer = BlobTransfer(self._packer.blobs, self._send, self._loop.request_flush)
         self._transfer.maps = lambda: self._peer is not None and self._peer.passes_descriptors
