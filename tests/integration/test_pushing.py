@@ -153,7 +153,7 @@ def test_closing_while_another_thread_sends_ends_its_task_with_an_error(applicat
     def pause(link, frames):
         if threading.current_thread() is pusher:
             sending.set()
-            assert go_on.wait(10)
+            assert go_on.wait(30)
         send(link, frames)
 
     monkeypatch.setattr(StreamLink, "send", pause)
@@ -161,11 +161,11 @@ def test_closing_while_another_thread_sends_ends_its_task_with_an_error(applicat
     closer = threading.Thread(target=application.close)
 
     pusher.start()
-    assert sending.wait(10)
+    assert sending.wait(30)
     closer.start()
     go_on.set()
-    pusher.join(10)
-    closer.join(10)
+    pusher.join(30)
+    closer.join(30)
 
     with pytest.raises((ClosedError, MasterUnreachable)):
         futures[0].result(30)
@@ -176,10 +176,10 @@ def test_a_task_is_sent_by_the_loop_when_that_is_awake(application, senders):
 
     def keep_awake():
         entered.set()
-        assert go_on.wait(10)
+        assert go_on.wait(30)
 
     application._loop.post(keep_awake)
-    assert entered.wait(10)
+    assert entered.wait(30)
     future = application.push_task(Square(1))
     go_on.set()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-END_LIMIT = 20.0
+END_LIMIT = 30.0
 
 
 class Running:
@@ -44,7 +44,7 @@ class Running:
         """What it said so far."""
         return self._err.read_text()
 
-    def wait_for(self, pattern: str, timeout: float = 20.0) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout: float = 30.0) -> re.Match[str]:
         """Return the first match in what it says on standard error."""
 
         def found() -> re.Match[str] | None:

@@ -78,7 +78,7 @@ def application(url):
 def kill(process):
     """Kill a node and wait for its end."""
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(10)
+    process.wait(30)
 
 
 def executions(folder):

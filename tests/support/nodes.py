@@ -43,7 +43,7 @@ def node_process(kind: str, config: dict[str, Any], **options: Any) -> Iterator[
             if process.poll() is None:
                 process.terminate()
                 try:
-                    process.wait(10)
+                    process.wait(30)
                 except subprocess.TimeoutExpired:
                     process.kill()
 

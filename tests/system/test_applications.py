@@ -120,7 +120,7 @@ def test_shutdown_from_another_thread_ends_main(shared_cluster):
 
     main.start()
     application.shutdown()
-    main.join(10)
+    main.join(30)
 
     assert not main.is_alive()
 

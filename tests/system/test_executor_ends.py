@@ -99,4 +99,4 @@ def test_a_forgotten_executor_ends_after_its_calls(tmp_path):
     gc.collect()
 
     assert future.result(30) is None
-    wait_until((tmp_path / "late").exists, 10, "the call")
+    wait_until((tmp_path / "late").exists, 30, "the call")

@@ -91,7 +91,7 @@ def test_f67_a_system_whose_state_stops_pickling_survives_its_master(tmp_path, r
         assert sorted(next(published) for _ in range(18)) == list(range(18))
 
         master.kill()
-        master.wait(10)
+        master.wait(30)
         open_gate(tmp_path)
         with master_process(runtime_folder, master=journal):
             seen = handle.result(60)
@@ -329,7 +329,7 @@ def test_f80_a_submission_repeated_to_the_master_that_was_restarted_is_one_syste
         wait_until(lambda: traced(tmp_path)["gate"], 30, "the last task")
 
         master.kill()
-        master.wait(10)
+        master.wait(30)
         with master_process(runtime_folder, master=journal):
             again = second.submit(system, detach=True)
             open_gate(tmp_path)

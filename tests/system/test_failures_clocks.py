@@ -148,7 +148,7 @@ def test_f90_a_master_that_comes_back_with_its_clock_an_hour_behind_goes_on(tmp_
         wait_until(lambda: len(read_trace(tmp_path)) == 2, 30, "both workers")
 
         master.kill()
-        master.wait(10)
+        master.wait(30)
         clock.set(-HOUR)
         with master_process(runtime_folder, **options):
             still_there = node.attach(kept.system_id).result(60).results

@@ -57,7 +57,7 @@ def run_to_the_gate_and_kill(node, master, system):
     published = handle.partial_results()
     assert {next(published) for _ in range(FREE)} == {f"free-{n}" for n in range(FREE)}
     master.kill()
-    master.wait(10)
+    master.wait(30)
     return handle
 
 

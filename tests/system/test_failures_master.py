@@ -77,7 +77,7 @@ def test_f58_a_master_killed_with_a_hundred_thousand_tasks_in_flight_loses_none(
         [system] = node.status()["systems"]
 
         master.kill()
-        master.wait(10)
+        master.wait(30)
         open_gate(tmp_path)
         with master_process(runtime_folder, master=journal):
             outcome = handle.result(120)

@@ -144,7 +144,7 @@ OTHER_PROTOCOL = "import concurro.nodes.dialer as dialer; dialer.PROTOCOL = 77"
 def test_f43_a_slave_of_another_version_is_refused_with_both_versions(runtime_folder, prelude, words):
     with master_process(runtime_folder) as (_, url):
         with slave_process(url, prelude=prelude) as slave:
-            slave.wait(10)
+            slave.wait(30)
             complaint = slave.stderr.read()
         with slave_process(url), application(url) as node:
             connected_slaves(node, 1)
@@ -193,7 +193,7 @@ def test_f44_a_terminated_slave_finishes_what_runs_and_hands_back_the_rest(tmp_p
         with slave_process(url):
             connected_slaves(node, 2)
             open_gate(tmp_path)
-            first.wait(10)
+            first.wait(30)
             report = handle.result(30)
 
     assert first.returncode == 0
@@ -333,7 +333,7 @@ def test_f81_an_application_waits_for_a_master_that_comes_later(runtime_folder):
     waiting = threading.Thread(target=node.connect)
     waiting.start()
     with master_process(runtime_folder):
-        waiting.join(10)
+        waiting.join(30)
         status = node.status()
         node.close()
 

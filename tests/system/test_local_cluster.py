@@ -183,7 +183,7 @@ def test_no_process_outlives_its_owner_however_it_ends(tmp_path, slaves, ending)
         pids = [int(word) for word in owner.stdout.readline().split()]
         if ending == "killed":
             owner.kill()
-        owner.wait(15)
+        owner.wait(30)
 
     assert len(pids) >= 4
     wait_until(lambda: all(has_ended(pid) for pid in pids), 30, "the end of every process")

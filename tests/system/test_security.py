@@ -200,7 +200,7 @@ def test_a_master_that_can_ask_nobody_who_he_is_ends_and_says_so(caplog):
     authenticator = master._door._listener._listener._authenticator
     master.loop.post(lambda: authenticator._socket.close(0))
 
-    ended = master.wait(10)
+    ended = master.wait(30)
 
     assert ended
     assert "the authenticator failed (its socket was closed), and nobody can be let in" in caplog.text

@@ -13,7 +13,7 @@ from concurro_tessera import Runtime, RuntimeDisconnectedError
 from tests.support.jobs import read_trace
 from tests.support.nodes import slave_process
 from tests.support.tesserae import WATCHDOG, Counter, Restarted, TracedRestarts
-from tests.support.waiting import LOSS_LIMIT, has_ended, wait_until
+from tests.support.waiting import LONGEST_WAIT, LOSS_LIMIT, has_ended, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,7 @@ def test_f88_the_old_incarnation_is_fenced_after_a_heal(far, tmp_path):
         far.slave_net.hold()
 
         with pytest.raises(RuntimeDisconnectedError):
-            pending.wait(15)
+            pending.wait(2 * LONGEST_WAIT)
         assert proxy.note().get(WATCHDOG) == 1
         far.slave_net.release()
         wait_until(lambda: runtime.num_nodes == 2, 3 * WATCHDOG, "the slave that was cut off")

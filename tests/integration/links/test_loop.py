@@ -161,10 +161,10 @@ def test_stop_ends_run_from_another_thread(turner):
     started = threading.Event()
     turner.loop.post(started.set)
     thread = run_in_thread(turner.loop)
-    started.wait(10)
+    started.wait(30)
 
     turner.loop.stop()
-    thread.join(10)
+    thread.join(30)
 
     assert not thread.is_alive()
 
@@ -173,7 +173,7 @@ def test_a_stop_that_comes_before_run_is_not_lost(turner):
     turner.loop.stop()
 
     thread = run_in_thread(turner.loop)
-    thread.join(10)
+    thread.join(30)
 
     assert not thread.is_alive()
 
@@ -287,7 +287,7 @@ def test_a_timer_of_a_stand_in_wakes_a_loop_that_waits_longer(turner):
         turner.loop.after(0.001, lambda: (calls.append(1), turner.loop.stop()))
 
     wait_until(lambda: turner.loop.stand_in(act), 30, "the loop to wait")
-    thread.join(10)
+    thread.join(30)
 
     assert calls == [1]
 

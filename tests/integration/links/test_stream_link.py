@@ -199,7 +199,7 @@ def test_the_death_of_a_process_is_seen_after_what_it_said(turner):
     theirs.close()
 
     turner.until(lambda: inbox.closed)
-    child.wait(10)
+    child.wait(30)
 
     assert inbox.messages == [[b"hello"]]
     assert len(inbox.closed) == 1

@@ -134,7 +134,7 @@ def test_the_death_of_a_peer_process_is_seen(turner, server):
 
     server.inboxes[0].link.send([b"die"])
     turner.until(lambda: server.closed)
-    child.wait(10)
+    child.wait(30)
 
     assert server.messages == [[b"hello"]]
     assert len(server.closed) == 1

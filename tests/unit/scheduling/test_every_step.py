@@ -335,6 +335,7 @@ def test_a_system_that_differs_is_run_again_from_its_snapshot_after_any_step_of_
     assert max(world.ran.total() for world in worlds) > 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("journalled", [False, True], ids=["in memory", "journalled"])
 def test_a_system_that_differs_is_run_again_from_its_snapshot_after_any_step_of_a_host(often, journalled):
     options = {"journalled": journalled, "restarts": 1}
