@@ -301,6 +301,14 @@ def test_what_a_strategy_raises_is_what_the_application_raises(tmp_path, rate, m
     assert "return 1 / 0" in str(caught.value.__cause__)
 
 
+def test_a_component_of_a_file_has_a_table_of_its_own():
+    plugin = ROOT / "examples" / "plugins_file" / "plugins" / "fastest_first.py"
+    config = {"master": {"strategy": "fastest-first"}, "fastest-first": {"half_life": 5.0}}
+
+    with LocalCluster(workers=1, slaves=2, plugins=[plugin], config=config) as cluster:
+        assert cluster.push_task(Square(3)).result(60) == 9
+
+
 def test_a_killed_master_of_our_own_is_noticed_by_its_end(tmp_path):
     with LocalCluster(workers=1) as cluster:
         handle = cluster.submit(Mixture(Square(3), Waiting("forever", tmp_path)))

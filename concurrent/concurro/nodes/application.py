@@ -78,7 +78,7 @@ class ApplicationNode(ServiceCaller):
     Args:
         master: Address of the master. None: `[application] master`; when that is empty too, a
             local cluster that lives as long as the application.
-        config: What `Config.load` takes.
+        config: What `Config.load` takes, or an environment.
         main_file: The script whose neighbours travel with the code; None finds it.
 
     Attributes:
@@ -91,7 +91,7 @@ class ApplicationNode(ServiceCaller):
     tried_again_for = 0.0
 
     def __init__(self, master: str | None = None, *, config: Any = None, main_file: str | None = None) -> None:
-        self._env = Environment(config, kind="application")
+        self._env = config if isinstance(config, Environment) else Environment(config, kind="application")
         self.resume_patience = max(float(self._env.config["application.connect_timeout"]), SILENCE_LIMIT)
         ship = self._env.config["application.ship"]
         travelling = Travelling(main_file, ship) if main_file is not None else Travelling.of_main(ship)

@@ -270,7 +270,7 @@ def _open_application(
     processes.configure(env.config, workers=workers, plugins=env.plugins)
     from concurro.nodes.application import ApplicationNode  # noqa: PLC0415 - while the processes start
 
-    application = ApplicationNode(processes.url, config=env.config, main_file=main_file)
+    application = ApplicationNode(processes.url, config=env, main_file=main_file)
     application.own(processes)
     processes.wait_ready()
     application.connect()
