@@ -27,6 +27,7 @@ _COMMANDS = {
     "top": "concurro.cli.top:top_command",
     "explain": "concurro.cli.questions:explain_command",
     "cancel": "concurro.cli.questions:cancel_command",
+    "logs": "concurro.cli.logs:logs_command",
     "plugins": "concurro.cli.plugins:plugins_group",
     "config": "concurro.cli.config:config_group",
     "keys": "concurro.cli.keys:keys_group",

@@ -446,7 +446,7 @@ class MasterNode(Node):
         elif kind == Kind.TAKEN:
             self._table.taken(peer.id, body[0], body[1], now)
 
-    def _answer(self, peer: Peer, token: int, name: str, arguments: list[Any]) -> None:
+    def _answer(self, peer: Peer, token: int, name: str, arguments: list[Any]) -> None:  # noqa: C901 - one branch per request
         now = self.loop.now()
         try:
             if name in OPERATOR_REQUESTS and Role.ADMIN not in peer.identity.roles:
@@ -465,6 +465,8 @@ class MasterNode(Node):
                 answer = explain(self._core, self._table, str(arguments[0]), now, self._hosts.callback)
             elif name == "output":
                 answer = self._printed.last_lines(str(arguments[0]))
+            elif name == "logs":
+                answer = self._printed.pages(str(arguments[0]), int(arguments[1]))
             elif name == "cancel":
                 answer = self._table.cancel(str(arguments[0]), "cancelled by an operator", now)
             elif name == "remove_slave":

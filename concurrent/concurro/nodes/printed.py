@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from concurro.ids import parse_task_id
-from concurro.scheduling.output_log import OutputLog
+from concurro.scheduling.output_log import CALLBACKS, OutputLog
 from concurro.wire.messages import Kind
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Printed:
             if task is None:
                 continue
             system = task.system
-            self._log.add(system.system_id, task.number, str(text), int(dropped))
+            self._log.add(system.system_id, task.number, str(text), int(dropped), str(name))
             entry = [system.number, task.number, name, slave_id, stream, text, dropped]
             by_system.setdefault(system.number, []).append(entry)
         for number, mine in by_system.items():
@@ -80,6 +80,8 @@ class Printed:
         """
         life = self._table.life(number)
         if life is not None:
+            for _, _, text, dropped in entries:
+                self._log.add(life.record.system_id, CALLBACKS, str(text), int(dropped), life.record.name)
             whose = [number, None, life.record.name, ""]
             self._tell(number, [[*whose, *entry[1:]] for entry in entries])
 
@@ -99,6 +101,32 @@ class Printed:
             message = f"no task {task_id}: its system is not known here, or has not emitted it"
             raise LookupError(message)
         return ""
+
+    def pages(self, wanted: str, after: int) -> dict[str, Any]:
+        """Return what a system, or one of its tasks, wrote after a place.
+
+        Args:
+            wanted: Id of a system or a task, or the beginning of that.
+            after: The `position` of the page before; 0 for the beginning.
+
+        Returns:
+            `system_id`, `entries` as `[number or None for callbacks, name, text, whether text before it is gone]`,
+            `position`, whether there is `more` now, and whether the system has `ended`.
+
+        Raises:
+            LookupError: There is no such system.
+            ValueError: `wanted` has a colon and is no task id.
+        """
+        system_id, number = parse_task_id(wanted) if ":" in wanted else (wanted, None)
+        life = self._table.find(system_id)
+        system_id = system_id if life is None else life.record.system_id
+        written, position, more = self._log.written(system_id, after, number)
+        if life is None and not written and not after:
+            message = f"no system {system_id}, and no output of one that is kept no more; see concurrent systems"
+            raise LookupError(message)
+        entries = [[None if each.number == CALLBACKS else each.number, *each[1:]] for each in written]
+        ended = life is None or life.record.state.ended
+        return {"system_id": system_id, "entries": entries, "position": position, "more": more, "ended": ended}
 
     def _tell(self, number: int, entries: list[list[Any]]) -> None:
         for peer_id in self._table.listeners(number):

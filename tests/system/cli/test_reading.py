@@ -12,9 +12,43 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from concurro import Task, TaskSystem
 from concurro.cli.commands import concurrent_group
 from tests.support.jobs import Square
-from tests.support.programs import command
+from tests.support.programs import command, run_program
+
+
+class Say(Task):
+    """Prints its name."""
+
+    def __call__(self):
+        """Do it."""
+        print(f"said by {self.name}")
+
+
+class Talk(TaskSystem):
+    """Has two tasks that print, and prints itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.done = 0
+
+    def generate_tasks(self, master):
+        """Yield both."""
+        return (Say(f"say-{number}") for number in range(2))
+
+    def task_finished(self, master, task, result, error):
+        """Count."""
+        self.done += 1
+
+    def is_complete(self, master):
+        """Say whether both are there."""
+        return self.done == 2
+
+    def gather_result(self, master):
+        """Print the end."""
+        print("all was said")
+        return self.done, None
 
 
 @pytest.fixture
@@ -96,3 +130,24 @@ def test_the_doctor_knows_master_and_slaves(ask, shared_cluster):
     assert found["master", "slaves"] == "ok"
     assert record["master"]["versions"]["cloudpickle"] == record["here"]["versions"]["cloudpickle"]
     assert set(record["slaves"]) == {shared_cluster.slaves[0].id}
+
+
+def test_the_logs_of_a_system_have_what_its_tasks_and_callbacks_printed(ask, shared_cluster):
+    handle = shared_cluster.submit(Talk())
+    # In a process of its own: what the cluster prints goes to our standard output.
+    arguments = ["logs", handle.system_id, "--follow", "--master", shared_cluster.master_url]
+    following = run_program(command("concurrent"), *arguments).stdout.splitlines()
+    assert handle.result(30) == 2
+
+    record = json.loads(ask("logs", handle.system_id, "--json"))
+
+    assert following[-1] == "[Talk] all was said"
+    assert sorted(following[:-1]) == ["[say-0] said by say-0", "[say-1] said by say-1"]
+    assert record["system_id"] == handle.system_id
+    assert sorted(line["text"] for line in record["lines"]) == ["all was said", "said by say-0", "said by say-1"]
+    assert ask("logs", f"{handle.system_id}:1") == "[say-1] said by say-1\n"
+    assert ask("logs", handle.system_id, "--lines", "1") == "[Talk] all was said\n"
+
+
+def test_the_logs_of_nothing_are_refused(ask):
+    assert ask("logs", "nobody", expect=2) == ""

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from concurro.ids import SystemState
 from concurro.nodes.printed import BACKLOG_LIMIT, Printed
 from concurro.wire.messages import Kind
 
@@ -122,3 +123,33 @@ def test_the_output_of_an_unknown_task_is_a_lookup_error(printed, unknown):
 
 def test_a_task_that_wrote_nothing_has_no_lines(printed):
     assert printed.last_lines("job:0") == ""
+
+
+def test_the_pages_of_a_system_hold_its_tasks_and_callbacks(printed, table):
+    table.find = lambda wanted: table.life(1) if wanted == "jo" else None
+    table.record.state = SystemState.RUNNING
+    printed.slave_wrote("vm-1", [[70, "square-2", 1, "text\n", 0]])
+    printed.host_wrote(1, [[1, 2, "of a callback\n", 0]])
+
+    page = printed.pages("jo", 0)
+    rest = printed.pages("jo", page["position"])
+
+    assert page["entries"] == [[2, "square-2", "text\n", False], [None, "Job", "of a callback\n", False]]
+    assert (page["system_id"], page["more"], page["ended"]) == ("job", False, False)
+    assert rest["entries"] == []
+
+
+def test_the_output_of_a_system_that_is_forgotten_is_there_while_it_is_kept(printed, table):
+    table.find = lambda wanted: None
+    printed.slave_wrote("vm-1", [[70, "square-2", 1, "text\n", 0]])
+
+    page = printed.pages("job:2", 0)
+
+    assert (page["entries"], page["ended"]) == ([[2, "square-2", "text\n", False]], True)
+
+
+def test_the_pages_of_an_unknown_system_are_refused(printed, table):
+    table.find = lambda wanted: None
+
+    with pytest.raises(LookupError, match="no system nobody"):
+        printed.pages("nobody", 0)

@@ -1,0 +1,121 @@
+"""`concurrent logs`: what the tasks and callbacks of a system printed.
+
+The master keeps the last lines of recent tasks; they are asked for page by page, and with
+`--follow` again and again until the system has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from concurro.cli.asking import asked_master, master_options
+from concurro.cli.interruption import interruptible
+from concurro.cli.outcomes import EXIT_INTERRUPTED, CommandFailure
+from concurro.cli.printing import JSON_VERSION, examples, json_option, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ANSWER_LIMIT = 30.0
+"""How long the master may take to answer [s]."""
+
+PERIOD = 0.5
+"""Seconds from one question to the next [s]."""
+
+
+@click.command(
+    "logs",
+    epilog=examples("concurrent logs 3f9c", "concurrent logs 3f9c --follow", "concurrent logs 3f9c:17 --lines 20"),
+)
+@click.argument("wanted", metavar="ID")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the system has ended.")
+@click.option("--lines", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
+@master_options
+@json_option
+def logs_command(wanted: str, *, follow: bool, lines: int | None, as_json: bool, **where: str | None) -> None:
+    """Print what tasks and callbacks of a system wrote.
+
+    ID is a system's id, or its beginning of four characters and more; for one task a colon and its number follow. The
+    master keeps the last 16 KiB of a task and 16 MiB of all: what was written before is gone, and a line says so. Each
+    line begins with the name of its task. With --follow and --json each line is one JSON object.
+    """
+    with interruptible(), asked_master(**where) as application:
+
+        def ask(after: int) -> dict[str, Any]:
+            try:
+                answer: dict[str, Any] = application.request("logs", [wanted, after]).result(ANSWER_LIMIT)
+            except LookupError as error:
+                raise CommandFailure(str(error.args[0] if error.args else error)) from None
+            return answer
+
+        try:
+            _print(ask, wanted, follow=follow, lines=lines, as_json=as_json)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
+
+
+def _print(
+    ask: Callable[[int], dict[str, Any]], wanted: str, *, follow: bool, lines: int | None, as_json: bool
+) -> None:
+    batches = batches_of(ask, time.sleep, follow=follow)
+    system_id, first = next(batches)
+    records = first if lines is None else first[len(first) - min(lines, len(first)) :]
+    if as_json and not follow:
+        print_json({"id": wanted, "system_id": system_id, "lines": records})
+        return
+    _show(records, system_id, as_json=as_json)
+    for _, batch in batches:
+        _show(batch, system_id, as_json=as_json)
+
+
+def batches_of(
+    ask: Callable[[int], dict[str, Any]], sleep: Callable[[float], None], *, follow: bool
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield the id of a system with lines that it wrote, batch by batch.
+
+    The first batch is all that is kept, and may be empty.
+
+    Args:
+        ask: Gives a page that begins after a position.
+        sleep: Waits for seconds [s].
+        follow: Whether to go on until the system has ended.
+    """
+    position, ended = 0, False
+    while True:
+        was_ended, batch, more = ended, [], True
+        while more:
+            page = ask(position)
+            position, more, ended = page["position"], page["more"], page["ended"]
+            batch += [line for entry in page["entries"] for line in lines_of(*entry)]
+        yield page["system_id"], batch
+        # Once more after the end: what its host wrote last may come a little later.
+        if not follow or (was_ended and not batch):
+            return
+        sleep(PERIOD)
+
+
+def lines_of(number: int | None, name: str, text: str, gap: bool) -> list[dict[str, Any]]:  # noqa: FBT001 - an entry
+    """Return a piece of output as one record per line.
+
+    Args:
+        number: Of the task; None for the system's callbacks.
+        name: Of the task; may be empty.
+        text: What it wrote.
+        gap: Whether what it wrote before is kept no more.
+    """
+    texts = text.splitlines()
+    if gap:
+        texts.insert(0, "... what was written before is kept no more")
+    return [{"task": number, "name": name, "text": each} for each in texts]
+
+
+def _show(records: list[dict[str, Any]], system_id: str, *, as_json: bool) -> None:
+    for record in records:
+        if as_json:
+            click.echo(json.dumps({"version": JSON_VERSION, "system_id": system_id, **record}))
+        else:
+            click.echo(f"[{record['name'] or 'task ' + str(record['task'])}] {record['text']}")

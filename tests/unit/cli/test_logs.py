@@ -1,0 +1,58 @@
+"""The lines of a system's output, page by page."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from concurro.cli.logs import batches_of, lines_of
+
+
+def page(position, *texts, more=False, ended=False):
+    entries = [[number, "", text, False] for number, text in enumerate(texts)]
+    return {"system_id": "job", "entries": entries, "position": position, "more": more, "ended": ended}
+
+
+class Played:
+    """A master that gives one page after the other, and how long it was waited in between."""
+
+    def __init__(self, *pages):
+        self._pages = iter(pages)
+        self.asked, self.slept = [], 0
+
+    def ask(self, after):
+        self.asked.append(after)
+        return next(self._pages)
+
+    def sleep(self, seconds):
+        assert seconds > 0
+        self.slept += 1
+
+    def batches(self, *, follow):
+        found = batches_of(self.ask, self.sleep, follow=follow)
+        return [[line["text"] for line in batch] for _, batch in itertools.islice(found, 9)]
+
+
+def test_all_pages_that_there_are_make_the_first_batch():
+    master = Played(page(4, "a\n", more=True), page(9, "b\nc\n"))
+
+    assert master.batches(follow=False) == [["a", "b", "c"]]
+    assert (master.asked, master.slept) == ([0, 4], 0)
+
+
+def test_following_goes_on_until_the_system_has_ended_and_once_more():
+    master = Played(
+        page(1, "a\n"), page(1), page(2, "b\n", ended=True), page(3, "last\n", ended=True), page(3, ended=True)
+    )
+
+    assert master.batches(follow=True) == [["a"], [], ["b"], ["last"], []]
+    assert master.asked == [0, 1, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("gap", "first"), [(False, "a"), (True, "... what was written before is kept no more")])
+def test_a_gap_is_a_line_of_its_own(gap, first):
+    lines = lines_of(3, "square-3", "a\nb\n", gap)
+
+    assert lines[0] == {"task": 3, "name": "square-3", "text": first}
+    assert [line["text"] for line in lines[-2:]] == ["a", "b"]
