@@ -299,12 +299,14 @@ class SystemRecord:
         blob_use: What counts them.
         unused: Digests that no open task used any more at some time; who has them dropped clears it.
         retained: Task number to task and outcome, of those final since a snapshot began; None: nobody wants them.
+        chronicle: Keeps its course for a report; None when nobody does.
     """
 
     __slots__ = (
         "application",
         "blob_use",
         "cancelled",
+        "chronicle",
         "classes",
         "depth",
         "done",
@@ -361,6 +363,7 @@ class SystemRecord:
         self.blob_use = BlobUse()
         self.unused: list[bytes] = []
         self.retained: dict[int, tuple[TaskRecord, int]] | None = None
+        self.chronicle: Any = None  # a `scheduling.chronicle.Chronicle`, of a layer above
 
     def bytes_without(self, task: TaskRecord) -> int:
         """Return by how much `open_bytes` shrinks, once, with a task [B]."""

@@ -28,6 +28,7 @@ _COMMANDS = {
     "explain": "concurro.cli.questions:explain_command",
     "cancel": "concurro.cli.questions:cancel_command",
     "logs": "concurro.cli.logs:logs_command",
+    "report": "concurro.cli.reporting.command:report_command",
     "plugins": "concurro.cli.plugins:plugins_group",
     "config": "concurro.cli.config:config_group",
     "keys": "concurro.cli.keys:keys_group",

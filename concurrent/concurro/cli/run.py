@@ -21,10 +21,12 @@ from concurro.cli.interruption import interruptible
 from concurro.cli.loading import find_system
 from concurro.cli.outcomes import EXIT_FAILED, EXIT_INTERRUPTED, CommandFailure
 from concurro.cli.parameters import build_system
+from concurro.cli.places import STANDARD_OUTPUT, check_places
 from concurro.cli.printing import examples, json_option
 from concurro.cli.report import Report, print_detached, print_report
 from concurro.config import Config
 from concurro.config.configuration import DEFAULT_ORIGIN
+from concurro.errors import ConcurroError
 from concurro.ids import Role
 from concurro.kernel import Environment
 from concurro.nodes.noted import with_noted_master
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 
 CANCEL_LIMIT = 10.0
 """How long a cancelled job may take to gather what it has [s]."""
+
+REPORTED_TASKS = "100000"
+"""So many tasks a master of our own keeps for a report that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class RunRequest:
         strict_plugins: Whether a broken plugin is fatal.
         timeout: Seconds after which the job is cancelled [s]; None for none.
         progress: Whether to show progress.
+        report: File for a page about its course; None for none.
+        trace: File for a trace of its course; None for none.
     """
 
     target: str
@@ -73,6 +80,13 @@ class RunRequest:
     strict_plugins: bool = False
     timeout: float | None = None
     progress: bool = True
+    report: str | None = None
+    trace: str | None = None
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether its course is to be written."""
+        return self.report is not None or self.trace is not None
 
 
 def _common_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -112,6 +126,8 @@ def _common_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Cancel the job after S seconds."
 )
+@click.option("--report", metavar="FILE", help="Write a page about the course of the job; see concurrent report.")
+@click.option("--trace", metavar="FILE", help="Write a trace of it, for ui.perfetto.dev or chrome://tracing.")
 @click.option("--no-progress", "progress", flag_value=False, default=True, help="Do not show progress.")
 def run_command(**options: Any) -> None:
     """Run a task system and print its result.
@@ -148,8 +164,12 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
     with interruptible(), redirect_stdout(sys.stderr):
         overrides = {"application.master": request.master, "security.keys": request.keys}
         config = Config.load(request.config, overrides=overrides)
+        if request.is_reported and config.origin("master.report_tasks") == DEFAULT_ORIGIN:
+            config = Config.load(config, overrides={"master.report_tasks": REPORTED_TASKS})
         master = _master_of(request, config, dial=dial)
         _check(request, master)
+        if request.is_reported:
+            check_places(request.report, request.trace)
         environment = Environment(config, plugins=request.plugins, strict_plugins=request.strict_plugins)
         found = find_system(request.target, environment)
         system = build_system(found.system_class, request.parameters, found.defaults)
@@ -158,6 +178,8 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
             started = time.monotonic()
             handle = cluster.submit(system, detach=request.detach)
             report = None if request.detach else _follow(handle, request, started)
+            if request.is_reported:
+                _write_report(cluster, handle.system_id, request)
     if report is None:
         print_detached(handle.system_id, master, as_json=request.as_json, keys=request.keys)
         return
@@ -198,9 +220,27 @@ def _check(request: RunRequest, master: str) -> None:
     if request.inline and request.detach:
         message = "--inline does everything here; it cannot be combined with --detach"
         raise CommandFailure(message)
+    if request.is_reported and (request.inline or request.detach):
+        what = "--inline has no master that keeps it" if request.inline else "later: concurrent report SYSTEM_ID"
+        message = f"--report and --trace tell of the course of a job that is over here; {what}"
+        raise CommandFailure(message)
+    if STANDARD_OUTPUT in (request.report, request.trace):
+        message = "standard output belongs to the result; name a file for --report and --trace"
+        raise CommandFailure(message)
     if request.workers is not None and master and not request.inline:
         message = f"--workers is for the embedded cluster; the master at {master} has slaves of its own"
         raise CommandFailure(message)
+
+
+def _write_report(cluster: ApplicationNode | LocalCluster, system_id: str, request: RunRequest) -> None:
+    """Write what was asked for; the result is printed whatever happens to it."""
+    from concurro.cli.reporting.files import ask_course, write_files  # noqa: PLC0415 - few runs have a report
+
+    application = getattr(cluster, "application", cluster)
+    try:
+        write_files(ask_course(application, system_id), request.report, request.trace)
+    except (CommandFailure, ConcurroError, TimeoutError) as error:
+        click.echo(f"there is no report: {error}", err=True)
 
 
 @contextmanager

@@ -40,6 +40,9 @@ class MasterTable:
     standalone = BoolOption(default=False, documentation="Whether the master runs tasks itself as well.")
     journal = PathOption("", "A folder; with it, systems survive a restart of the master.")
     services = ListOption([], "The IMasterService components that are built at the start, not at their first use.")
+    report_tasks = IntOption(
+        4096, "So many tasks of each system are kept for `concurrent report`; 0 for no report.", minimum=0
+    )
     grace = DurationOption(60.0, "How long a system outlives its application, unless it is detached [s].")
 
 

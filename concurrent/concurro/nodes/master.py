@@ -121,7 +121,8 @@ class MasterNode(Node):
             epoch = self._keeper.epoch
         self._core = SchedulerCore(scheduler, epoch=epoch, seed=time.time_ns(), journalled=bool(journal))
         first = self._keeper.next_number if self._keeper is not None else 1
-        self._table = SystemTable(self._core, grace=grace, journalled=bool(journal), first=first)
+        kept = int(config["master.report_tasks"])
+        self._table = SystemTable(self._core, grace=grace, journalled=bool(journal), first=first, kept_tasks=kept)
         self._relay = BlobRelay(self._spool, self._send_to, self.loop.request_flush, self._passes_descriptors)
         self._arrivals = ResultArrivals(self._relay, self._results_arrived, self._system_of_lease)
         self._settlements = Settlements(self.loop, self._send_to, self._arrivals.settled)
@@ -463,6 +464,8 @@ class MasterNode(Node):
                 return
             elif name == "explain":
                 answer = explain(self._core, self._table, str(arguments[0]), now, self._hosts.callback)
+            elif name == "chronicle":
+                answer = self._table.chronicles.describe(str(arguments[0]), now)
             elif name == "output":
                 answer = self._printed.last_lines(str(arguments[0]))
             elif name == "logs":

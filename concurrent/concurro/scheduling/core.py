@@ -30,7 +30,7 @@ from concurro.scheduling.resources import give, take
 from concurro.scheduling.retries import failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 NANOSECOND = 1e-9
 _CANCELLED = Failure("TaskCancelled", "the task was cancelled")
@@ -171,6 +171,8 @@ class SchedulerCore:
             ProtocolError: A task's class was never announced, or its number is that of an open one.
         """
         tasks = open_tasks(system, first, entries)
+        if system.chronicle is not None:
+            system.chronicle.emitted(first, self._now)
         if tasks and queue:
             self.scheduler.push_tasks(tasks)
 
@@ -291,6 +293,8 @@ class SchedulerCore:
             task.system.leased -= 1
             task.outcome = Outcome.SLAVE_LOST
             task.failure = Failure("WorkerLost", f"slave {slave_id} was lost: {reason}")
+            if task.system.chronicle is not None:
+                task.system.chronicle.failed(task, Outcome.SLAVE_LOST, task.failure, slave, self._now)
             self.scheduler.handle_task(task)
 
     def results(self, slave_id: str, entries: list[list[Any]]) -> None:
@@ -303,7 +307,7 @@ class SchedulerCore:
         try:
             self._apply(slave, entries, done)
         finally:
-            self._note_done(slave, done)
+            self._note_done(slave, done, entries if len(done) == len(entries) else ())
 
     def _apply(self, slave: SlaveRecord, entries: list[list[Any]], done: list[TaskRecord]) -> None:
         """Apply results; add the tasks that are done to `done`."""
@@ -347,16 +351,22 @@ class SchedulerCore:
                 task.seconds = nanoseconds * NANOSECOND if isinstance(nanoseconds, int) else 0.0
                 self._attempt_failed(task, Outcome(outcome), failure, slave_id, lease)
 
-    def _note_done(self, slave: SlaveRecord, done: list[TaskRecord]) -> None:
+    def _note_done(self, slave: SlaveRecord, done: list[TaskRecord], results: Sequence[list[Any]]) -> None:
         """Count tasks that are done and learn how long they took, class by class."""
         slave.finished += len(done)
+        noted = 0
         for task_class, run in groupby(done, _class_of):
             tasks = list(run)
-            tasks[0].system.done += len(tasks)
+            system = tasks[0].system
+            system.done += len(tasks)
             if task_class.requires:
                 for _ in tasks:
                     give(slave.free, task_class.requires)
-            measure(task_class, slave.durations, [task.seconds for task in tasks])
+            seconds = [task.seconds for task in tasks]
+            measure(task_class, slave.durations, seconds)
+            if system.chronicle is not None:
+                system.chronicle.done(tasks, seconds, slave, self._now, results, noted)
+            noted += len(tasks)
         if done and self._done_hook is not None:
             self._done_hook(done)
 
@@ -454,6 +464,8 @@ class SchedulerCore:
 
         The slave keeps the result until nothing of it can be forgotten here.
         """
+        if task.system.chronicle is not None:
+            task.system.chronicle.failed(task, outcome, failure, self.slaves[slave_id], self._now)
         if outcome is Outcome.LOST:
             task.crashes += lease not in self._counted
             self._counted.discard(lease)

@@ -80,14 +80,14 @@ class Roster:
 
     def find(self, system_id: str) -> SystemLife | None:
         """Return a system by its id, or by a unique beginning of it."""
-        return _found(self._by_id, system_id)
+        return find_by_beginning(self._by_id, system_id)
 
     def past(self, system_id: str) -> PastSystem | None:
         """Return a system that was forgotten, by its id or a unique beginning.
 
         None when it was never known, or long ago.
         """
-        return _found(self._past, system_id)
+        return find_by_beginning(self._past, system_id)
 
     def emitted(self, system_id: str) -> int | None:
         """Return how many tasks a system has emitted.
@@ -129,7 +129,7 @@ class Roster:
         self._by_id.pop(life.record.system_id, None)
 
 
-def _found(known: Mapping[str, _S], system_id: str) -> _S | None:
+def find_by_beginning(known: Mapping[str, _S], system_id: str) -> _S | None:
     """Return what has an id, or is the only one whose id begins so."""
     found = known.get(system_id)
     if found is None and len(system_id) >= LEAST_BEGINNING:

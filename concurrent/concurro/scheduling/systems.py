@@ -21,6 +21,7 @@ from concurro.records import SystemRecord
 from concurro.scheduling.acceptance import Acceptance
 from concurro.scheduling.agenda import Agenda
 from concurro.scheduling.attendance import Attendance
+from concurro.scheduling.chronicle import Chronicles
 from concurro.scheduling.commands import (
     DropBlobs,
     HostBack,
@@ -69,8 +70,11 @@ EVENT_PERIOD = 0.25
 class SystemTable:
     """Every system of a master. Loop thread only."""
 
-    def __init__(self, core: SchedulerCore, *, grace: float = 60.0, journalled: bool = False, first: int = 1) -> None:
+    def __init__(
+        self, core: SchedulerCore, *, grace: float = 60.0, journalled: bool = False, first: int = 1, kept_tasks: int = 0
+    ) -> None:
         self._core = core
+        self.chronicles = Chronicles(core.slaves, kept_tasks)
         self.grace = grace
         self.journal_is_full = False  # its disk is: what waits for it waits for room
         self._roster = Roster(first)
@@ -324,6 +328,7 @@ class SystemTable:
             self._restarts.started(life, rerun)
             return
         self._core.start_system(life.record)
+        self.chronicles.begin(life.record, life.submitted_at, now, wall)
         if life.replay is not None:
             life.replay.restore(self._core, life)
         elif life.restarted:  # nothing was asked of the one before, and nothing is given again
@@ -513,6 +518,7 @@ class SystemTable:
     def _end_kept(self, life: SystemLife, now: float) -> None:
         """Let others learn that a system is over."""
         life.ended_at = now
+        self.chronicles.end(life.record, now)
         self._commands += acknowledgements(life.unsettled)
         self._news.tell_all(life, now)
         self._touch(life)

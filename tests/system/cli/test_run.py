@@ -157,6 +157,29 @@ def test_a_master_and_slaves_run_the_same_file(runtime_folder, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_job_is_reported_at_its_end_and_later(runtime_folder, tmp_path):
+    page, trace, later = (tmp_path / name for name in ("page.html", "trace.json", "later.html"))
+    with (
+        running_master(tmp_path, f"ipc://{runtime_folder}/master") as (_, url),
+        running_slave(tmp_path, url),
+    ):
+        options = ["--json", "--report", page, "--trace", trace, "--master", url]
+        run = run_program(CONCURRENT, "run", EXAMPLES / "nqueens.py", "-p", "n=6", *options)
+        system_id = json.loads(run.stdout)["system_id"]
+        told = run_program(CONCURRENT, "report", system_id[:8], "-o", later, "--json", "--master", url)
+        unknown = run_program(CONCURRENT, "report", "nowhere", "--master", url, expect=2)
+
+    figures = json.loads(told.stdout)
+    events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+    assert "NQueens: complete" in page.read_text(encoding="utf-8")
+    assert system_id in later.read_text(encoding="utf-8")
+    assert (figures["state"], figures["counts"]["done"]) == ("complete", 27)
+    assert sum(slave["attempts"] for slave in figures["slaves"]) == 27
+    assert sum(event["ph"] == "X" for event in events) == 27
+    assert "no course of a system nowhere" in unknown.stderr
+
+
+@pytest.mark.slow
 def test_a_detached_job_goes_on_and_can_be_explained_and_attached(jobs, tmp_path, runtime_folder):
     with (
         running_master(tmp_path, f"ipc://{runtime_folder}/master") as (_, url),

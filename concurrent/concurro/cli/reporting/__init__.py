@@ -1,0 +1,1 @@
+"""Reports on the course of a system: a page, and a trace."""
