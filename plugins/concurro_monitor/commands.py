@@ -43,26 +43,26 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
     return master(keys(config(as_json(function))))
 
 
-@click.group("tesserae")
+@click.group("tesserae", epilog="\b\nExamples:\n  concurrent tesserae list")
 def tesserae_group() -> None:
     """Show tesserae, their calls and their workers."""
 
 
-@tesserae_group.command("list")
+@tesserae_group.command("list", epilog="\b\nExamples:\n  concurrent tesserae list --json")
 @_options
 def list_command(*, as_json: bool, **where: str | None) -> None:
     """List tesserae: class, state, worker, and calls that have not ended."""
     _show("tesserae", as_json=as_json, **where)
 
 
-@tesserae_group.command("calls")
+@tesserae_group.command("calls", epilog="\b\nExamples:\n  concurrent tesserae calls")
 @_options
 def calls_command(*, as_json: bool, **where: str | None) -> None:
     """List calls: those that run or wait, and some that ended."""
     _show("calls", as_json=as_json, **where)
 
 
-@tesserae_group.command("workers")
+@tesserae_group.command("workers", epilog="\b\nExamples:\n  concurrent tesserae workers")
 @_options
 def workers_command(*, as_json: bool, **where: str | None) -> None:
     """List workers: calls, tesserae, memory in MiB, load in per cent."""

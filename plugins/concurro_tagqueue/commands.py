@@ -36,7 +36,7 @@ class JobFailure(click.ClickException):
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group("tags")
+@click.group("tags", epilog="\b\nExamples:\n  concurrent tags list\n  concurrent tags show md5")
 def tags_group() -> None:
     """Look at jobs by their labels, and start slave processes for them.
 
@@ -45,7 +45,7 @@ def tags_group() -> None:
     """
 
 
-@tags_group.command("list")
+@tags_group.command("list", epilog="\b\nExamples:\n  concurrent tags list --json")
 @master_options
 @_json_option
 def list_command(master: str | None, keys: str | None, config: str | None, *, as_json: bool) -> None:
@@ -66,7 +66,7 @@ def list_command(master: str | None, keys: str | None, config: str | None, *, as
     _print_table([("LABEL", "PROCESSES", "WAITING", "RUNNING", "FINISHED", "MASTER"), *rows], "no labels are in use")
 
 
-@tags_group.command("show")
+@tags_group.command("show", epilog="\b\nExamples:\n  concurrent tags show md5 -v")
 @click.argument("label")
 @click.option("-v", "--verbose", is_flag=True, help="Say what each process tells of itself.")
 @master_options
@@ -93,7 +93,7 @@ def show_command(  # noqa: PLR0913 - what it is given
     _print_table([("TAG", "WAITING", "RUNNING", "FINISHED"), *rows], "no tasks")
 
 
-@tags_group.command("slave")
+@tags_group.command("slave", epilog="\b\nExamples:\n  concurrent tags slave md5 --master tcp://server:8081")
 @click.argument("label")
 @master_options
 def slave_command_of_tags(label: str, master: str | None, keys: str | None, config: str | None) -> None:

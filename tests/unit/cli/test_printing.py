@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from concurro.cli.commands import concurrent_group
 from concurro.cli.nodes import master_command, slave_command
 from concurro.cli.printing import is_live, painted, print_json
+from concurro_monitor.commands import tesserae_group
+from concurro_tagqueue.commands import tags_group
 
 
 class Terminal(io.StringIO):
@@ -31,6 +33,8 @@ def pages():
         found.append((name, command))
         if isinstance(command, click.Group):
             found += [(f"{name} {each}", child) for each, child in command.commands.items()]
+    for group in (tesserae_group, tags_group):
+        found += [(group.name, group), *((f"{group.name} {each}", child) for each, child in group.commands.items())]
     return found
 
 
@@ -51,7 +55,11 @@ def test_a_help_page_ends_with_an_example_that_names_the_command(path, command):
 
 @pytest.mark.parametrize(
     "path",
-    ["status", "explain", "plugins list", "plugins check", "config show", "keys list", "journal check", "journal show"],
+    [
+        *("status", "systems", "slaves", "top", "logs", "explain", "doctor", "run", "submit"),
+        *("plugins list", "plugins check", "config show", "keys list", "journal check", "journal show"),
+        *("tesserae list", "tesserae calls", "tesserae workers", "tags list", "tags show"),
+    ],
 )
 def test_a_command_that_reads_can_print_json(path):
     command = dict(pages())[path]
