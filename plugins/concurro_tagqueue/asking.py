@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ def check_priority(priority: Any) -> int:
 
 
 def check_seconds(name: str, seconds: Any, *, above: bool = False) -> float | None:
-    """Return a duration [s], or None.
+    """Return a duration [s], or None; what no clock can measure is None, for ever.
 
     Raises:
         ConfigError: It is no number, or too small.
@@ -51,7 +52,7 @@ def check_seconds(name: str, seconds: Any, *, above: bool = False) -> float | No
     if not fits:
         message = f"{name} is a number of seconds {'above 0' if above else 'from 0 on'}, or None, got {seconds!r}"
         raise ConfigError(message)
-    return float(seconds)
+    return None if seconds > threading.TIMEOUT_MAX else float(seconds)
 
 
 def check_info(info: Any) -> str:

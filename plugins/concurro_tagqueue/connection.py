@@ -102,6 +102,7 @@ class Connection:
         self._numbers = itertools.count(1)
         self._asked = 0
         self._open: dict[int, Future[Any] | None] = {}
+        self._came: list[int] = []
         self._lock = threading.Lock()
         self._reaching = threading.RLock()
         self._line: ServiceProxy | None = None
@@ -137,7 +138,6 @@ class Connection:
             number = next(self._numbers)
             self._open[number] = None
             self._asked = number
-            low = self._low()
         try:
             while True:
                 line = self._reach()
@@ -147,7 +147,7 @@ class Connection:
                 if wait:
                     given.append(None if deadline is None else max(0.0, deadline - time.monotonic()))
                 try:
-                    return self._ask_once(line, number, [low, operation, given], parts)
+                    return self._ask_once(line, number, operation, given, parts)
                 except LOST:
                     self._lose(line)
                 except errors.WaitTimeoutError as error:
@@ -157,6 +157,8 @@ class Connection:
         finally:
             with self._lock:
                 del self._open[number]
+                if number > self._low():  # an older one waits, maybe for long
+                    self._came.append(number)
 
     def close(self) -> None:
         """Leave the task manager; what waits for it ends. Idempotent."""
@@ -177,22 +179,27 @@ class Connection:
 
     # How
 
-    def _ask_once(self, line: ServiceProxy, number: int, request: list[Any], parts: list[bytes]) -> Any:
+    def _ask_once(
+        self, line: ServiceProxy, number: int, operation: str, arguments: list[Any], parts: list[bytes]
+    ) -> Any:
         who = (self.label, self._session, number)
+        with self._lock:
+            low, came, self._came = self._low(), self._came, []
         try:
             if len(parts) > 1:
                 for index, part in enumerate(parts):
                     line.tell("ahead", *who, index, part)
-            status, answer = self._result(line.call("do", *who, *request), number)
+            status, answer = self._result(line.call("do", *who, low, operation, arguments, came), number)
             _refuse_failure(status, answer)
-            answer = self._whole(line, request[1], answer, number)
-            if request[1] == "collect":
+            answer = self._whole(line, operation, answer, number)
+            if operation == "collect":
                 line.tell("received", *who)
         except LOST:
             raise
         except BaseException:
-            with contextlib.suppress(ConcurroError):
-                line.tell("abandon", *who)
+            if not self._closing.is_set():  # else the session ends with all its requests
+                with contextlib.suppress(ConcurroError):
+                    line.tell("abandon", *who)
             raise
         return answer
 

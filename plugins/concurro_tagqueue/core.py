@@ -311,10 +311,16 @@ class TaskManagerCore:
         self._collectors.add(waiter)
 
     def watch(self, tag: str, waiter: Waiter) -> None:
-        """Let somebody wait for other counts of a tag than it has seen."""
+        """Let somebody wait for other counts of a tag than it has seen.
+
+        Raises:
+            TaskManagerTermination: They are what it has seen, and nobody waits any more.
+        """
         counts = self.count(tag)
         if waiter.seen is None or counts != waiter.seen:
             waiter.over, waiter.counts = True, counts
+        elif self.terminated:
+            raise TaskManagerTermination(_TERMINATED)
         else:
             self._watchers.setdefault(tag, []).append(waiter)
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from concurro import ConcurroError, Config, ConfigError
 from concurro_tagqueue.assignment import Assignment
-from concurro_tagqueue.errors import TaskManagerTermination, WaitTimeoutError
+from concurro_tagqueue.errors import TaskManagerTermination, UnknownProcessError, WaitTimeoutError
 from concurro_tagqueue.global_states import delete_state, store_state
 from concurro_tagqueue.launching import LaunchedSlaves
 from concurro_tagqueue.places import MASTER_MARK, open_for_master
-from concurro_tagqueue.registration import describe_process
+from concurro_tagqueue.registration import Registration, describe_process
 from concurro_tagqueue.slave_program import PROGRAM_LABEL, store_script
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ class MasterProcess:
     Attributes:
         label: Label of the job.
         task_manager: The job's task manager.
-        process_id: Our id there.
         master_url: Address of the master.
 
     Raises:
@@ -68,7 +67,7 @@ class MasterProcess:
         self._over = False
         with contextlib.ExitStack() as stack:
             self.task_manager, self.master_url = open_for_master(stack, label, master, self._settings)
-            self.process_id: int = self.task_manager.register_process(None, MASTER_MARK + describe_process())
+            self._registration = Registration(self.task_manager, None, MASTER_MARK + describe_process())
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -84,6 +83,11 @@ class MasterProcess:
         else:
             self._end(0.0)
 
+    @property
+    def process_id(self) -> int:
+        """Our id at the task manager."""
+        return self._registration.process_id
+
     # Tasks
 
     def request_task(self, tag: str, *parameters: Any) -> str:
@@ -96,7 +100,12 @@ class MasterProcess:
             TaskManagerTermination: The job was ended.
         """
         self._check_running()
-        return self.task_manager.add_task_request(tag, parameters, self.process_id)
+        while True:
+            process_id = self.process_id
+            try:
+                return self.task_manager.add_task_request(tag, parameters, process_id)
+            except UnknownProcessError:  # we were cut off for so long that the master took us for dead
+                self._registration.renew(process_id)
 
     def retrieve_result(self, tag: str | None = None, timeout: float | None = None) -> tuple[str, str, Any]:
         """Return id, tag and result of a task that has ended; wait for one.
@@ -202,7 +211,7 @@ class MasterProcess:
             try:
                 with contextlib.suppress(ConcurroError):  # the master is gone: so is all of it
                     self.task_manager.terminate()
-                    self.task_manager.unregister_process(self.process_id)
+                    self._registration.end()
                     if patience:
                         self._wait_for_slaves()
             except BaseException:

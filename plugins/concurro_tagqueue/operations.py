@@ -148,12 +148,12 @@ def drain(served: ServedTasks, answer: Answer, tag: str) -> None:
 
 
 def discard(served: ServedTasks, answer: Answer, task_ids: list[str]) -> None:
-    """Forget tasks that were drained."""
-    for task_id in task_ids:
-        task = served.core.tasks.get(task_id)
-        if task is not None and task.state is State.RUNNING and task.session == answer.session.name:
-            served.core.discard(task)
-    answer.say()
+    """Forget tasks that were drained; say which: the others are not held any more."""
+    held = [served.core.tasks[task_id] for task_id in task_ids if task_id in served.core.tasks]
+    held = [task for task in held if task.state is State.RUNNING and task.session == answer.session.name]
+    for task in held:
+        served.core.discard(task)
+    answer.say([task.task_id for task in held])
 
 
 def counts(served: ServedTasks, answer: Answer) -> None:

@@ -14,7 +14,7 @@ import time
 import traceback as tracebacks
 from typing import TYPE_CHECKING, Any, Self
 
-from concurro import ServiceFailedError
+from concurro import ConcurroError, ServiceFailedError
 from concurro_tagqueue import asking
 from concurro_tagqueue.connection import SERVICE, Connection, is_address, open_application
 from concurro_tagqueue.errors import TakerLostError, TaskRaisedException
@@ -218,15 +218,15 @@ class TaskManagerProxy(TaskManagerMethods):
     def drain_tag(self, tag: str) -> list[tuple[str, Any]]:
         """Take all waiting tasks of a tag out of the line.
 
-        When this process dies meanwhile, they are in line again.
+        When this process dies meanwhile, or parameters cannot be rebuilt here, they are in line again.
         """
         drained: list[tuple[str, Any]] = []
-        while page := self._connection.ask("drain", asking.check_tag(tag)):
-            if isinstance(page[0], str):  # a large one, alone
-                page = [[page[0], [page[-1]]]]
-            drained += [(task_id, self._load(parts[0])) for task_id, parts in page]
-        for start in range(0, len(drained), MOST_AT_ONCE):
-            self._connection.ask("discard", [task_id for task_id, _ in drained[start : start + MOST_AT_ONCE]])
+        while held := self._take_all(asking.check_tag(tag)):
+            ended: set[str] = set()
+            for start in range(0, len(held), MOST_AT_ONCE):
+                task_ids = [task_id for task_id, _ in held[start : start + MOST_AT_ONCE]]
+                ended.update(self._connection.ask("discard", task_ids))
+            drained += [each for each in held if each[0] in ended]  # the others went back: our connection was lost
         return drained
 
     # Data
@@ -271,6 +271,21 @@ class TaskManagerProxy(TaskManagerMethods):
                 with contextlib.suppress(Exception):
                     self.return_task(task_id)
                 raise
+
+    def _take_all(self, tag: str) -> list[tuple[str, Any]]:
+        """Take all waiting tasks of a tag, as if they ran here; all or none."""
+        held: list[tuple[str, bytes]] = []
+        try:
+            while page := self._connection.ask("drain", tag):
+                if isinstance(page[0], str):  # a large one, alone
+                    page = [[page[0], [page[-1]]]]
+                held += [(task_id, parts[0]) for task_id, parts in page]
+            return [(task_id, self._load(packed)) for task_id, packed in held]
+        except BaseException:
+            with contextlib.suppress(ConcurroError):
+                for task_id, _ in reversed(held):
+                    self.return_task(task_id)
+            raise
 
     def _collect(self, choice: Choice, timeout: float | None) -> tuple[str, str, Any]:
         limit = asking.check_seconds("timeout", timeout)

@@ -39,15 +39,16 @@ class Registration:
     Args:
         manager: The task manager.
         period: It promises to ping so often [s]; None for never.
+        info: What it tells of itself.
 
     Attributes:
         process_id: Its id now.
     """
 
-    def __init__(self, manager: TaskManagerMethods, period: float | None) -> None:
+    def __init__(self, manager: TaskManagerMethods, period: float | None, info: str = "") -> None:
         self._manager = manager
         self._period = period
-        self._info = describe_process()
+        self._info = info or describe_process()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self.process_id: int = manager.register_process(period, self._info)
@@ -81,10 +82,15 @@ class Registration:
         """Unregister, unless the master is gone; what runs in its name goes back."""
         self._ended.set()
         if kind is None or not issubclass(kind, ConnectionError | ClosedError):
-            with self._lock, contextlib.suppress(ConcurroError):  # it is not known any more, or its master is gone
-                self._manager.unregister_process(self.process_id)
+            self.end()
         if self._thread is not None:
             self._thread.join(END_PATIENCE)
+
+    def end(self) -> None:
+        """Unregister."""
+        self._ended.set()
+        with self._lock, contextlib.suppress(ConcurroError):  # it is not known any more, or its master is gone
+            self._manager.unregister_process(self.process_id)
 
     def _ping(self) -> None:
         assert self._period is not None  # noqa: S101 - else there is no such thread

@@ -190,6 +190,6 @@ def _kept(kinds: dict[str, dict[str, Any]]) -> Kept:
     stored = {name: parts("value", name) or [] for name in kinds.get("data", {})}
     answers = {}
     for rest, row in kinds.get("answer", {}).items():
-        session, number = rest.split("/")
+        session, _, number = rest.rpartition("/")
         answers[session, int(number)] = row
     return Kept(facts, tasks, processes, stored, answers)

@@ -21,6 +21,8 @@ from concurro_tagqueue.rows import Rows
 from concurro_tagqueue.sessions import Answer, Form, Session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from concurro import IMasterServiceHost
     from concurro_tagqueue.records import TaggedTask, Waiter
     from concurro_tagqueue.rows import Kept
@@ -171,7 +173,15 @@ class ServedTasks:
 
     # Requests
 
-    def do(self, session: Session, number: int, low: int, operation: str, arguments: list[Any]) -> Any:
+    def do(  # noqa: PLR0913 - a request, all of it plain
+        self,
+        session: Session,
+        number: int,
+        low: int,
+        operation: str,
+        arguments: list[Any],
+        came: Sequence[int] = (),
+    ) -> Any:
         """Do a request once; return its answer, or the future of it.
 
         Args:
@@ -180,8 +190,9 @@ class ServedTasks:
             low: All answers below it have arrived.
             operation: A name of `OPERATIONS`.
             arguments: What it takes.
+            came: Numbers from `low` on whose answers have arrived as well: an older request may wait for long.
         """
-        self._arrived(session, low)
+        self._arrived(session, low, came)
         answer = session.answers.get(number)
         if answer is None:
             chosen = OPERATIONS[operation]
@@ -288,9 +299,9 @@ class ServedTasks:
 
     # How
 
-    def _arrived(self, session: Session, low: int) -> None:
-        """Forget the answers below a number: their caller has them."""
-        for answer in session.arrived(low):
+    def _arrived(self, session: Session, low: int, came: Sequence[int] = ()) -> None:
+        """Forget the answers below a number, and others: their caller has them."""
+        for answer in session.arrived(low, came):
             self._dropped.append(answer)
             self._confirm(answer)
 

@@ -21,7 +21,7 @@ from concurro_tagqueue.rows import read
 from concurro_tagqueue.served import ServedTasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from concurro import IServicePeer
@@ -101,10 +101,14 @@ class TagQueueService(Component):
         low: int,
         operation: str,
         arguments: list[Any],
+        came: Sequence[int] = (),
     ) -> list[Any] | Future[Any]:
-        """Do what a session asks, once, however often it asks."""
+        """Do what a session asks, once, however often it asks.
+
+        All answers below `low` have come, and those to the requests of the numbers `came`.
+        """
         served, found = self._find(peer, label, session)
-        answer: list[Any] | Future[Any] = served.do(found, number, low, operation, arguments)
+        answer: list[Any] | Future[Any] = served.do(found, number, low, operation, arguments, came)
         return answer
 
     def ahead(self, peer: IServicePeer, label: str, session: str, number: int, index: int, part: bytes) -> None:  # noqa: PLR0913
@@ -140,7 +144,7 @@ class TagQueueService(Component):
         All answers below `low` have come.
         """
         served, found = self._find(peer, label, session)
-        served.attach(peer, session, low)
+        served.attach(peer, session, low, essential=found.essential)
         served.end(found)
         served.end_essential(found)
         served.forget(found)
@@ -179,7 +183,7 @@ class TagQueueService(Component):
 
         self._host.after(self.grace, lambda: if_still_away(served.end_results))
         self._host.after(self.grace, lambda: if_still_away(served.end_essential))
-        self._host.after(MEMORY, lambda: if_still_away(served.forget))
+        self._host.after(max(MEMORY, self.grace), lambda: if_still_away(served.forget))  # after what is above
         self._tidy(served)
 
     def _tidy(self, served: ServedTasks) -> None:

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
     from concurro_tagqueue.records import TaggedTask, Waiter
@@ -128,6 +129,7 @@ class Session:
         ahead: Parts of large values that were sent ahead of their request, by its number.
         essential: Whether the task manager ends with it.
         since: When it ended [s]; None while it lives.
+        low: All answers below it have arrived.
     """
 
     name: str
@@ -136,12 +138,20 @@ class Session:
     ahead: dict[int, list[bytes]] = field(default_factory=dict)
     essential: bool = False
     since: float | None = None
+    low: int = 0
 
-    def arrived(self, low: int) -> list[Answer]:
-        """Forget the answers below a number: they have arrived; return them."""
+    def arrived(self, low: int, came: Sequence[int] = ()) -> list[Answer]:
+        """Forget the answers below a number, and to some more requests.
+
+        They have arrived; return them.
+        """
         for number in [number for number in self.ahead if number < low]:
             del self.ahead[number]
-        return [self.answers.pop(number) for number in [number for number in self.answers if number < low]]
+        passed: Iterable[int] = range(self.low, low)  # numbers follow each other: no look at those that stay
+        if low - self.low > len(self.answers):
+            passed = [number for number in self.answers if number < low]
+        self.low = max(self.low, low)
+        return [self.answers.pop(number) for number in (*passed, *came) if number in self.answers]
 
 
 def carried(parts: list[bytes]) -> bytes | int:

@@ -220,7 +220,7 @@ class TaskManagerMethods:
 
         Raises:
             WaitTimeoutError: Nothing has changed.
-            TaskManagerTermination: The task manager was terminated while this waited.
+            TaskManagerTermination: Nothing has changed, and the task manager was terminated.
         """
         raise NotImplementedError
 
@@ -229,7 +229,7 @@ class TaskManagerMethods:
 
         Raises:
             WaitTimeoutError: Some still do.
-            TaskManagerTermination: The task manager was terminated while this waited.
+            TaskManagerTermination: Some still do, and the task manager was terminated.
         """
         raise NotImplementedError
 

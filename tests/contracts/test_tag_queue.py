@@ -523,6 +523,26 @@ def test_the_end_of_all_tasks_of_a_tag_is_waited_for(tasks, threads):
     assert waiting.result(LIMIT) == (0, 0, 3)
 
 
+def test_nobody_waits_for_counts_that_change_no_more(tasks):
+    tasks.add_task_request("a", None)
+    tasks.terminate()
+
+    assert tasks.watch_tag("a") == (1, 0, 0)
+    with pytest.raises(TaskManagerTermination):
+        tasks.wait_for_tag("a", timeout=LIMIT)
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e300])
+def test_a_time_that_no_clock_can_measure_is_for_ever(tasks, threads, seconds):
+    process_id = tasks.register_process(seconds)
+    waiting = threads.submit(tasks.get_any_task, process_id, seconds)
+
+    task_id = tasks.add_task_request("a", 1)
+
+    assert waiting.result(LIMIT) == (task_id, "a", 1)
+    assert tasks.number_of_active_processes() == 1
+
+
 def test_a_drained_tag_has_no_waiting_tasks(tasks):
     added = [tasks.add_task_request(tag, tag * 2) for tag in "abaa"]
     tasks.get_task_with_tag("a")

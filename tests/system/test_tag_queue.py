@@ -301,6 +301,31 @@ def test_a_task_whose_parameters_cannot_be_rebuilt_fails_and_is_not_handed_on_fo
     assert caught.value.task_id == broken
 
 
+def test_tasks_whose_parameters_cannot_be_rebuilt_stay_in_line_when_they_are_drained(tasks):
+    tasks.add_task_requests("a", [1, Unloadable(), 3])
+
+    with pytest.raises(ValueError, match="no number"):
+        tasks.drain_tag("a")
+
+    assert tasks.number_of_tasks() == ({"a": 3}, {}, {})
+    assert tasks.get_any_task()[2] == 1
+
+
+def test_the_master_learns_what_has_come_while_an_older_request_waits(shared_cluster, tasks):
+    untold = []
+    with TaskManager.connect(shared_cluster, tasks.label) as other, ThreadPoolExecutor(1) as threads:
+        connection = other._connection
+        waiting = threads.submit(other.get_task_with_tag, "b")
+        wait_until(lambda: connection._open)
+        for number in range(100):
+            other.add_task_request("a", number)
+            untold.append(list(connection._came))
+        tasks.add_task_request("b", None)
+        waiting.result(LIMIT)
+
+    assert untold == [[number] for number in range(untold[0][0], untold[0][0] + 100)]
+
+
 def test_a_result_that_cannot_be_rebuilt_is_told_with_its_task(tasks):
     task_id = tasks.add_task_request("a", None)
     tasks.get_any_task()

@@ -35,12 +35,12 @@ class Caller:
         service.attach(self.peer, label, self.name, self.low)
         return self
 
-    def ask(self, operation, *arguments, number=None, low=None):
+    def ask(self, operation, *arguments, number=None, low=None, came=()):
         if number is None:
             number = self.number + 1
         self.number = max(self.number, number)
         self.low = number if low is None else low
-        return self.service.do(self.peer, self.label, self.name, number, self.low, operation, list(arguments))
+        return self.service.do(self.peer, self.label, self.name, number, self.low, operation, list(arguments), came)
 
     def get(self, operation, *arguments, **options):
         status, value = answer_of(self.ask(operation, *arguments, **options))
@@ -100,6 +100,68 @@ def test_answers_that_have_arrived_are_forgotten(caller):
 
     (session,) = caller.service._served["label"].sessions.values()
     assert list(session.answers) == [49]
+
+
+def test_answers_that_have_arrived_are_forgotten_while_an_older_request_waits(caller):
+    waiting = caller.ask("take", [["never"], None], None, None, number=1)
+    for number in range(2, 50):
+        caller.get("add", "a", None, 0, [b"x"], number=number, low=1, came=[number - 1] if number > 2 else [])
+
+    (session,) = caller.service._served["label"].sessions.values()
+    assert list(session.answers) == [1, 49]
+    assert answer_of(waiting) is None
+
+
+def test_a_number_far_ahead_costs_no_look_at_those_between(caller):
+    caller.get("add", "a", None, 0, [b"x"], number=1)
+
+    caller.get("add", "a", None, 0, [b"x"], number=10**15)
+
+    (session,) = caller.service._served["label"].sessions.values()
+    assert list(session.answers) == [10**15]
+
+
+@pytest.mark.parametrize("leave", ["properly", "for long"])
+def test_a_label_ends_with_who_is_essential_for_it(host, service, caller, leave):
+    peer = PlayedPeer()
+    service.attach(peer, "label", "essential", 1, essential=True)
+    waiting = caller.ask("take", ANY, None, None)
+
+    if leave == "properly":
+        service.detach(peer, "label", "essential", 1)
+    else:
+        service.peer_left(peer, "killed")
+        host.pass_time(service.grace)
+
+    assert answer_of(waiting)[1][0] == "TaskManagerTermination"
+
+
+def test_a_label_ends_with_who_is_essential_however_long_the_grace():
+    host = PlayedServiceHost()
+    service = a_service(host)
+    service.grace = 2 * MEMORY
+    caller, peer = Caller("caller").attach(service), PlayedPeer()
+    service.attach(peer, "label", "essential", 1, essential=True)
+    waiting = caller.ask("take", ANY, None, None)
+
+    service.peer_left(peer, "killed")
+    host.pass_time(MEMORY)
+    host.pass_time(MEMORY)
+
+    assert answer_of(waiting)[1][0] == "TaskManagerTermination"
+
+
+def test_drained_tasks_that_went_back_are_not_ended(service, caller):
+    caller.get("add", "a", None, 0, [b"x", b"y"])
+    drained = [task_id for task_id, _ in caller.get("drain", "a")]
+    service.peer_left(caller.peer, "cut off")
+    caller.attach(service)
+    again = caller.get("take", ANY, None, None)[0]
+
+    ended = caller.get("discard", drained)
+
+    assert ended == [again]
+    assert caller.counts() == ({"a": 1}, {}, {})
 
 
 def test_a_result_stays_until_it_is_said_to_have_come(host, caller):

@@ -107,6 +107,16 @@ def test_what_a_handler_raises_is_raised_where_the_result_is_taken(master, manag
     assert "ValueError: -1" in caught.value.traceback
 
 
+def test_a_master_process_that_was_taken_for_dead_goes_on(master, manager):
+    lost = master.process_id
+    manager.unregister_process(lost)
+
+    master.request_task("sqrt", 9.0)
+
+    assert master.process_id != lost
+    assert manager.number_of_tasks() == ({"sqrt": 1}, {}, {})
+
+
 def test_a_handler_that_exits_has_failed(master, manager):
     def leave():
         raise SystemExit(0)
