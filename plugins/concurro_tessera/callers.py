@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from concurro import NoApplicationError, when_application
+from concurro import ConcurroError, NoApplicationError, when_application
 from concurro_monitor import Answer, Runtime, RuntimeDisconnectedError, here
 from concurro_tessera.calls import Task
 from concurro_tessera.records import is_of_run, run_of, running_call
@@ -27,7 +27,7 @@ from concurro_tessera.ways import Entry, Way
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from concurro_tessera.proxies import Seat, TesseraProxy
+    from concurro_tessera.proxies import TesseraProxy
 
 WARM = 8
 """So many workers are spoken to before anybody waits for them."""
@@ -174,16 +174,14 @@ class Caller:
         for worker in self.runtime.application.workers()[:WARM]:
             self.way(worker.address).ask("ended", "")
 
-    def way_lost(self, way: Way, seats: list[Seat], error: Exception) -> None:
-        """Let every call on a way fail.
-
-        Seats learn of it first: who hears of a failed call calls again at once.
-        """
+    def leave(self, way: Way) -> None:
+        """Use a way no more."""
         with self.lock:
             if self._ways.get(way.address) is way:
                 del self._ways[way.address]
-        for seat in seats:
-            seat.way_lost(way, error)
+
+    def way_lost(self, way: Way, error: Exception) -> None:
+        """Let every call on a way fail."""
         for task in list(self.open.copy().values()):
             if task.way is way:
                 self.open.pop(task.uid, None)
@@ -215,6 +213,12 @@ class Caller:
                 self.pinned_early.add(task.uid)
         if way is not None:
             way.send((int(Entry.PIN_RESULT), task.uid))
+
+    def withdrawn(self, task: Task) -> None:
+        """Notice that a call is not sent any more."""
+        self.open.pop(task.uid, None)
+        with self.lock:
+            self.pinned_early.discard(task.uid)
 
     def sent_late(self, task: Task) -> None:
         """Say what was to be said of a call that has left now."""
@@ -250,18 +254,21 @@ class Caller:
         else:
             if arrived:
                 self.expect_hold(task)
+            self.open[uid] = task
             located = self.runtime.ask("locate", tessera, incarnation)
             located.add_done_callback(lambda done: self._located(task, done, arrived=arrived))
-            self.open[uid] = task
         return task
 
     def _located(self, task: Task, done: Any, *, arrived: bool) -> None:
         error = done.exception()
+        if error is None:
+            try:
+                self._watch(task, done.result()[0], arrived=arrived)
+            except ConcurroError as fault:  # the way to the master was closed meanwhile
+                error = fault
         if error is not None:
             self.open.pop(task.uid, None)
             task.settle(None, error)
-        else:
-            self._watch(task, done.result()[0], arrived=arrived)
         if arrived:
             self.held(task)
 

@@ -262,6 +262,7 @@ class Home:
         tessera = self._tesserae.get(call.tessera)
         if tessera is not None:
             tessera.fail_waiting(call, CallCancelledError(f"{call.method}() of {shown(call.tessera)}"))
+            tessera.advance()  # it may have held up others of its caller
         if call.coroutine is not None:
             self.loop.call_soon_threadsafe(_cancel_coroutine, call)
 

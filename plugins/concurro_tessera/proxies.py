@@ -129,11 +129,16 @@ class Seat:
         with self._lock:
             self.address, self.worker, self.incarnation = address, worker, incarnation
             for entry, task in self._waiting:
+                if task is not None and task.done() and entry[0] == Entry.CALL:  # cancelled: it does not run
+                    self.caller.withdrawn(task)
+                    continue
                 if task is not None:
                     task.incarnation = incarnation
                 way.send(_of_incarnation(entry, incarnation), task)
                 if task is not None:
                     self.caller.sent_late(task)
+                    if task.done():  # cancelled at this very moment
+                        self.caller.cancel(task)
             self._waiting.clear()
             self._way = way
         way.seat(self)
@@ -144,12 +149,15 @@ class Seat:
 
     def _placed(self, done: Any) -> None:
         error = done.exception()
+        if error is None:
+            try:
+                self.settle_at(*done.result())
+                if self.constructor is None:
+                    self.hold()
+            except ConcurroError as fault:  # the way to the master was closed meanwhile
+                error = fault
         if error is not None:
             self._give_up(error)
-        else:
-            self.settle_at(*done.result())
-            if self.constructor is None:
-                self.hold()
         self.caller.held(self)
 
     def way_lost(self, way: Way, error: Exception) -> None:

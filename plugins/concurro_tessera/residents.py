@@ -75,6 +75,7 @@ class Tessera:
         self._is_parameter = bool(options.get("parameter"))
         self._lock = threading.Lock()
         self._mailbox: deque[Call] = deque()
+        self._held_up: set[Outbox] = set()  # when nothing runs: who has a call here that cannot run yet
         self._running = False
         self.running: Call | None = None
         self._constructed = False
@@ -117,6 +118,7 @@ class Tessera:
         with self._lock:
             full = self._max_pending is not None and len(self._mailbox) >= self._max_pending and call.method is not INIT
             self.unfinished += 1
+            held_up = call.blocked or call.outbox in self._held_up
             if not full:
                 self._mailbox.append(call)
         if full:
@@ -124,7 +126,7 @@ class Tessera:
                 f"tessera {shown(self.uid)} has {self._max_pending} calls waiting, as many as its max_pending allows"
             )
             self._fail(call, MailboxFullError(message))
-        elif not call.blocked:
+        elif not held_up:
             self.advance()
 
     def advance(self) -> None:
@@ -151,6 +153,7 @@ class Tessera:
             if self._running and not was_running:
                 return None
             self._running = False
+            self._held_up = set()
             mailbox = self._mailbox
             if not mailbox:
                 return None
@@ -158,10 +161,10 @@ class Tessera:
             if not first.blocked and (self._constructed or first.method is INIT) and self._fits(first):
                 self._running = True
                 return mailbox.popleft()
+            if not self._constructed:  # the first is its constructor
+                return None
             held_up: set[Outbox] = set()
             for place, call in enumerate(mailbox):
-                if not self._constructed and call.method is not INIT:
-                    continue
                 if call.outbox in held_up:
                     continue
                 if call.blocked or not self._fits(call):
@@ -170,6 +173,7 @@ class Tessera:
                     self._running = True
                     del mailbox[place]
                     return call
+            self._held_up = held_up  # who calls once more waits too: nobody looks through all of them again
             return None
 
     def _fits(self, call: Call) -> bool:
@@ -378,6 +382,8 @@ class Tessera:
             running_call.set(call)
             began = monotonic()
             entry = await self._run_coroutine(call)
+            while task.cancelling():  # that was for this call
+                task.uncancel()
             self._measure(call, began, entry)
             self.running = None
             following = self._next(was_running=True)

@@ -66,6 +66,7 @@ class Way:
         self._sent = 0
         self._urgent = False
         self._seats: WeakSet[Seat] = WeakSet()
+        self._ending: Exception | None = None
         self._line = caller.runtime.application.service(SERVICE, address)
         self._line.on_told(self._told)
         self._line.on_lost(self._ended)
@@ -131,11 +132,11 @@ class Way:
         As long as somebody has that.
         """
         with self._lock:
-            lost = self.lost
-            if lost is None:
+            ending = self._ending
+            if ending is None:
                 self._seats.add(seat)
-        if lost is not None:
-            seat.way_lost(self, lost)
+        if ending is not None:
+            seat.way_lost(self, ending)
 
     def _pump(self) -> None:
         """Send what waits, unless another thread does.
@@ -188,10 +189,15 @@ class Way:
     def _ended(self, reason: Exception) -> None:
         error = RuntimeDisconnectedError(f"the worker {self.address} is gone, or the way to it: {reason}")
         with self._lock:
+            self._ending = error
+            seats = list(self._seats)
+        self._caller.leave(self)
+        for seat in seats:  # they learn of it first: who hears of a failed call calls again at once
+            seat.way_lost(self, error)
+        with self._lock:
             self.lost = error
             self._waiting.clear()
-            seats = list(self._seats)
-        self._caller.way_lost(self, seats, error)
+        self._caller.way_lost(self, error)
 
     def close(self) -> None:
         """End it. Idempotent."""

@@ -185,6 +185,11 @@ class Counter:
         await asyncio.sleep(seconds)
         return seconds
 
+    async def cancelling(self) -> int:
+        """Return how often what runs this was cancelled."""
+        task = asyncio.current_task()
+        return -1 if task is None else task.cancelling()
+
     def pid(self) -> int:
         """Return the process."""
         return os.getpid()

@@ -470,6 +470,33 @@ def test_a_cancelled_coroutine_ends_where_it_is(runtime):
     assert drive(main) == 1
 
 
+def test_calls_behind_a_cancelled_one_that_waited_for_its_arguments_run(runtime):
+    async def main():
+        proxy, other = await Counter.remote(), await Counter.remote()
+        endless = other.sleep_soon(1000)
+        held_up = proxy.echo(endless)
+        behind = proxy.add(1)
+        held_up.cancel()
+        try:
+            return await behind.result()
+        finally:
+            endless.cancel()
+
+    assert drive(main) == 1
+
+
+def test_a_coroutine_after_a_cancelled_one_is_not_taken_for_cancelled(runtime):
+    async def main():
+        proxy = await Counter.remote()
+        endless = proxy.sleep_soon(1000)
+        following = proxy.cancelling()
+        await asyncio.sleep(0.05)
+        endless.cancel()
+        return await following.result()
+
+    assert drive(main) == 0
+
+
 # Proxies that travel
 
 

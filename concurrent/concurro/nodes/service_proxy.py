@@ -300,10 +300,10 @@ class CallingEnd:
             self._room.notify_all()
         self._open = False
         self._end.close(str(error))
+        for callback in self._on_lost:  # first: who hears of a failed call calls again at once
+            _guarded(callback, error)
         for future in calls.values():
             _end_with(future, None, error)
-        for callback in self._on_lost:
-            _guarded(callback, error)
 
     def ended(self, code: str, text: str) -> None:
         """Learn that the other end closed the line, or is gone."""

@@ -10,6 +10,7 @@ from concurro import ClosedError
 from concurro_tessera import RuntimeDisconnectedError
 from concurro_tessera.arguments import NOTHING
 from concurro_tessera.callers import Caller
+from concurro_tessera.calls import Task
 from concurro_tessera.proxies import Seat
 
 
@@ -46,8 +47,13 @@ class PlayedWay:
 
     is_delivered = True
 
+    def __init__(self):
+        self.sent = []
+
     def send(self, entry, task=None):
-        pass
+        self.sent.append(entry)
+        if task is not None:
+            task.way = self
 
     def seat(self, seat):
         pass
@@ -91,3 +97,55 @@ def test_a_program_that_ends_waits_for_no_tessera_that_is_constructed_again_unle
     assert seat.caller.owes
     call.cancel()
     seat.caller.sweep(None)
+
+
+def test_a_call_that_was_cancelled_before_its_tessera_had_a_place_is_never_sent():
+    caller = Caller(PlayedRuntime())
+    seat = Seat(caller, "tess-Counter-1", dict, 0)
+    seat.place(NOTHING, {"restarts": 0, "max_retries": 0}, "")
+    unwanted, wanted = seat.call("clear", (), {}), seat.call("copy", (), {})
+    way = caller._ways["s/1"] = PlayedWay()
+
+    unwanted.cancel()
+    seat.settle_at("s/1", "worker:0:0", 1)
+
+    assert [entry[1] for entry in way.sent] == [seat.ready.uid, wanted.uid]
+    assert unwanted.uid not in caller.open
+    caller.sweep(None)
+
+
+class PlayedLine:
+    """A line to a worker, as a way has it."""
+
+    def on_told(self, callback):
+        pass
+
+    def on_lost(self, callback):
+        self.lose = callback
+
+    def tell(self, *_):
+        pass
+
+
+def test_who_calls_while_a_way_is_lost_hears_of_that_when_seats_know_it():
+    caller = Caller(PlayedRuntime())
+    line = PlayedLine()
+    caller.runtime.application.service = lambda *_: line
+    seat = Seat(caller, "tess-Counter-1", dict, 0)
+    seat._restarts = 1
+    seat.settle_at("s/1", "worker:0:0", 1)
+    way, heard = caller.way("s/1"), []
+    other = Seat(caller, "tess-Counter-2", dict, 0)
+    other.settle_at("s/1", "worker:0:0", 1)
+    late = Task(caller, "late", seat.uid, "clear")
+    late.then(lambda: heard.append(seat._way))
+
+    def send_late(*_):
+        way.send((0, "late"), late)
+        assert not late.done()
+
+    other.way_lost = send_late
+    line.lose(RuntimeError("killed"))
+
+    assert heard == [None]
+    caller.sweep(None)
