@@ -29,7 +29,7 @@ except ImportError as error:
     message = f"concurro_joblib needs joblib 1.5 or later, which comes with pip install 'concurro[joblib]' ({error})"
     raise ImportError(message, name=error.name) from error
 
-from concurro import ClusterExecutor, NotPicklableError
+from concurro import ClusterExecutor, MasterUnreachable, NotPicklableError
 from concurro_joblib.calls import Call
 from concurro_joblib.clusters import Borrowed, LocalClusters
 
@@ -161,7 +161,7 @@ class ConcurrentBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
         A batch that cannot be submitted fails like one that ran: joblib counts it already, and may be in a
         thread where no error reaches the user.
         """
-        call = self._call
+        call, borrowed = self._call, self._borrowed
         assert self._executor is not None  # noqa: S101 - joblib configures before it submits
         assert call is not None  # noqa: S101 - and starts a call
         try:
@@ -173,6 +173,8 @@ class ConcurrentBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
 
         def tell(future: Future[Any]) -> None:
             self._open.discard(future)
+            if borrowed is not None and not future.cancelled() and isinstance(future.exception(), MasterUnreachable):
+                borrowed.is_lost = True
             if callback is not None:
                 call.deliver(lambda: callback(future))
 

@@ -1,6 +1,6 @@
 """The local cluster that the backends of a program share.
 
-    Parallel --borrow(workers)--> cluster of that size, the last one or a new one
+    Parallel --borrow(workers)--> cluster of that size, the last one if it lives, or a new one
              --give_back--------> kept for the next, or ended when another size took its place
 
 As with joblib's own processes, the next call finds it warm. It ends with the program.
@@ -34,12 +34,21 @@ class Shape(NamedTuple):
 
 
 class Borrowed:
-    """A cluster and how many calls use it."""
+    """A cluster and how many calls use it.
+
+    Attributes:
+        shape: What it is like.
+        users: So many calls use it.
+        is_outdated: Whether it ends with the last of them.
+        is_lost: Whether its master is gone: the next call needs another.
+        executor: Runs calls there.
+    """
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.users = 0
         self.is_outdated = False
+        self.is_lost = False
         with _environment(dict(shape.environment)):
             self.executor = ClusterExecutor(shape.workers)
 
@@ -56,7 +65,7 @@ class LocalClusters:
         shape = Shape(os.getpid(), workers, tuple(sorted(environment.items())))
         with self._lock:
             latest = self._latest
-            if latest is None or latest.shape != shape:
+            if latest is None or latest.is_lost or latest.shape != shape:
                 if latest is not None and latest.shape.pid == shape.pid:
                     latest.is_outdated = True
                     _end_unused(latest)

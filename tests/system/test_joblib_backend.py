@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 pytest.importorskip("joblib")
@@ -16,7 +18,7 @@ pytest.importorskip("joblib")
 import joblib
 
 import concurro_joblib
-from concurro import NotPicklableError, WorkerLost
+from concurro import MasterUnreachable, NotPicklableError, WorkerLost
 from concurro_joblib.calls import Call
 from concurro_joblib.clusters import LocalClusters
 from tests.support.programs import run_program
@@ -198,6 +200,20 @@ def test_a_local_cluster_is_kept_for_the_next_call_and_divides_the_processors():
 def test_one_job_is_done_without_a_cluster():
     with joblib.parallel_config("concurrent", n_jobs=1):
         assert joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(3)) == [os.getpid()] * 3
+
+
+def test_a_call_after_the_loss_of_the_local_cluster_has_another():
+    before = set(psutil.Process().children())
+    call = joblib.delayed(square)
+    joblib.Parallel(n_jobs=2, backend="concurrent")(call(number) for number in range(4))
+    for process in set(psutil.Process().children()) - before:
+        process.kill()
+        process.wait(30)
+
+    with contextlib.suppress(MasterUnreachable):
+        joblib.Parallel(n_jobs=2, backend="concurrent")(call(number) for number in range(4))
+
+    assert joblib.Parallel(n_jobs=2, backend="concurrent")(call(number) for number in range(4)) == [0, 1, 4, 9]
 
 
 @pytest.mark.slow
