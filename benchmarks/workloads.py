@@ -344,6 +344,27 @@ WORKLOADS = (
         more_is_better=True,
     ),
     Workload(
+        "W14-queue",
+        "tag queue: 5 000 no-op tasks added one by one, taken and stored by processes, collected; p50, p99: one by one",
+        {
+            OURS: "benchmarks.tagged:ours",
+            TCP: "benchmarks.tagged:ours_over_tcp",
+            "concurro-journal": "benchmarks.tagged:ours_with_a_journal",
+            "manager": "benchmarks.tagged:manager",
+        },
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
+        "W14-line",
+        "tag queue in one process, 1 000 tags: a task added, taken, stored, collected, with a million in line",
+        {OURS: "benchmarks.tagged:with_a_million", "concurro-1000": "benchmarks.tagged:with_a_thousand"},
+        "rate",
+        "tasks/s",
+        more_is_better=True,
+    ),
+    Workload(
         "memory-lazy",
         "a million tasks from a generator: growth of any process, peaks of all",
         _with_pools("memory_loads:lazy", OURS, TCP),
