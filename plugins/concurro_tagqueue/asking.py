@@ -41,7 +41,7 @@ def check_priority(priority: Any) -> int:
 
 
 def check_seconds(name: str, seconds: Any, *, above: bool = False) -> float | None:
-    """Return a duration [s], or None; what no clock can measure is None, for ever.
+    """Return a duration [s]; None, for ever, for what no clock can measure.
 
     Raises:
         ConfigError: It is no number, or too small.

@@ -148,7 +148,7 @@ def drain(served: ServedTasks, answer: Answer, tag: str) -> None:
 
 
 def discard(served: ServedTasks, answer: Answer, task_ids: list[str]) -> None:
-    """Forget tasks that were drained; say which: the others are not held any more."""
+    """Forget tasks that were drained; say which: others are not held now."""
     held = [served.core.tasks[task_id] for task_id in task_ids if task_id in served.core.tasks]
     held = [task for task in held if task.state is State.RUNNING and task.session == answer.session.name]
     for task in held:
