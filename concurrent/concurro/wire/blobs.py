@@ -328,11 +328,16 @@ class BlobStore:
         """
         with self._lock:
             kept = self._kept[digest]
-            if kept.descriptor is None and self._pool is not None and kept.size >= SHARE_THRESHOLD:
-                kept.descriptor = self._pool.fill(kept.bytes_here())
-                if kept.descriptor is not None:
-                    self._descriptors += 1
-                    kept.view = None  # the pages are enough
+            if kept.descriptor is not None or self._pool is None or kept.size < SHARE_THRESHOLD:
+                return kept.descriptor
+            content = kept.bytes_here()
+        # Without the lock: it takes as long as a copy, and whoever has a lock of the pool may let go of a blob.
+        descriptor = self._pool.fill(content)
+        with self._lock:
+            if kept.descriptor is None and descriptor is not None:
+                kept.descriptor = descriptor
+                kept.view = None  # the pages are enough
+                self._descriptors += self._kept.get(digest) is kept
             return kept.descriptor
 
     def release(self, owner: Hashable) -> None:

@@ -205,11 +205,17 @@ class CodeTable:
 
     def _define(self, root: Any) -> None:
         """Make the units of `root` and of every class that it reaches."""
+        holder = object()  # of large buffers, until their unit is
+        try:
+            self._make_units(root, holder)
+        finally:
+            self.blobs.release(holder)
+
+    def _make_units(self, root: Any, holder: object) -> None:
         found: dict[int, Any] = {}
         reached: dict[int, list[int]] = {}
         closed: dict[int, tuple[UnitPickler, bytes]] = {}
         waiting = [root]
-        holder = object()  # of large buffers, until their unit is
         while waiting:
             value = waiting.pop()
             if id(value) in reached:
@@ -224,7 +230,6 @@ class CodeTable:
             members = sorted((found[key] for key in circle), key=_full_name)
             pickler, code = closed.get(circle[0]) or self._pickle_unit(members, holder)
             self._keep(members, code, pickler.needs, pickler.uses, arrived=False)
-        self.blobs.release(holder)
 
     def _pickle_unit(self, members: list[Any], holder: object) -> tuple[UnitPickler, bytes]:
         words: set[str] = set()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from concurro.errors import ContractError
+from concurro.errors import ContractError, NotPicklableError
 from concurro.interfaces import Interface, implementer
 from concurro.kernel.declarations import declare
 from concurro.task import Task
@@ -391,3 +391,24 @@ def test_what_cannot_travel_any_more_or_never_did_does_not_travel_unchanged(pack
 
     assert not packer.code.travels_unchanged(prompt["call"])
     assert not packer.code.travels_unchanged(prompt["other"])
+
+
+def test_large_buffers_of_code_that_does_not_travel_are_kept_by_nobody(packer):
+    names = define(
+        """
+import pickle, threading
+class Large:
+    def __reduce_ex__(self, protocol):
+        return bytearray, (pickle.PickleBuffer(bytearray(200_000)),)
+class Odd:
+    lock = threading.Lock()
+class Job:
+    table = Large()
+    other = Odd
+"""
+    )
+
+    with pytest.raises(NotPicklableError):
+        packer.dumps(names["Job"]())
+
+    assert packer.blobs.total == packer.blobs.cached
