@@ -11,6 +11,7 @@ import contextlib
 import os
 import reprlib
 import traceback as tracebacks
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import (
@@ -26,7 +27,7 @@ from concurro.ids import Failure, Outcome
 from concurro.wire.libraries import differences, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from types import TracebackType
 
 _TEXT_LIMIT = 100_000  # characters of a message or traceback; what is over the limit is cut in the middle
@@ -165,6 +166,32 @@ class _Arguments(reprlib.Repr):
             return super().repr1(value, level)
         return f"<{_shortened(type(value).__qualname__, _LONGEST_NAME)}>"
 
+    # Those of the standard library sort what may be huge, or of users, and print all of `bytes`.
+
+    def repr_bytes(self, value: bytes, level: int) -> str:  # noqa: ARG002 - the signature of its neighbours
+        """Return the beginning."""
+        text = repr(value[: self.maxstring])
+        return text if len(value) <= self.maxstring else f"{text[: self.maxstring]}..."
+
+    def repr_dict(self, value: dict[Any, Any], level: int) -> str:
+        """Return the first entries."""
+        if level <= 0 and value:
+            return "{...}"
+        first = islice(value.items(), self.maxdict)
+        shown = [f"{self.repr1(key, level - 1)}: {self.repr1(entry, level - 1)}" for key, entry in first]
+        return f"{{{', '.join(_cut_off(shown, value))}}}"
+
+    def repr_set(self, value: set[Any] | frozenset[Any], level: int) -> str:
+        """Return some members."""
+        if not value:
+            return repr(value)
+        shown = [self.repr1(member, level - 1) for member in islice(value, self.maxset)] if level > 0 else []
+        return f"{{{', '.join(_cut_off(shown, value))}}}"
+
+    def repr_frozenset(self, value: frozenset[Any], level: int) -> str:
+        """Return some members."""
+        return f"frozenset({self.repr_set(value, level)})" if value else repr(value)
+
 
 _ARGUMENTS = _Arguments()
 _ARGUMENTS.maxlevel = 2
@@ -174,8 +201,12 @@ _ARGUMENTS.maxstring = _ARGUMENTS.maxother = 60
 def _shown(value: Any) -> str:
     try:
         return _ARGUMENTS.repr(value)
-    except Exception:  # noqa: BLE001 - an integer of more digits than may be printed, keys that cannot be compared
+    except Exception:  # noqa: BLE001 - an integer of more digits than may be printed, a dictionary that changes
         return f"<{type(value).__name__}>"
+
+
+def _cut_off(shown: list[str], value: Collection[Any]) -> list[str]:
+    return shown if len(shown) == len(value) else [*shown, "..."]
 
 
 def _shortened(text: str, most: int) -> str:

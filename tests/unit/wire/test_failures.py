@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import pickle
 import sys
+import tracemalloc
 
 import msgpack
 import pytest
@@ -202,11 +203,16 @@ def test_an_import_error_says_module_slave_and_what_to_do():
     assert "[application] ship = ['no_such_module_here']" in str(explained)
 
 
+SEVERAL = "call({0: None, 1: None, 2: None, 3: None, ...}, frozenset({7}), set())"
+
+
 class Loud:
     """Must not be asked how it looks."""
 
     def __repr__(self):
         raise AssertionError
+
+    __lt__ = __repr__
 
     def __call__(self):
         message = "wrong"
@@ -238,11 +244,27 @@ def test_a_traceback_that_is_all_ours_stays():
         (new_task(FunctionCall, {"args": (Loud(), 10**5000)}), "call(<Loud>, <int>)"),
         (new_task(Call, {"call": (divmod, (1, 0), {})}), "divmod(1, 0)"),
         (new_task(Call, {"call": (Loud(), ([Loud()],), {})}), "Loud([<Loud>])"),
+        (new_task(FunctionCall, {"args": ({Loud(): 1, "b": {}}, {Loud()})}), "call({<Loud>: 1, 'b': {}}, {<Loud>})"),
+        (new_task(FunctionCall, {"args": (dict.fromkeys(range(9)), frozenset({7}), set())}), SEVERAL),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_a_task_is_named_with_the_arguments_of_its_call(task, text):
     assert describe_task(task) == text
+
+
+def test_no_more_of_an_argument_is_printed_than_is_shown():
+    task = new_task(FunctionCall, {"args": (bytes(50_000_000), {"frame": b"y" * 50_000_000})})
+
+    tracemalloc.start()
+    try:
+        text = describe_task(task)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert text.startswith("call(b'\\x00")
+    assert most < 1_000_000
 
 
 def test_what_is_shown_of_a_call_is_bounded():
