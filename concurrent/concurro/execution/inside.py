@@ -39,7 +39,7 @@ class Door:
 
     Attributes:
         application: What was opened through it; None before that.
-        lock: Held while it is opened.
+        lock: Held while it, or what is behind it, is opened.
         whose: Who goes through it, in words.
         own_system: Id of the system whose callbacks go through it; empty for tasks.
         lends: Whether who waits behind it holds a slot, and lends it.
@@ -55,6 +55,7 @@ class Door:
         self.application: Any = application
         self.lock = threading.Lock()
         self._early: list[Callable[[], object]] = []
+        self._is_open = False
 
     @property
     def packer(self) -> Packer:
@@ -77,12 +78,18 @@ class Door:
         raise NotImplementedError
 
     def wait_for_it(self, callback: Callable[[], object]) -> None:
-        """Call once it is open; nobody else comes first."""
-        self._early.append(callback)
+        """Call once it is open; at once when it is. Thread-safe."""
+        with self.lock:
+            if not self._is_open:
+                self._early.append(callback)
+                return
+        callback()
 
     def let_in(self) -> None:
-        """Notice that it is open."""
-        early, self._early = self._early, []
+        """Notice that it is open, for good."""
+        with self.lock:
+            self._is_open = True
+            early, self._early = self._early, []
         for callback in early:
             try:
                 callback()
