@@ -82,6 +82,9 @@ _PUT = {
 _INTENT, _CRASHES, _COUNTED = "intent", "crashes", "counted"
 _CANCEL, _TAKEN, _RESTARTED = "cancel", "taken", "restarted"
 
+_THREE = msgpack.packb([0, 0, 0])[:1]
+"""How an array of three begins."""
+
 
 class JournalStore:
     """A journal's database. One thread at a time.
@@ -364,10 +367,11 @@ class JournalStore:
         self._database.execute(verb, (row.slave_id,))
 
     def _write_service(self, row: ServiceKept) -> None:
-        if row.value is None:
+        if row.entry is None:
             self._database.execute("DELETE FROM services WHERE service = ? AND key = ?", (row.service, row.key))
             return
-        packed = msgpack.packb([row.service, row.key, row.value])
+        packed = msgpack.packb([row.service])
+        packed = _THREE + packed[1:] + row.entry[1:]
         seal = _seal("services", (row.service,), packed)
         values = (row.service, row.key, packed, seal)
         self._database.execute("INSERT OR REPLACE INTO services VALUES (?, ?, ?, ?)", values)

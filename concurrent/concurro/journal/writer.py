@@ -162,9 +162,10 @@ class JournalWriter:
         while True:
             try:
                 self._store.apply(rows)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # whatever it is: without this thread everybody would wait for ever
                 if not _is_full(error):
-                    log.critical("the journal cannot be written: %s", error)
+                    usual = isinstance(error, (sqlite3.Error, OSError))
+                    log.critical("the journal cannot be written: %s", error, exc_info=not usual)
                     self._post(lambda reason=str(error): self.on_failed(reason))  # type: ignore[misc]
                     return False
                 if not self._tell_full(error) or self._closing:

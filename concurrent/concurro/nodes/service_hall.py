@@ -263,11 +263,13 @@ class MasterServiceHost:
         Raises:
             NotPicklableError: One is not plain, or too large; nothing is written.
         """
-        size = sum(len(PlainValues.pack([key, value], None)[0]) for key, value in values.items())
+        packed = {key: PlainValues.pack([key, value], None)[0] for key, value in values.items()}
         call = None if done is None else lambda: self.guarded(done)
         if self._hall.keeper is not None:
-            rows = [ServiceKept(self._name, key, value) for key, value in values.items()]
-            self._hall.keeper.keep_for_service(rows, size, call)
+            rows = [
+                ServiceKept(self._name, key, None if values[key] is None else entry) for key, entry in packed.items()
+            ]
+            self._hall.keeper.keep_for_service(rows, sum(map(len, packed.values())), call)
         elif call is not None:
             self._hall.loop.soon(call)
 

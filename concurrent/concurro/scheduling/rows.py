@@ -217,12 +217,13 @@ class ServiceKept:
     Attributes:
         service: Its name.
         key: What it calls it.
-        value: A plain value; None removes it.
+        entry: `[key, value]` packed, as the value was then: the service may change it, and another thread writes;
+            None removes it.
     """
 
     service: str
     key: str
-    value: Any
+    entry: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

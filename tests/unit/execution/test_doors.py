@@ -8,7 +8,7 @@ from concurro.execution.inside import Door
 def test_who_waits_for_a_door_is_called_when_it_opens_although_another_one_raises():
     door = Door()
     called = []
-    door.wait_for_it(lambda: [].pop())
+    door.wait_for_it([].pop)
     door.wait_for_it(lambda: called.append("first"))
     before = list(called)
 

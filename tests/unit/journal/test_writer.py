@@ -131,3 +131,15 @@ def test_writes_what_waits_before_it_ends(writer, store):
     writer.close()
 
     assert sum(map(len, store.batches)) == 10
+
+
+def test_a_row_that_cannot_be_written_is_told_and_nobody_waits_for_a_thread_that_is_gone(writer, store, posted, caplog):
+    told = []
+    writer.on_failed = told.append
+    store.faults = [RuntimeError("dictionary changed size during iteration")]
+
+    writer.write([row(1)], lambda: told.append("written"))
+
+    posted.get(timeout=DEADLINE)()
+    assert told == ["dictionary changed size during iteration"]
+    assert "cannot be written" in caplog.text
