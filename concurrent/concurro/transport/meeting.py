@@ -12,9 +12,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import socket
-import struct
 import sys
+from typing import TYPE_CHECKING
+
+from concurro.transport.stream import unconnected, user_of
+
+if TYPE_CHECKING:
+    import socket
 
 _INVITATION = re.compile(r"concurro-[0-9a-f]{32}/[0-9a-f]{32}")
 _SHOWN = 32
@@ -40,7 +44,7 @@ class MeetingPoint:
         self._invited: set[str] = set()
         self._guests: dict[str, socket.socket] = {}
         self._silent: list[socket.socket] = []
-        self._listener = _unconnected()
+        self._listener = unconnected()
         try:
             self._listener.bind(f"\0{self._name}")
             self._listener.listen(_BACKLOG)
@@ -79,7 +83,7 @@ class MeetingPoint:
                 guest, _ = self._listener.accept()
             except OSError:
                 break
-            if _user_of(guest) != os.geteuid():
+            if user_of(guest) != os.geteuid():
                 guest.close()
                 continue
             guest.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -106,21 +110,12 @@ def come_to(invitation: str) -> socket.socket | None:
     if not CAN_MEET or not _INVITATION.fullmatch(invitation):
         return None
     name, _, shown = invitation.partition("/")
-    stream = _unconnected()
+    stream = unconnected()
     try:
         stream.connect(f"\0{name}")
-        if _user_of(stream) == os.geteuid() and stream.send(shown.encode()) == _SHOWN:
+        if user_of(stream) == os.geteuid() and stream.send(shown.encode()) == _SHOWN:
             return stream
     except OSError:
         pass
     stream.close()
     return None
-
-
-def _user_of(stream: socket.socket) -> int:
-    raw = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int(struct.unpack("3i", raw)[1])
-
-
-def _unconnected() -> socket.socket:
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)

@@ -79,8 +79,7 @@ class StreamLink:
     def peer_uid(self) -> int:
         """Return the user id of the process at the other end."""
         assert self._stream is not None  # noqa: S101 - the owner asks while the link lives
-        raw = self._stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        return int(struct.unpack("3i", raw)[1])
+        return user_of(self._stream)
 
     def send(self, frames: Sequence[Any]) -> None:
         """Queue a message; it leaves with the loop's next flush."""
@@ -386,7 +385,7 @@ def remove_stale(path: str) -> None:
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         message = f"cannot listen on ipc://{path}: the path exists and is not a socket"
         raise AddressError(message)
-    probe = _unconnected()
+    probe = unconnected()
     try:
         probe.connect(path)
     except ConnectionRefusedError:
@@ -404,7 +403,13 @@ def remove_stale(path: str) -> None:
         probe.close()
 
 
-def _unconnected() -> socket.socket:
+def user_of(stream: socket.socket) -> int:
+    """Return the user id of the process at the other end."""
+    raw = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int(struct.unpack("3i", raw)[1])
+
+
+def unconnected() -> socket.socket:
     """Return a socket that never waits.
 
     A listener that is stopped would keep us for ever.
@@ -420,7 +425,7 @@ def connect_stream(loop: Loop, path: str) -> StreamLink:
         OSError: Nobody listens there.
     """
     check_path(path)
-    stream = _unconnected()
+    stream = unconnected()
     try:
         stream.connect(path)
     except OSError:

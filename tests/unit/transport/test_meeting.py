@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
@@ -62,6 +63,29 @@ def test_who_was_not_taken_is_gone_with_the_place():
 
     guest.close()
     assert come_to(invitation) is None
+
+
+def test_another_user_is_not_met_whatever_is_shown(point, monkeypatch):
+    invitation = point.invite()
+    guest = come_to(invitation)
+    monkeypatch.setattr(meeting, "user_of", lambda stream: os.geteuid() + 1)
+
+    host = point.take(invitation)
+
+    assert host is None
+    with guest, pytest.raises(ConnectionResetError):  # what it shows is not even read
+        guest.recv(10)
+
+
+def test_nothing_is_shown_where_another_user_invites(point, monkeypatch):
+    invitation = point.invite()
+    monkeypatch.setattr(meeting, "user_of", lambda stream: os.geteuid() + 1)
+
+    guest = come_to(invitation)
+
+    monkeypatch.undo()
+    assert guest is None
+    assert point.take(invitation) is None
 
 
 def test_many_who_show_nothing_keep_nobody_out(point, monkeypatch):
