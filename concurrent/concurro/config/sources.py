@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -91,6 +90,8 @@ def read_file(path: Path) -> Tables:
     Raises:
         ConfigError: It cannot be read, is no TOML, or has a key outside of a table.
     """
+    import tomllib  # noqa: PLC0415 - most processes read no file
+
     try:
         text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +10,8 @@ if TYPE_CHECKING:
 
 def closest_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """Return the known names that look like `name`, best first."""
+    import difflib  # noqa: PLC0415 - for messages only
+
     return difflib.get_close_matches(name, sorted(set(known)), n=limit, cutoff=0.5)
 
 

@@ -31,7 +31,6 @@ from concurro.nodes.dispatch import Dispatch
 from concurro.nodes.door import Door
 from concurro.nodes.hosts import HOST_MODULE, HostProcesses
 from concurro.nodes.inspection import Inspection
-from concurro.nodes.keeper import Keeper
 from concurro.nodes.node import Node
 from concurro.nodes.peer import keep_beating
 from concurro.nodes.printed import Printed
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from concurro.execution.agent import SlaveAgent
+    from concurro.nodes.keeper import Keeper
     from concurro.nodes.peer import Peer
     from concurro.transport.loop import Timer
 
@@ -115,8 +115,10 @@ class MasterNode(Node):
         grace = float(config["master.grace"])
         epoch, journal = int(time.time()) & EPOCH_MASK, str(config["master.journal"] or "")
         self._spool = BlobStore(SPOOL_CACHE, SegmentPool(resident=False))
-        self._keeper = Keeper(journal, epoch, self.loop, self._spool, self.fail) if journal else None
-        if self._keeper is not None:
+        if journal:
+            from concurro.nodes.keeper import Keeper  # noqa: PLC0415 - most masters have no journal, and need no SQLite
+
+            self._keeper = Keeper(journal, epoch, self.loop, self._spool, self.fail)
             self._ends.callback(self._keeper.close)
             epoch = self._keeper.epoch
         self._core = SchedulerCore(scheduler, epoch=epoch, seed=time.time_ns(), journalled=bool(journal))

@@ -9,12 +9,9 @@ A key is 40 characters of Z85. Every file is small TOML, of its owner alone (060
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import secrets
 import stat
-import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -244,8 +241,10 @@ def _write(  # noqa: PLR0913 - what stands in a file
     if master:
         lines.append(f'{MASTER} = "{master}"')
     if addresses:
+        import json  # noqa: PLC0415 - most processes write no key
+
         lines.append(f"addresses = {json.dumps(addresses)}")  # which is TOML as well
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -273,6 +272,8 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         message = f"this key file cannot be read: {error.strerror}"
         raise KeyFileError(message, str(path)) from error
+    import tomllib  # noqa: PLC0415 - most processes read no key
+
     try:
         entries = tomllib.loads(content.decode())
     except ValueError:

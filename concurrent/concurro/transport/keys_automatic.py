@@ -12,7 +12,6 @@ import contextlib
 import os
 import platform
 import re
-import secrets
 import shutil
 import stat
 from pathlib import Path
@@ -70,7 +69,7 @@ class AutomaticKeys:
         room = _rooms()[0]
         make_folder(room.parent)
         make_folder(room)
-        folder = room / f"{_prefix(*self._address)}{secrets.token_hex(4)}"
+        folder = room / f"{_prefix(*self._address)}{os.urandom(4).hex()}"
         make_folder(folder)
         write_peer(folder / FILE_NAME, self.peer)
         self.folder = folder

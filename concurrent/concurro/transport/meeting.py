@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 from typing import TYPE_CHECKING
 
@@ -40,7 +39,7 @@ class MeetingPoint:
         if not CAN_MEET:
             message = "sockets without a path are those of Linux"
             raise OSError(message)
-        self._name = f"concurro-{secrets.token_hex(16)}"
+        self._name = f"concurro-{os.urandom(16).hex()}"
         self._invited: set[str] = set()
         self._guests: dict[str, socket.socket] = {}
         self._silent: list[socket.socket] = []
@@ -54,7 +53,7 @@ class MeetingPoint:
 
     def invite(self) -> str:
         """Return an invitation for one guest."""
-        shown = secrets.token_hex(_SHOWN // 2)
+        shown = os.urandom(_SHOWN // 2).hex()
         self._invited.add(shown)
         return f"{self._name}/{shown}"
 
