@@ -232,6 +232,7 @@ class Chronicles:
         if self._limit:
             chronicle = Chronicle(self._slaves, self._limit, submitted_at, wall - (now - submitted_at))
             record.chronicle = chronicle
+            self._size -= self._kept.pop(record.system_id, 0)  # it was here before, and ended, and comes again
             self._known[record.system_id] = record, chronicle
 
     def end(self, record: SystemRecord, now: float) -> None:

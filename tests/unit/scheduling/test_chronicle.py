@@ -232,6 +232,19 @@ def test_the_oldest_of_the_ended_systems_go_when_it_is_too_much(north):
     assert chronicles.describe(f"job-{count - 1}", 4.0)["state"] == "starting"
 
 
+def test_a_system_that_comes_again_is_told_of_anew(north):
+    chronicles = Chronicles({north.id: north}, 100)
+
+    for _ in range(2):
+        record = SystemRecord(1, "job", "Job")
+        chronicles.begin(record, 0.0, 0.0, 1e9)
+        end_tasks(record.chronicle, record, north, range(10))
+        chronicles.end(record, 3.0)
+
+    assert chronicles._size == sum(chronicles._kept.values())
+    assert len(rows_of(chronicles.describe("job", 4.0))) == 10
+
+
 def test_pushed_tasks_are_not_recorded(master):
     master.table.open(("application", 1), 1, "plain", "Plain", master.now)
 
