@@ -5,6 +5,7 @@ keep --> shelf --> hand_out
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 from collections import OrderedDict
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from concurro import (
     Component,
+    ConcurroError,
     IWorkerService,
     IWorkerServiceHost,
     PathOption,
@@ -34,7 +36,7 @@ class WarehouseService(Component):
     """Keeps values in a worker, unopened."""
 
     name = "warehouse"
-    methods = ("keep", "hand_out", "forget", "fetch", "usage")
+    methods = ("keep", "hand_out", "forget", "fetch", "copied", "usage")
     budget = SizeOption(
         "1 GiB", "What the values kept in a worker may hold in memory; the rest is in files.", minimum=1
     )
@@ -46,6 +48,7 @@ class WarehouseService(Component):
         self._spilled: set[str] = set()
         self._held = 0
         self._wanted: dict[str, list[Future[Parcel]]] = {}
+        self._copies: dict[str, list[str]] = {}
 
     def setup(self, host: IWorkerServiceHost) -> None:
         """Learn the host."""
@@ -54,8 +57,9 @@ class WarehouseService(Component):
     def peer_left(self, peer: IServicePeer, reason: str) -> None:
         """Do nothing: values stay until they are dropped."""
 
-    def keep(self, peer: IServicePeer, uid: str, parcel: Parcel) -> None:  # noqa: ARG002 - every method is given who calls
-        """Keep a value."""
+    def keep(self, peer: IServicePeer, uid: str, parcel: Parcel) -> None:
+        """Keep a value; one that was kept already, as its copy, makes room for it."""
+        self.forget(peer, uid)
         self._kept[uid] = parcel
         self._held += parcel.size
         for wanted in self._wanted.pop(uid, ()):
@@ -63,7 +67,7 @@ class WarehouseService(Component):
                 wanted.set_result(parcel)
         self._make_room(uid)
 
-    def hand_out(self, peer: IServicePeer, uid: str) -> Parcel | Future[Parcel]:  # noqa: ARG002 - as above
+    def hand_out(self, peer: IServicePeer, uid: str) -> Parcel | Future[Parcel]:  # noqa: ARG002 - every method is given who calls
         """Return a value; one that is on its way is waited for."""
         parcel = self._kept.get(uid)
         if parcel is not None:
@@ -75,7 +79,10 @@ class WarehouseService(Component):
         return wanted
 
     def forget(self, peer: IServicePeer, uid: str) -> None:  # noqa: ARG002 - as above
-        """Forget a value."""
+        """Forget a value, and its copies elsewhere."""
+        copies = self._copies.pop(uid, None)
+        if copies:
+            threading.Thread(target=_forget_copies, args=(uid, copies), daemon=True).start()
         parcel = self._kept.pop(uid, None)
         if parcel is not None and uid not in self._spilled:
             self._held -= parcel.size
@@ -96,6 +103,13 @@ class WarehouseService(Component):
 
         threading.Thread(target=get, daemon=True).start()
         return future
+
+    def copied(self, peer: IServicePeer, uid: str, addresses: list[str]) -> None:  # noqa: ARG002 - as above
+        """Note which workers have copies of a value."""
+        if uid in self._kept:
+            self._copies[uid] = addresses
+        else:  # it was dropped meanwhile
+            threading.Thread(target=_forget_copies, args=(uid, addresses), daemon=True).start()
 
     def usage(self, peer: IServicePeer) -> list[int]:  # noqa: ARG002 - as above
         """Return how many values are kept, how many of them in files.
@@ -135,3 +149,10 @@ class WarehouseService(Component):
         if not wanted.done():
             self._wanted.get(uid, [wanted]).remove(wanted)
             wanted.set_exception(KeyError(f"the value {uid!r} was announced to the warehouse, and did not come"))
+
+
+def _forget_copies(uid: str, addresses: list[str]) -> None:
+    """Let other workers forget a value; those that are gone have none."""
+    for address in addresses:
+        with contextlib.suppress(ConcurroError):
+            current_application().service("warehouse", address).tell("forget", uid)

@@ -57,6 +57,10 @@ class Stock:
         self._kept = {uid: kept for uid, kept in self._kept.items() if kept != address}
 
     def _end_search(self, uid: str, future: Future[str]) -> None:
-        if not future.done():
-            self._sought.pop(uid, None)
-            future.set_result("")
+        if future.done():
+            return
+        sought = self._sought[uid]
+        sought.remove(future)  # others began later, and go on
+        if not sought:
+            del self._sought[uid]
+        future.set_result("")

@@ -78,9 +78,11 @@ class Warehouse:
             await _answer(runtime.application.service("warehouse", home).call("keep", name, parcel))
             if publish:
                 first_of_node = {node: address for _, address, node, _ in reversed(workers)}
-                for address in first_of_node.values():
-                    if address != home:
-                        await _answer(runtime.application.service("warehouse", address).call("fetch", name, home))
+                copies = [address for address in first_of_node.values() if address != home]
+                for address in copies:
+                    await _answer(runtime.application.service("warehouse", address).call("fetch", name, home))
+                if copies:
+                    await _answer(runtime.application.service("warehouse", home).call("copied", name, copies))
             return ref
 
         stored = runtime.loop.start(store(), f"the value {name}")

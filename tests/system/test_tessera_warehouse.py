@@ -7,7 +7,8 @@ import numpy as np
 from concurro_monitor import use
 from concurro_tessera import Runtime
 from tests.support.jobs import SHIPPED
-from tests.support.tesserae import WATCHDOG, User
+from tests.support.tesserae import WATCHDOG, User, runtime_of
+from tests.support.waiting import wait_until
 
 
 def test_values_over_the_budget_are_in_files_and_come_back(runtime_folder):
@@ -32,3 +33,18 @@ def test_values_over_the_budget_are_in_files_and_come_back(runtime_folder):
         assert cluster.service("warehouse", home).usage().result(WATCHDOG)[0] == 7
         use(None)
         runtime.close()
+
+
+def test_a_published_value_has_a_copy_on_each_slave_and_all_are_dropped_with_it():
+    with runtime_of(workers=1, slaves=2) as (cluster, runtime):
+        homes = [cluster.service("warehouse", worker.address) for worker in cluster.application.workers()]
+
+        def kept():
+            return [home.usage().result(WATCHDOG)[0] for home in homes]
+
+        ref = runtime.put([1, 2, 3], publish=True, reply=True).get(WATCHDOG)
+        assert kept() == [1, 1]
+
+        runtime.drop(ref).wait(WATCHDOG)
+
+        wait_until(lambda: kept() == [0, 0])
