@@ -18,7 +18,6 @@ from concurro import ConcurroError, ServiceFailedError
 from concurro_tagqueue import asking
 from concurro_tagqueue.connection import SERVICE, Connection, is_address, open_application
 from concurro_tagqueue.errors import TakerLostError, TaskRaisedException
-from concurro_tagqueue.lines import ANY, Choice
 from concurro_tagqueue.records import LabelRecord, TagCounts
 from concurro_tagqueue.sessions import GIVEN_UP, INLINE
 from concurro_tagqueue.surface import TaskManagerMethods
@@ -27,6 +26,8 @@ from concurro_tagqueue.values import dump_value, load_value
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
+
+    from concurro_tagqueue.lines import Choice
 
 log = logging.getLogger("concurro.tagqueue")
 
@@ -136,29 +137,6 @@ class TaskManagerProxy(TaskManagerMethods):
                 task_ids += self._connection.ask("add", *facts, batch)
         return task_ids
 
-    def get_any_task(self, process_id: int | None = None, timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the first task of the line."""
-        return self._take(ANY, process_id, timeout)
-
-    def get_task_with_tag(
-        self, tag: str, process_id: int | None = None, timeout: float | None = None
-    ) -> tuple[str, Any]:
-        """Take the first task of a tag."""
-        task_id, _, parameters = self._take(asking.with_tag(tag), process_id, timeout)
-        return task_id, parameters
-
-    def get_task_with_tags(
-        self, tags: Iterable[str], process_id: int | None = None, timeout: float | None = None
-    ) -> tuple[str, str, Any]:
-        """Take the first task that has one of these tags."""
-        return self._take(asking.with_tags(tags), process_id, timeout)
-
-    def get_task_matching(
-        self, pattern: str, process_id: int | None = None, timeout: float | None = None
-    ) -> tuple[str, str, Any]:
-        """Take the first task whose tag matches a pattern."""
-        return self._take(asking.matching(pattern), process_id, timeout)
-
     def return_task(self, task_id: str, process_id: int | None = None) -> None:
         """Put a running task back to the front of the line."""
         self._connection.ask("return_task", task_id, process_id)
@@ -173,25 +151,6 @@ class TaskManagerProxy(TaskManagerMethods):
         One that does not travel arrives as a `ServiceFailedError` with its text.
         """
         self._connection.ask("store", task_id, 1, value=self._dump(self._described(exception, traceback)))
-
-    # Results
-
-    def get_any_result(self, timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the oldest result."""
-        return self._collect(ANY, timeout)
-
-    def get_result_with_tag(self, tag: str, timeout: float | None = None) -> tuple[str, Any]:
-        """Take the oldest result of a tag."""
-        task_id, _, result = self._collect(asking.with_tag(tag), timeout)
-        return task_id, result
-
-    def get_result_with_tags(self, tags: Iterable[str], timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the oldest result of one of these tags."""
-        return self._collect(asking.with_tags(tags), timeout)
-
-    def get_result_matching(self, pattern: str, timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the oldest result whose tag matches a pattern."""
-        return self._collect(asking.matching(pattern), timeout)
 
     # Counts
 
@@ -210,10 +169,6 @@ class TaskManagerProxy(TaskManagerMethods):
         limit = asking.check_seconds("timeout", timeout)
         known = None if seen is None else list(seen)
         return TagCounts(*self._connection.ask("watch", asking.check_tag(tag), known, timeout=limit))
-
-    def wait_for_tag(self, tag: str, timeout: float | None = None) -> TagCounts:
-        """Wait until no task of a tag waits or runs; return the counts."""
-        return asking.wait_until_done(self.watch_tag, tag, asking.check_seconds("timeout", timeout))
 
     def drain_tag(self, tag: str) -> list[tuple[str, Any]]:
         """Take all waiting tasks of a tag out of the line.

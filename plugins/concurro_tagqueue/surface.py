@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from concurro_tagqueue import asking
+from concurro_tagqueue.lines import ANY
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from concurro_tagqueue.lines import Choice
     from concurro_tagqueue.records import TagCounts
 
 
@@ -106,7 +110,7 @@ class TaskManagerMethods:
             WaitTimeoutError: There was none.
             TaskManagerTermination: The task manager was terminated.
         """
-        raise NotImplementedError
+        return self._take(ANY, process_id, timeout)
 
     def get_task_with_tag(
         self, tag: str, process_id: int | None = None, timeout: float | None = None
@@ -115,13 +119,14 @@ class TaskManagerMethods:
 
         Else as `get_any_task`.
         """
-        raise NotImplementedError
+        task_id, _, parameters = self._take(asking.with_tag(tag), process_id, timeout)
+        return task_id, parameters
 
     def get_task_with_tags(
         self, tags: Iterable[str], process_id: int | None = None, timeout: float | None = None
     ) -> tuple[str, str, Any]:
         """Take the first task that has one of these tags. Else as `get_any_task`."""
-        raise NotImplementedError
+        return self._take(asking.with_tags(tags), process_id, timeout)
 
     def get_task_matching(
         self, pattern: str, process_id: int | None = None, timeout: float | None = None
@@ -130,7 +135,7 @@ class TaskManagerMethods:
 
         Else as `get_any_task`. `*` stands for any text, `?` for a character, `[a-c]` for one of these.
         """
-        raise NotImplementedError
+        return self._take(asking.matching(pattern), process_id, timeout)
 
     def return_task(self, task_id: str, process_id: int | None = None) -> None:
         """Put a running task back to the front: who took it cannot do it.
@@ -180,25 +185,26 @@ class TaskManagerMethods:
             WaitTimeoutError: There was none.
             TaskManagerTermination: There is none, and the task manager was terminated.
         """
-        raise NotImplementedError
+        return self._collect(ANY, timeout)
 
     def get_result_with_tag(self, tag: str, timeout: float | None = None) -> tuple[str, Any]:
         """Take the oldest result of a tag: its task's id, and it.
 
         Else as `get_any_result`.
         """
-        raise NotImplementedError
+        task_id, _, result = self._collect(asking.with_tag(tag), timeout)
+        return task_id, result
 
     def get_result_with_tags(self, tags: Iterable[str], timeout: float | None = None) -> tuple[str, str, Any]:
         """Take the oldest result of one of these tags. Else as `get_any_result`."""
-        raise NotImplementedError
+        return self._collect(asking.with_tags(tags), timeout)
 
     def get_result_matching(self, pattern: str, timeout: float | None = None) -> tuple[str, str, Any]:
         """Take the oldest result whose tag matches a pattern.
 
         Else as `get_any_result`.
         """
-        raise NotImplementedError
+        return self._collect(asking.matching(pattern), timeout)
 
     # Counts
 
@@ -231,7 +237,7 @@ class TaskManagerMethods:
             WaitTimeoutError: Some still do.
             TaskManagerTermination: Some still do, and the task manager was terminated.
         """
-        raise NotImplementedError
+        return asking.wait_until_done(self.watch_tag, tag, asking.check_seconds("timeout", timeout))
 
     def drain_tag(self, tag: str) -> list[tuple[str, Any]]:
         """Take all waiting tasks of a tag out of the line.
@@ -272,6 +278,16 @@ class TaskManagerMethods:
         Everybody who waits gets `TaskManagerTermination`, and who asks for a task from now on. Tasks that
         run may still store their results, and results that are stored may be taken.
         """
+        raise NotImplementedError
+
+    # What they are made of
+
+    def _take(self, choice: Choice, process_id: int | None, timeout: float | None) -> tuple[str, str, Any]:
+        """Take the first task that is wanted: its id, tag and parameters."""
+        raise NotImplementedError
+
+    def _collect(self, choice: Choice, timeout: float | None) -> tuple[str, str, Any]:
+        """Take the oldest result that is wanted: its task's id and tag, and it."""
         raise NotImplementedError
 
     # As ScientificPython has them

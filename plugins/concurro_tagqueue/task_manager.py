@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 from concurro_tagqueue import asking
 from concurro_tagqueue.core import CRASH_LIMIT, TaskManagerCore
 from concurro_tagqueue.errors import TaskRaisedException, WaitTimeoutError
-from concurro_tagqueue.lines import ANY, Choice
 from concurro_tagqueue.records import TagCounts, Waiter
 from concurro_tagqueue.surface import TaskManagerMethods
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from concurro_tagqueue.lines import Choice
     from concurro_tagqueue.proxy import TaskManagerProxy
     from concurro_tagqueue.records import LabelRecord
 
@@ -155,29 +153,6 @@ class TaskManager(TaskManagerMethods):
             self._ring()
             return task.task_id
 
-    def get_any_task(self, process_id: int | None = None, timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the first task of the line."""
-        return self._take(ANY, process_id, timeout)
-
-    def get_task_with_tag(
-        self, tag: str, process_id: int | None = None, timeout: float | None = None
-    ) -> tuple[str, Any]:
-        """Take the first task of a tag."""
-        task_id, _, parameters = self._take(asking.with_tag(tag), process_id, timeout)
-        return task_id, parameters
-
-    def get_task_with_tags(
-        self, tags: Iterable[str], process_id: int | None = None, timeout: float | None = None
-    ) -> tuple[str, str, Any]:
-        """Take the first task that has one of these tags."""
-        return self._take(asking.with_tags(tags), process_id, timeout)
-
-    def get_task_matching(
-        self, pattern: str, process_id: int | None = None, timeout: float | None = None
-    ) -> tuple[str, str, Any]:
-        """Take the first task whose tag matches a pattern."""
-        return self._take(asking.matching(pattern), process_id, timeout)
-
     def return_task(self, task_id: str, process_id: int | None = None) -> None:
         """Put a running task back to the front of the line."""
         with self._lock:
@@ -195,25 +170,6 @@ class TaskManager(TaskManagerMethods):
         with self._lock:
             self._core.store(task_id, (exception, traceback), raised=True)
             self._ring()
-
-    # Results
-
-    def get_any_result(self, timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the oldest result."""
-        return self._collect(ANY, timeout)
-
-    def get_result_with_tag(self, tag: str, timeout: float | None = None) -> tuple[str, Any]:
-        """Take the oldest result of a tag."""
-        task_id, _, result = self._collect(asking.with_tag(tag), timeout)
-        return task_id, result
-
-    def get_result_with_tags(self, tags: Iterable[str], timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the oldest result of one of these tags."""
-        return self._collect(asking.with_tags(tags), timeout)
-
-    def get_result_matching(self, pattern: str, timeout: float | None = None) -> tuple[str, str, Any]:
-        """Take the oldest result whose tag matches a pattern."""
-        return self._collect(asking.matching(pattern), timeout)
 
     # Counts
 
@@ -234,10 +190,6 @@ class TaskManager(TaskManagerMethods):
             self._core.watch(tag, waiter)
             self._wait(waiter, limit, f"a change of the tasks with {waiter.choice}")
             return waiter.counts or TagCounts(0, 0, 0)
-
-    def wait_for_tag(self, tag: str, timeout: float | None = None) -> TagCounts:
-        """Wait until no task of a tag waits or runs; return the counts."""
-        return asking.wait_until_done(self.watch_tag, tag, asking.check_seconds("timeout", timeout))
 
     def drain_tag(self, tag: str) -> list[tuple[str, Any]]:
         """Take all waiting tasks of a tag out of the line."""
