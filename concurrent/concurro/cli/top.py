@@ -112,7 +112,8 @@ def watch(
         except (ConcurroError, TimeoutError) as error:
             if once or not seen:
                 raise
-            screen.tell(f"the master is gone ({error}); waiting for it for {duration(away)}; Ctrl-C ends this")
+            reason = str(error) or "it does not answer"  # an answer that is late says nothing itself
+            screen.tell(f"the master is gone ({reason}); waiting for it for {duration(away)}; Ctrl-C ends this")
         sleep(interval)
         away += interval
 

@@ -129,12 +129,15 @@ def test_pictures_follow_each_other_with_the_rates_between_them():
     assert [shown.slaves for _, shown in album.shown] == [{}, {"north-1": 7.0}]
 
 
-@pytest.mark.parametrize("error", [MasterUnreachable("no answer"), TimeoutError("too late")])
-def test_a_master_that_goes_away_is_waited_for(error):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(MasterUnreachable("connection refused"), "connection refused"), (TimeoutError(), "it does not answer")],
+)
+def test_a_master_that_goes_away_is_waited_for(error, reason):
     album = play([look(10.0), error], MasterUnreachable("nobody"), [look(2.0, pid=12)])
 
     assert [shown.status["pid"] for shown, _ in album.shown] == [11, 12]
-    assert album.told[0].startswith(f"the master is gone ({error}); waiting for it")
+    assert album.told[0].startswith(f"the master is gone ({reason}); waiting for it")
     assert len(album.told) == 2
 
 
