@@ -132,8 +132,8 @@ class TaskError(ConcurroError):
         slave_id: The slave of the last attempt; None when none ran.
         attempt: Number of the last attempt, from 1.
         cause: The original exception if it can be rebuilt, else None.
-        task: Name of the task, or a call with its arguments, as `scale(4, offset=1)`; bounded, and empty where it
-            is not known.
+        task: Name of the task with what it was given, as `scale-4 (n=4, offset=1)`, or a call with its arguments, as
+            `scale(4, offset=1)`; bounded, and empty where it is not known.
     """
 
     task = ""
@@ -148,10 +148,7 @@ class TaskError(ConcurroError):
         attempt: int = 0,
         cause: BaseException | None = None,
     ) -> None:
-        where = f" on slave {slave_id}" if slave_id else ""
-        which = f", attempt {attempt}" if attempt else ""
-        text = f"task {task_id}{which}{where}: {type_name}: {message}"
-        super().__init__(f"{text}\n{traceback}" if traceback else text)
+        super().__init__(f"{type_name}: {message}")  # one: of several an `OSError`, as a timeout is, makes its own
         self.task_id = task_id
         self.type_name = type_name
         self.message = message
@@ -160,6 +157,14 @@ class TaskError(ConcurroError):
         self.attempt = attempt
         self.cause = cause
         self.saver: Callable[[TaskError, str | os.PathLike[str]], None] | None = None
+
+    def __str__(self) -> str:
+        """Return which task failed, where and how, and the remote traceback."""
+        task = f", {self.task}" if self.task else ""
+        where = f" on slave {self.slave_id}" if self.slave_id else ""
+        which = f", attempt {self.attempt}" if self.attempt else ""
+        text = f"task {self.task_id}{task}{which}{where}: {self.type_name}: {self.message}"
+        return f"{text}\n{self.traceback}" if self.traceback else text
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the failed attempt to a file, for `concurrent replay`.

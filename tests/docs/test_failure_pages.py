@@ -21,6 +21,7 @@ FORMAT = re.compile(r"%[-+0-9.]*[sdgrfx]|%%|\{[^{}]*\}")
 WORD = re.compile(r"[A-Za-z]{2,}")
 DIFFERS = re.compile(
     r"[0-9a-f]{8}-[0-9a-f-]{27}|tcp://\S+|(?<!\w)/[\w./-]+|north(-1)?|'[^']*'|\(Search\)|Search|Square|(dict|task\.lock)\b|_thread\.lock"
+    r"|square-\d+ \(n=\d+\)"
     r"|\w+Error: (division by zero|no such key)|\(?TypeError: cannot pickle.*|invalid literal for int\(\) with base 10"
 )
 """Names, ids, addresses, and what Python itself says."""
@@ -153,6 +154,7 @@ def normal(line: str) -> str:
     """Return a message without what differs from run to run."""
     line = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", line)
     line = re.sub(r"slave \S+?-\d+", "slave NAME", line)
+    line = re.sub(r"\((n|how)=\S+\)", "(ATTRIBUTES)", line)
     return re.sub(r"\d+(\.\d+)?", "N", line)
 
 

@@ -106,7 +106,7 @@ def failure_text(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, RemoteTraceback) and str(cause).strip():
         said = without_our_frames(str(cause))
-        raised = [] if str(error) in said else [f"{type(error).__name__}: {error}"]
+        raised = [] if str(error).strip() in said else [f"{type(error).__name__}: {error}"]
         return "\n".join([said, *raised, *notes])
     shown = "".join(traceback.format_exception_only(type(error), error)).rstrip()
     return without_our_frames(shown.removeprefix(f"{type(error).__module__}."))

@@ -24,16 +24,18 @@ from concurro.errors import (
     WorkerLost,
 )
 from concurro.ids import Failure, Outcome
+from concurro.task import RUNTIME_FIELDS
 from concurro.wire.libraries import differences, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from types import TracebackType
 
 _TEXT_LIMIT = 100_000  # characters of a message or traceback; what is over the limit is cut in the middle
 
 _LONGEST_NAME = 80  # characters
 _MOST_ARGUMENTS = 6
+_NOT_SHOWN = RUNTIME_FIELDS | {"name", "priority", "timeout", "max_retries", "requires"}
 _SHOWN = (int, float, complex, str, bytes, tuple, list, dict, set, frozenset, type(None), range)
 _OWN_FOLDER = f"{os.path.dirname(os.path.dirname(__file__))}{os.sep}"  # noqa: PTH120 - no pathlib: workers import this
 
@@ -120,19 +122,33 @@ def original(error: TaskError) -> BaseException:
 
 
 def describe_task(task: Any) -> str:
-    """Return the name of a task, or its call with its arguments, bounded.
+    """Return the name of a task and its attributes, or its call, bounded.
 
     No code of users runs for it: of what they defined only the type is told.
     """
     shown_call = getattr(type(task), "_shown_call", None)
     if shown_call is None:
-        return _shortened(task.name if isinstance(task.name, str) else type(task).__qualname__, _LONGEST_NAME)
+        name = _shortened(task.name if isinstance(task.name, str) else type(task).__qualname__, _LONGEST_NAME)
+        own = {key: value for key, value in vars(task).items() if _is_shown(key)}
+        return f"{name} ({_listed((), own)})" if own else name
     name, args, kwargs = shown_call(task)
+    return f"{_shortened(name, _LONGEST_NAME)}({_listed(args, kwargs)})"
+
+
+def _is_shown(attribute: Any) -> bool:
+    return isinstance(attribute, str) and attribute[:1] != "_" and attribute not in _NOT_SHOWN
+
+
+def _listed(args: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """Return how arguments are shown: the first ones."""
     shown = [_shown(value) for value in args[:_MOST_ARGUMENTS]]
-    shown += [f"{key}={_shown(value)}" for key, value in list(kwargs.items())[: _MOST_ARGUMENTS - len(shown)]]
-    if len(args) + len(kwargs) > len(shown):
+    shown += [
+        f"{_shortened(key, _LONGEST_NAME)}={_shown(value)}"
+        for key, value in list(named.items())[: _MOST_ARGUMENTS - len(shown)]
+    ]
+    if len(args) + len(named) > len(shown):
         shown.append("...")
-    return f"{_shortened(name, _LONGEST_NAME)}({', '.join(shown)})"
+    return ", ".join(shown)
 
 
 def explain_import(error: ImportError, slave_id: str | None) -> ImportError:

@@ -239,6 +239,11 @@ def test_a_traceback_that_is_all_ours_stays():
     [
         (Task("square-4"), "square-4"),
         (Task("x" * 500), "x" * 77 + "..."),
+        (
+            new_task(Task, {"name": "scale", "n": 4, "mesh": Loud(), "_kept": 1, "attempt": 2}),
+            "scale (n=4, mesh=<Loud>)",
+        ),
+        (new_task(Task, {"name": "t"} | dict.fromkeys("abcdefgh", 0)), "t (a=0, b=0, c=0, d=0, e=0, f=0, ...)"),
         (new_task(FunctionCall, {"args": (4, "ab"), "kwargs": {"offset": [1, 2]}}), "call(4, 'ab', offset=[1, 2])"),
         (new_task(FunctionCall, {"args": tuple(range(50))}), "call(0, 1, 2, 3, 4, 5, ...)"),
         (new_task(FunctionCall, {"args": (Loud(), 10**5000)}), "call(<Loud>, <int>)"),
@@ -247,7 +252,7 @@ def test_a_traceback_that_is_all_ours_stays():
         (new_task(FunctionCall, {"args": ({Loud(): 1, "b": {}}, {Loud()})}), "call({<Loud>: 1, 'b': {}}, {<Loud>})"),
         (new_task(FunctionCall, {"args": (dict.fromkeys(range(9)), frozenset({7}), set())}), SEVERAL),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_a_task_is_named_with_the_arguments_of_its_call(task, text):
     assert describe_task(task) == text
@@ -271,6 +276,16 @@ def test_what_is_shown_of_a_call_is_bounded():
     task = new_task(FunctionCall, {"args": ([bytes(10_000)] * 1000, "y" * 10_000, {n: str(n) * 99 for n in range(99)})})
 
     assert len(describe_task(task)) < 1000
+
+
+def test_an_error_names_task_arguments_attempt_and_slave():
+    error = rebuild("job:3", Outcome.RAISED, Failure("KeyError", "'colour'", "Traceback ...\n"), "north", 2)
+    error.task = "scale-4 (n=4)"
+
+    again = pickle.loads(pickle.dumps(error))
+
+    assert str(error) == "task job:3, scale-4 (n=4), attempt 2 on slave north: KeyError: 'colour'\nTraceback ...\n"
+    assert str(again) == str(error)
 
 
 def test_the_traceback_of_a_call_says_first_whose_it_is():
