@@ -32,6 +32,9 @@ ROW = struct.Struct("<QddfHHHQq")
 ROW_BYTES = 100
 """Of a kept row in memory, about [B]."""
 
+SYSTEM_BYTES = 4096
+"""Of a system beside its rows, about [B]."""
+
 MOST_FAILURES = 1000
 """Failed attempts of one system of which it is known when and where they were."""
 
@@ -68,6 +71,7 @@ class Chronicle:
         self.began = began
         self.wall = wall
         self.ended: float | None = None
+        self._facts: dict[str, Any] = {}
         self.stride = 1
         self._slaves = slaves
         self._limit = max(2, limit - limit % 2)  # even: what is thinned out goes on in step
@@ -87,7 +91,8 @@ class Chronicle:
     @property
     def size(self) -> int:
         """About what it takes in memory [B]."""
-        return ROW_BYTES * (len(self._rows) + len(self._failures) + len(self._arrivals) + 4 * len(self._samples))
+        rows = len(self._rows) + len(self._failures) + len(self._arrivals) + 4 * len(self._samples)
+        return SYSTEM_BYTES + ROW_BYTES * rows
 
     def emitted(self, first: int, now: float) -> None:
         """Note that tasks came, numbered on from `first`."""
@@ -157,14 +162,21 @@ class Chronicle:
         if now >= self._next_sample:
             self._sample(now)
 
-    def describe(self, record: SystemRecord, now: float) -> dict[str, Any]:
-        """Return it as it travels; times are those of this machine's clock [s]."""
+    def end(self, record: SystemRecord, now: float) -> None:
+        """Note what is told of its system once its record is gone."""
+        self.ended = now
+        self._facts = _facts_of(record)
+
+    def describe(self, record: SystemRecord | None, now: float) -> dict[str, Any]:
+        """Return it as it travels; times are those of this machine's clock [s].
+
+        Args:
+            record: The system's; None when that is over.
+            now: Monotonic time [s].
+        """
         return {
             "version": CHRONICLE_VERSION,
-            "system_id": record.system_id,
-            "name": record.name,
-            "state": record.state.value,
-            "counts": count_tasks(record),
+            **(self._facts if record is None else _facts_of(record)),
             "wall": self.wall,
             "began": self.began,
             "ended": now if self.ended is None else self.ended,
@@ -216,7 +228,7 @@ class Chronicles:
     def __init__(self, slaves: dict[str, SlaveRecord], limit: int) -> None:
         self._slaves = slaves
         self._limit = limit
-        self._known: OrderedDict[str, tuple[SystemRecord, Chronicle]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[SystemRecord | None, Chronicle]] = OrderedDict()
         self._kept: OrderedDict[str, int] = OrderedDict()
         self._size = 0
 
@@ -240,7 +252,8 @@ class Chronicles:
         chronicle, record.chronicle = record.chronicle, None
         if chronicle is None:
             return
-        chronicle.ended = now
+        chronicle.end(record, now)
+        self._known[record.system_id] = None, chronicle
         self._kept[record.system_id] = chronicle.size
         self._size += chronicle.size
         while self._size > KEPT_BYTES and len(self._kept) > 1:
@@ -262,6 +275,15 @@ class Chronicles:
             message = f"the master keeps no course of a system {system_id}: {why}"
             raise LookupError(message)
         return known[1].describe(known[0], now)
+
+
+def _facts_of(record: SystemRecord) -> dict[str, Any]:
+    return {
+        "system_id": record.system_id,
+        "name": record.name,
+        "state": record.state.value,
+        "counts": count_tasks(record),
+    }
 
 
 def _size_of(result: list[Any]) -> int:
