@@ -127,7 +127,7 @@ class TaskError(ConcurroError):
     Attributes:
         task_id: The task, `<system_id>:<number>`.
         type_name: Class name of what was raised.
-        message: Text of what was raised.
+        message: Text of what was raised; where that does not survive pickling, with why.
         traceback: The remote traceback as text; empty when there is none.
         slave_id: The slave of the last attempt; None when none ran.
         attempt: Number of the last attempt, from 1.

@@ -201,7 +201,8 @@ def errors(shared_cluster):
 def test_f02_an_exception_that_does_not_unpickle_arrives_as_text(errors):
     error = errors["does-not-unpickle"]
 
-    assert (error.type_name, error.message) == ("TwoPartError", "here and there")
+    assert error.type_name == "TwoPartError"
+    assert error.message.startswith("here and there (TwoPartError cannot be rebuilt: TypeError: ")
     assert "raise self.make_error()" in error.traceback
     assert error.cause is None
 
@@ -210,7 +211,8 @@ def test_f02_an_exception_that_does_not_unpickle_arrives_as_text(errors):
 def test_f03_an_exception_whose_reduce_raises_or_exits_arrives_as_text(errors, name):
     error = errors[name]
 
-    assert (error.type_name, error.message) == ("ReducesBadlyError", "an error with a bad __reduce__")
+    assert error.type_name == "ReducesBadlyError"
+    assert error.message.startswith("an error with a bad __reduce__ (ReducesBadlyError cannot ")
     assert "raise self.make_error()" in error.traceback
     assert error.cause is None
 

@@ -2,7 +2,8 @@
 
 Exceptions are the least trustworthy values there are: some pickle and do not unpickle, some
 run code while they load, some cannot even say their message. So a failure always travels as
-text, and the exception itself only if it survived a round trip where it was raised.
+text, and the exception itself only if it survived a round trip where it was raised. Why it did
+not is said behind its message: `except` of its class does not catch what arrives.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import (
+    NotPicklableError,
     RemoteTraceback,
     ResultNotPicklable,
     TaskCancelled,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _TEXT_LIMIT = 100_000  # characters of a message or traceback; what is over the limit is cut in the middle
 
 _LONGEST_NAME = 80  # characters
+_LONGEST_REASON = 500  # characters
 _MOST_ARGUMENTS = 6
 _NOT_SHOWN = RUNTIME_FIELDS | {"name", "priority", "timeout", "max_retries", "requires"}
 _SHOWN = (int, float, complex, str, bytes, tuple, list, dict, set, frozenset, type(None), range)
@@ -64,12 +67,13 @@ def describe(
         dumps: Pickles the exception into one self-contained text of bytes (`Packer.dumps_whole`).
         loads: Its inverse; tried here. Without the two the exception itself stays behind.
     """
-    return Failure(
-        type(exception).__name__,
-        _message_of(exception),
-        _traceback_of(exception, trim),
-        _pickled(exception, dumps, loads) if dumps is not None and loads is not None else None,
-    )
+    type_name, message = type(exception).__name__, _message_of(exception)
+    pickled = None
+    if dumps is not None and loads is not None:
+        pickled, why_not = _pickled(exception, dumps, loads)
+        if pickled is None:
+            message = _with_reason(message, f"{type_name} {why_not}")
+    return Failure(type_name, message, _traceback_of(exception, trim), pickled)
 
 
 def rebuild(  # noqa: PLR0913 - the facts of a failure, all of them plain
@@ -96,7 +100,11 @@ def rebuild(  # noqa: PLR0913 - the facts of a failure, all of them plain
     own = _OWN_ERRORS.get(Outcome(outcome))
     if own is not None:
         return own(task_id, own.__name__, message, traceback, slave_id, attempt)
-    cause = _loaded(pickled, loads) if pickled is not None and loads is not None else None
+    cause = None
+    if pickled is not None and loads is not None:
+        cause, why_not = _loaded(pickled, loads)
+        if cause is None:
+            message = _with_reason(message, f"{type_name}, {here}, {why_not}")
     told = differences(cause, f"on slave {slave_id}" if slave_id else "there", here)
     if told and cause is not None:
         message = f"{message} ({told})"
@@ -264,23 +272,40 @@ def _from_users(frames: TracebackType | None) -> TracebackType | None:
     return first or frames
 
 
-def _pickled(exception: BaseException, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]) -> bytes | None:
+def _pickled(
+    exception: BaseException, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]
+) -> tuple[bytes | None, str]:
+    """Return an exception pickled, or None and why it does not travel."""
     try:
         pickled = dumps(exception)
-        if len(pickled) > _TEXT_LIMIT:
-            return None
-        again = loads(pickled)
-    except BaseException:  # noqa: BLE001 - __reduce__ is user code and may do anything, exit included
-        return None
-    return pickled if isinstance(again, BaseException) else None
+    except NotPicklableError as fault:
+        return None, f"cannot travel: {str(fault).partition(' cannot travel: ')[2] or fault}"
+    except BaseException as fault:  # noqa: BLE001 - __reduce__ is user code and may do anything, exit included
+        return None, f"cannot travel: {_named(fault)}"
+    if len(pickled) > _TEXT_LIMIT:
+        return None, f"is too large to travel: {len(pickled)} B, the limit is {_TEXT_LIMIT} B"
+    again, why_not = _loaded(pickled, loads)
+    return (None, why_not) if again is None else (pickled, "")
 
 
-def _loaded(pickled: bytes, loads: Callable[[bytes], Any]) -> BaseException | None:
+def _loaded(pickled: bytes, loads: Callable[[bytes], Any]) -> tuple[BaseException | None, str]:
+    """Return the exception of a pickle, or None and why there is none."""
     try:
         cause = loads(pickled)
-    except BaseException:  # noqa: BLE001 - loading runs user code, which may do anything, exit included
-        return None
-    return cause if isinstance(cause, BaseException) else None
+    except BaseException as fault:  # noqa: BLE001 - loading runs user code, which may do anything, exit included
+        return None, f"cannot be rebuilt: {_named(fault)}"
+    if isinstance(cause, BaseException):
+        return cause, ""
+    return None, f"cannot be rebuilt: its pickle gives {_shortened(type(cause).__qualname__, _LONGEST_NAME)}"
+
+
+def _named(fault: BaseException) -> str:
+    return f"{type(fault).__name__}: {_message_of(fault)}"
+
+
+def _with_reason(message: str, why_not: str) -> str:
+    """Return a message with why the exception itself is not there."""
+    return _cut(f"{message} ({_shortened(why_not, _LONGEST_REASON)})".lstrip())
 
 
 def _cut(text: str) -> str:

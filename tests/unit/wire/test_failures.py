@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import pickle
 import sys
+import threading
 import tracemalloc
 
 import msgpack
@@ -47,6 +48,18 @@ class ExitsOnLoad(Exception):  # noqa: N818 - a user's name
 class Mute(Exception):  # noqa: N818 - a user's name
     def __str__(self):
         raise KeyboardInterrupt
+
+
+class OneOfTwo(Exception):  # noqa: N818 - a user's name
+    def __init__(self, a, b):
+        super().__init__(a)
+        self.b = b
+
+
+class Holder(Exception):  # noqa: N818 - a user's name
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
 
 
 class Frozen(Exception):  # noqa: N818 - a user's name
@@ -94,6 +107,41 @@ def test_an_exception_that_does_not_survive_travels_as_text(packer, make):
     assert error.type_name == type(make()).__name__
     assert error.cause is None
     assert error.type_name in error.traceback
+
+
+@pytest.mark.parametrize(
+    ("exception", "why"),
+    [
+        (OneOfTwo("bad n", 2), "OneOfTwo cannot be rebuilt: TypeError: OneOfTwo.__init__() missing 1 required"),
+        (Holder("bad n"), "Holder cannot travel: value.lock is a _thread.lock ("),
+        (ExitsOnReduce("bad n"), "ExitsOnReduce cannot travel: "),
+        (ExitsOnLoad("bad n"), "ExitsOnLoad cannot be rebuilt: SystemExit: 0"),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_why_an_exception_did_not_survive_stands_behind_its_message(packer, exception, why):
+    error = travelled(packer, raised(exception))
+
+    assert error.message.startswith(f"bad n ({why}")
+    assert error.message in str(error)
+
+
+def test_why_an_exception_could_not_be_rebuilt_here_stands_behind_its_message(packer):
+    def load(_):
+        message = "No module named 'colours'"
+        raise ModuleNotFoundError(message)
+
+    failure = describe(raised(ValueError("bad n")), dumps=packer.dumps_whole, loads=packer.loads_whole)
+
+    error = rebuild("s:1", Outcome.RAISED, failure, "slave-1", 1, load, "in this process")
+
+    why = "ValueError, in this process, cannot be rebuilt: ModuleNotFoundError: No module named 'colours'"
+    assert error.message == f"bad n ({why})"
+    assert error.cause is None
+
+
+def test_an_exception_that_arrives_has_its_own_message_only(packer):
+    assert travelled(packer, raised(ValueError("bad n"))).message == "bad n"
 
 
 def test_an_exception_that_cannot_say_its_message_is_described(packer):
