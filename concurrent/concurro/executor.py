@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import os
+import re
 import threading
 import uuid
 import weakref
@@ -17,7 +18,7 @@ from numbers import Integral
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
-from concurro.errors import ConfigError
+from concurro.errors import ConfigError, NotPicklableError
 from concurro.execution.inside import this_process
 from concurro.nodes.arguments import check_count, check_timeout
 from concurro.nodes.futures import Patience
@@ -81,6 +82,24 @@ class Call(Task):
 CallClass = TypeVar("CallClass", bound=Call)
 MOST_FUNCTIONS = 500
 """Functions of one application that have a class of their own; further ones travel with each call."""
+
+# How the path of what cannot travel begins, and what the caller knows that part as.
+_PARTS = (
+    (re.compile(r"\w+\.function"), "the function itself"),
+    (re.compile(r"(\w+|task)\.preparation\.initializer"), "the initializer"),
+    (re.compile(r"(\w+|task)\.preparation\.arguments"), "initargs"),
+)
+_PARTS_OF_CALL = (
+    (re.compile(r"task\.call\[0\]"), "the function itself"),
+    (re.compile(r"task\.(call\[1\]|args)(?=\[)"), "args"),
+    (re.compile(r"task\.(call\[2\]|kwargs)(?=\[)"), "kwargs"),
+    *_PARTS,
+)
+_PARTS_OF_CALLS = (
+    (re.compile(r"task\.call\[1\]\[0\]"), "the function itself"),
+    (re.compile(r"task\.(call\[1\]\[\d+\]|args\[\d+\])\[\d+\]"), "an argument of it"),
+    *_PARTS,
+)
 
 _SHUT_DOWN = "cannot schedule new futures after shutdown"
 
@@ -251,10 +270,13 @@ class ClusterExecutor(concurrent.futures.Executor):
         """
         if self._owned.is_shut_down:
             raise RuntimeError(_SHUT_DOWN)
-        if fn.__class__ is FunctionType and self._is_lasting(fn, FunctionCall):
-            fields: dict[str, Any] = {"args": args, "kwargs": kwargs} if kwargs else {"args": args}
-            return self._application.push_call(self._class_of(fn, FunctionCall), fields, self._owned)
-        return self._application.push_call(self._call_class, {"call": (fn, args, kwargs)}, self._owned)
+        try:
+            if fn.__class__ is FunctionType and self._is_lasting(fn, FunctionCall):
+                fields: dict[str, Any] = {"args": args, "kwargs": kwargs} if kwargs else {"args": args}
+                return self._application.push_call(self._class_of(fn, FunctionCall), fields, self._owned)
+            return self._application.push_call(self._call_class, {"call": (fn, args, kwargs)}, self._owned)
+        except NotPicklableError as error:
+            raise _of_the_call(error, fn, _PARTS_OF_CALL) from error.__cause__
 
     def map(
         self,
@@ -328,9 +350,12 @@ class ClusterExecutor(concurrent.futures.Executor):
         """Submit one call per row of these columns, as one task."""
         if self._owned.is_shut_down:
             raise RuntimeError(_SHUT_DOWN)
-        if fn.__class__ is FunctionType and self._is_lasting(fn, FunctionCalls):
-            return self._application.push_call(self._class_of(fn, FunctionCalls), {"args": columns}, self._owned)
-        return self._application.push_call(self._call_class, {"call": (call_all, (fn, *columns), {})}, self._owned)
+        try:
+            if fn.__class__ is FunctionType and self._is_lasting(fn, FunctionCalls):
+                return self._application.push_call(self._class_of(fn, FunctionCalls), {"args": columns}, self._owned)
+            return self._application.push_call(self._call_class, {"call": (call_all, (fn, *columns), {})}, self._owned)
+        except NotPicklableError as error:
+            raise _of_the_call(error, fn, _PARTS_OF_CALLS) from error.__cause__
 
     def _class_of(self, function: Callable[..., Any], kind: type[FunctionCall]) -> type[FunctionCall]:
         """Return the class for calls of a function.
@@ -366,6 +391,20 @@ def call_all(function: Callable[..., Any], *columns: list[Any]) -> list[Any]:
     if len(columns) == 1:
         return [function(each) for each in columns[0]]
     return [function(*each) for each in zip(*columns, strict=True)]
+
+
+def _of_the_call(
+    error: NotPicklableError, function: Any, parts: Iterable[tuple[re.Pattern[str], str]]
+) -> NotPicklableError:
+    """Return an error as the caller knows the call: by function and argument."""
+    for pattern, part in parts:
+        found = pattern.match(error.path)
+        if found is not None:
+            where = part + error.path[found.end() :]
+            name = getattr(function, "__qualname__", type(function).__qualname__)
+            why = str(error).partition(error.path)[2]
+            return NotPicklableError(f"a call of {name} cannot travel: {where}{why}", where, error.culprit)
+    return error
 
 
 def _columns(iterables: tuple[Iterable[Any], ...], size: int) -> Iterator[tuple[list[Any], ...]]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 NAME = "concurrent"
 
-_PART_OF_CALL = re.compile(r"task\.args\[0\]\.items\[(\d+)\]\[([012])\](.*)")
+_PART_OF_CALL = re.compile(r"args\[0\]\.items\[(\d+)\]\[([012])\](.*)")
 """Where in a batch something is: number of the call, function or arguments, where in these."""
 
 

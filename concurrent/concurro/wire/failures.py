@@ -42,6 +42,9 @@ _NOT_SHOWN = RUNTIME_FIELDS | {"name", "priority", "timeout", "max_retries", "re
 _SHOWN = (int, float, complex, str, bytes, tuple, list, dict, set, frozenset, type(None), range)
 _OWN_FOLDER = f"{os.path.dirname(os.path.dirname(__file__))}{os.sep}"  # noqa: PTH120 - no pathlib: workers import this
 
+_EXECUTOR = f"{_OWN_FOLDER}executor.py"
+_CALLS_OF_USERS = frozenset({"__call__", "call_all", "<listcomp>"})  # there; the last of Python 3.11
+
 _OWN_ERRORS: dict[Outcome, type[TaskError]] = {
     Outcome.TIMEOUT: TaskTimeout,
     Outcome.LOST: WorkerLost,
@@ -264,11 +267,15 @@ def _traceback_of(exception: BaseException, trim: int) -> str:
 def _from_users(frames: TracebackType | None) -> TracebackType | None:
     """Return a traceback without the frames of ours at its top.
 
-    Where all are ours they stay.
+    Where all are ours they stay, but for those of a call.
     """
     first = frames
+    last = None
     while first is not None and first.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
+        last = first.tb_frame.f_code
         first = first.tb_next
+    if first is None and last is not None and last.co_filename == _EXECUTOR and last.co_name in _CALLS_OF_USERS:
+        return None  # what is called has no frames: it is no Python
     return first or frames
 
 

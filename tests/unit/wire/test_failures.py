@@ -20,7 +20,7 @@ from concurro.errors import (
     TaskTimeout,
     WorkerLost,
 )
-from concurro.executor import Call, FunctionCall
+from concurro.executor import Call, FunctionCall, call_all
 from concurro.ids import Failure, Outcome
 from concurro.nodes.pushed import new_task
 from concurro.task import Task
@@ -274,6 +274,19 @@ def test_a_traceback_begins_with_the_first_frame_of_the_user():
 
     assert "executor.py" not in text
     assert "in __call__\n    raise ValueError(message)" in text
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        new_task(Call, {"call": (sys.exit, (3,), {})}),
+        new_task(Call, {"call": (call_all, (sys.exit, [3]), {})}),
+        new_task(type("Exits", (FunctionCall,), {"function": sys.exit}), {"args": (3,)}),
+    ],
+    ids=["once", "many", "class"],
+)
+def test_what_a_call_of_no_python_raised_shows_no_frames_of_ours(call):
+    assert describe(caught(call), trim=1).traceback == "SystemExit: 3\n"
 
 
 def test_a_traceback_that_is_all_ours_stays():
