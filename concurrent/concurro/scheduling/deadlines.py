@@ -72,6 +72,10 @@ class Deadlines:
         """Tell followers once that nothing can run: silence would look like work."""
         if self._core.slaves or not life.record.open or life.idle_noticed:
             return
+        if life.comes_back or life.orphans is not None:
+            # After a restart of the master: which tasks are done is not known yet, and their slaves are waited for.
+            self._agenda.arm(life.record.number, now + IDLE_PATIENCE)
+            return
         due_at = life.submitted_at + IDLE_PATIENCE
         if now > due_at:
             life.idle_noticed = True

@@ -230,6 +230,36 @@ def test_what_a_slave_holds_goes_on_under_its_lease_and_the_rest_is_queued_after
     assert (life.record.done, sorted(life.record.open), life.record.leased) == (1, [0, 2], 2)
 
 
+def notices(master):
+    return [notice for send in master.take(Kind.EVENT) for notice in send.body[5]]
+
+
+@pytest.mark.parametrize("finished", [False, True], ids=["slaves awaited", "replay under way"])
+def test_that_there_is_no_slave_is_told_only_once_the_slaves_of_before_are_missed_no_more(finished):
+    before = running()
+    if finished:
+        finish(before, 0)
+        before.out(before.inputs()[-1][1])
+        before.commit()
+    master = KeptMaster([before.kept()], first=2)
+    master.table.recovery.settled = False
+    replayed(master, answers())
+    master.table.attach(ALICE, 9, "job", master.now)
+    master.pass_time(3.0)
+    master.pass_time(3.0)
+    told_meanwhile = notices(master)
+
+    if finished:
+        master.out(3)
+    master.table.recovery.settle()
+    master.pass_time(3.0)
+    master.pass_time(3.0)
+
+    waiting = 2 if finished else 3
+    assert told_meanwhile == []
+    assert notices(master) == [f"{waiting} tasks wait: no slave is connected to the master"]
+
+
 def test_what_is_not_equal_is_not_adopted():
     master = missing(running())
     other_system = [OLD_LEASE, 7, *held(0)[2:]]
