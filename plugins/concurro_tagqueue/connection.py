@@ -318,6 +318,8 @@ class Connection:
             self._reach()
         except ClosedError:
             return  # nobody wants it any more
+        except errors.QueueLostError as error:
+            log.warning("%s", error)
         except ConcurroError as error:
             log.warning("the task manager %r is not reached any more: %s", self.label, error)
 

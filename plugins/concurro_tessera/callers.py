@@ -82,6 +82,11 @@ class Caller:
         runtime.application.before_end(self.deliver)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether nothing is called from here any more."""
+        return self._closed
+
+    @property
     def run(self) -> str:
         """The run of what is created here; empty when that is not known."""
         call = running_call.get()

@@ -187,7 +187,8 @@ class Way:
                 task.ended(entry)
 
     def _ended(self, reason: Exception) -> None:
-        error = RuntimeDisconnectedError(f"the worker {self.address} is gone, or the way to it: {reason}")
+        why = f"the worker {self.address} is gone, or the way to it: {reason}"
+        error = RuntimeDisconnectedError("the runtime of this process was closed" if self._caller.is_closed else why)
         with self._lock:
             self._ending = error
             seats = list(self._seats)
