@@ -14,6 +14,7 @@ import itertools
 import logging
 import socket
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from concurro.errors import ConcurroError, ConfigError, MasterUnreachable, ServiceLostError
@@ -74,6 +75,7 @@ class ServiceLines:
 
     Attributes:
         meets: Whether it meets slaves of this machine.
+        guests: What is to be called before the application ends. Any thread.
     """
 
     def __init__(self, control: Control, loop: Loop, packer: Packer, send: Send, passes: Callable[[], bool]) -> None:
@@ -83,6 +85,7 @@ class ServiceLines:
         self._send = send
         self._passes = passes
         self.meets = True
+        self.guests: deque[Callable[[], object]] = deque()
         self._meeting: MeetingPoint | None = None
         self._connected = False
         self._closed: Exception | None = None
@@ -247,7 +250,6 @@ class ServiceCaller(Control):
 
     lines: ServiceLines
     _packer: Packer
-    _guests: tuple[Callable[[], object], ...] = ()
 
     def connect(self) -> None:
         """Connect to the master."""
@@ -292,17 +294,21 @@ class ServiceCaller(Control):
 
         To say what was not said yet. It may wait, some seconds at most. In the thread that ends it.
         """
-        self._guests = (*self._guests, callback)
+        self.lines.guests.append(callback)  # at once, whoever else does
 
     def let_guests_end(self) -> None:
         """Let whoever asked for it say what was not said yet. Idempotent."""
-        guests, self._guests = self._guests, ()
+        guests = self.lines.guests
         if guests:
             try:
                 self.refuse_to_wait("what is to be called before it ends")
             except ConcurroError:  # in the thread that brings answers, nothing would be answered
+                guests.clear()
+        for _ in range(len(guests)):
+            try:
+                callback = guests.popleft()
+            except IndexError:  # another thread ends it as well
                 return
-        for callback in guests:
             try:
                 callback()
             except Exception:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from concurro.errors import ServiceLostError
 from concurro.nodes.control import Control
-from concurro.nodes.service_lines import ServiceLines
+from concurro.nodes.service_lines import ServiceCaller, ServiceLines
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import Kind, Message
 from concurro.wire.payload import Packer
@@ -58,3 +59,49 @@ def test_a_straight_line_whose_socket_cannot_be_taken_ends_with_its_reason_and_t
     assert sent[-1][0] == Kind.LINE_END
     assert isinstance(proxy.call("add", 1).exception(10), ServiceLostError)
     lines.close(ServiceLostError("closed", "tally", "north/1"))
+
+
+class Caller(ServiceCaller):
+    """An application without a master."""
+
+    def __init__(self):
+        packer = Packer(BlobStore(), Travelling())
+        self.lines = ServiceLines(self, NowLoop(), packer, lambda *_: True, lambda: False)
+
+
+def test_what_is_registered_while_others_are_is_called_before_the_end():
+    caller, called, registered = Caller(), [], []
+
+    def register_another(frame, event, _):
+        """Do between any two steps of a registration what another thread may do there."""
+        if frame.f_code is not ServiceCaller.before_end.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            registered.append(1)
+            caller.before_end(lambda: called.append(1))
+        return register_another
+
+    before = sys.gettrace()
+    sys.settrace(register_another)
+    try:
+        caller.before_end(lambda: called.append(1))
+    finally:
+        sys.settrace(before)
+    caller.let_guests_end()
+
+    assert registered
+    assert len(called) == len(registered) + 1
+
+
+def test_what_registers_itself_again_does_not_keep_an_application_from_its_end():
+    caller, called = Caller(), []
+
+    def again():
+        called.append(1)
+        caller.before_end(again)
+
+    caller.before_end(again)
+    caller.let_guests_end()
+
+    assert called == [1]
