@@ -282,11 +282,18 @@ class ServiceCaller(Control):
         Waits until every slave that is here has some, for a few seconds at most.
 
         Raises:
-            MasterUnreachable: No master answered.
+            MasterUnreachable: No master answered, or not within 30 s.
             WaitInCallbackError: Called in a callback of this application.
         """
         self.refuse_to_wait("workers()")
-        listed: list[list[Any]] = self.request("workers", []).result(WORKERS_LIMIT)
+        answer = self.request("workers", [])
+        try:
+            listed: list[list[Any]] = answer.result(WORKERS_LIMIT)
+        except TimeoutError:
+            if answer.done():  # it is what the master answered, or that it is gone
+                raise
+            message = f"the master did not list its workers for services within {WORKERS_LIMIT:g} s; ask again"
+            raise MasterUnreachable(message) from None
         return [ServiceWorker(*entry) for entry in listed]
 
     def before_end(self, callback: Callable[[], object]) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from concurro.errors import ServiceLostError
+import pytest
+
+from concurro.errors import MasterUnreachable, ServiceLostError
+from concurro.nodes import service_lines
 from concurro.nodes.control import Control
+from concurro.nodes.futures import LoopFuture
 from concurro.nodes.service_lines import ServiceCaller, ServiceLines
 from concurro.wire.blobs import BlobStore
 from concurro.wire.messages import Kind, Message
@@ -105,3 +109,21 @@ def test_what_registers_itself_again_does_not_keep_an_application_from_its_end()
     caller.let_guests_end()
 
     assert called == [1]
+
+
+def test_a_master_that_does_not_list_its_workers_is_not_reached(monkeypatch):
+    caller = Caller()
+    monkeypatch.setattr(caller, "request", lambda *_: LoopFuture(caller), raising=False)
+    monkeypatch.setattr(service_lines, "WORKERS_LIMIT", 0.0)
+
+    with pytest.raises(MasterUnreachable, match="did not list its workers for services within 0 s"):
+        caller.workers()
+
+
+def test_why_the_list_of_workers_does_not_come_is_raised_as_it_is(monkeypatch):
+    caller, answer = Caller(), LoopFuture(Control())
+    answer.set_exception(MasterUnreachable("it is gone"))
+    monkeypatch.setattr(caller, "request", lambda *_: answer, raising=False)
+
+    with pytest.raises(MasterUnreachable, match=r"^it is gone$"):
+        caller.workers()
