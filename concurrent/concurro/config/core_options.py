@@ -72,7 +72,8 @@ class ApplicationTable:
     )
     straight = BoolOption(
         default=True,
-        documentation="Whether services in workers of this machine are spoken to past the master.",
+        documentation="Whether a program speaks to services in workers of its machine past the master; "
+        "tasks, services and callbacks do in any case.",
     )
     save_failed = PathOption(
         "",
