@@ -88,7 +88,9 @@ def test_every_table_is_as_large_after_more_work_as_before(runtime_folder, monke
 
         def grown():
             after = table_sizes(master, application)
-            return {where: (before[where], size) for where, size in after.items() if size > before[where]}
+            grown = {where: (before[where], size) for where, size in after.items() if size > before[where]}
+            # The course of one system, the last, is kept: how many moments it has is a matter of how quick it was.
+            return {where: sizes for where, sizes in grown.items() if not where.startswith("Chronicle.")}
 
         with contextlib.suppress(AssertionError):  # the one below says more
             wait_until(lambda: not grown(), 30, "every table to be as large as before")
