@@ -26,6 +26,8 @@ ANSWER_LIMIT = 30.0
 PERIOD = 0.5
 """Seconds from one question to the next [s]."""
 
+RESTARTED = "... the master was restarted: output of before that was not read here is gone"
+
 
 @click.command(
     "logs",
@@ -41,7 +43,8 @@ def logs_command(wanted: str, *, follow: bool, lines: int | None, as_json: bool,
 
     ID is a system's id, or its beginning of four characters and more; for one task a colon and its number follow. The
     master keeps the last 16 KiB of a task and 16 MiB of all: what was written before is gone, and a line says so. Each
-    line begins with the name of its task. With --follow and --json each line is one JSON object.
+    line begins with the name of its task. With --follow and --json each line is one JSON object. After a restart of the
+    master --follow goes on with what is written from then on; it fails when the new one does not know the system.
     """
     with interruptible(), asked_master(**where) as application:
 
@@ -77,18 +80,24 @@ def batches_of(
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the id of a system with lines that it wrote, batch by batch.
 
-    The first batch is all that is kept, and may be empty.
+    The first batch is all that is kept, and may be empty. A master that was restarted is read from its beginning,
+    after a line that says so.
 
     Args:
         ask: Gives a page that begins after a position.
         sleep: Waits for seconds [s].
         follow: Whether to go on until the system has ended.
     """
-    position, ended = 0, False
+    position, ended, epoch = 0, False, None
     while True:
         was_ended, batch, more = ended, [], True
         while more:
             page = ask(position)
+            before, epoch = epoch, page.get("epoch")
+            if before not in (None, epoch):
+                position = 0  # that of the master before means nothing to this one
+                batch.append({"task": None, "name": "master", "text": RESTARTED})
+                continue
             position, more, ended = page["position"], page["more"], page["ended"]
             batch += [line for entry in page["entries"] for line in lines_of(*entry)]
         yield page["system_id"], batch

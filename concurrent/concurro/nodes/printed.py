@@ -111,7 +111,8 @@ class Printed:
 
         Returns:
             `system_id`, `entries` as `[number or None for callbacks, name, text, whether text before it is gone]`,
-            `position`, whether there is `more` now, and whether the system has `ended`.
+            `position`, whether there is `more` now, whether the system has `ended`, and the `epoch` of the master:
+            positions of another one mean nothing here.
 
         Raises:
             LookupError: There is no such system.
@@ -126,7 +127,8 @@ class Printed:
             raise LookupError(message)
         entries = [[None if each.number == CALLBACKS else each.number, *each[1:]] for each in written]
         ended = life is None or life.record.state.ended
-        return {"system_id": system_id, "entries": entries, "position": position, "more": more, "ended": ended}
+        page = {"system_id": system_id, "entries": entries, "position": position, "more": more, "ended": ended}
+        return {**page, "epoch": self._core.epoch}
 
     def _tell(self, number: int, entries: list[list[Any]]) -> None:
         for peer_id in self._table.listeners(number):

@@ -6,12 +6,12 @@ import itertools
 
 import pytest
 
-from concurro.cli.logs import batches_of, lines_of
+from concurro.cli.logs import RESTARTED, batches_of, lines_of
 
 
-def page(position, *texts, more=False, ended=False):
+def page(position, *texts, more=False, ended=False, epoch=1):
     entries = [[number, "", text, False] for number, text in enumerate(texts)]
-    return {"system_id": "job", "entries": entries, "position": position, "more": more, "ended": ended}
+    return {"system_id": "job", "entries": entries, "position": position, "more": more, "ended": ended, "epoch": epoch}
 
 
 class Played:
@@ -48,6 +48,29 @@ def test_following_goes_on_until_the_system_has_ended_and_once_more():
 
     assert master.batches(follow=True) == [["a"], [], ["b"], ["last"], []]
     assert master.asked == [0, 1, 1, 2, 3]
+
+
+def test_a_master_that_was_restarted_is_read_from_its_beginning():
+    end = page(2, ended=True, epoch=2)
+    master = Played(page(9, "a\n"), page(9, epoch=2), page(2, "b\n", epoch=2), end, end)
+
+    assert master.batches(follow=True)[:2] == [["a"], [RESTARTED, "b"]]
+    assert master.asked[:4] == [0, 9, 0, 2]
+
+
+def test_following_ends_with_the_error_of_a_new_master_that_does_not_know_the_system():
+    answers = iter([page(9, "a\n"), page(9, ended=True, epoch=2)])
+
+    asked = []
+
+    def ask(after):
+        if after == 0 and asked:
+            raise LookupError
+        asked.append(after)
+        return next(answers)
+
+    with pytest.raises(LookupError):
+        list(batches_of(ask, lambda seconds: None, follow=True))
 
 
 @pytest.mark.parametrize(("gap", "first"), [(False, "a"), (True, "... what was written before is kept no more")])

@@ -60,7 +60,7 @@ def peers():
 def printed(table, peers):
     """Lease 70 of slave vm-1 is task 2 of the system."""
     slave = SimpleNamespace(leases={70: SimpleNamespace(system=table.record, number=2)})
-    return Printed(SimpleNamespace(slaves={"vm-1": slave}), table, peers)
+    return Printed(SimpleNamespace(slaves={"vm-1": slave}, epoch=7), table, peers)
 
 
 def test_output_goes_to_who_follows_the_system_and_to_nobody_else(printed, peers):
@@ -136,6 +136,7 @@ def test_the_pages_of_a_system_hold_its_tasks_and_callbacks(printed, table):
 
     assert page["entries"] == [[2, "square-2", "text\n", False], [None, "Job", "of a callback\n", False]]
     assert (page["system_id"], page["more"], page["ended"]) == ("job", False, False)
+    assert page["epoch"] == 7
     assert rest["entries"] == []
 
 
