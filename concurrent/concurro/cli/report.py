@@ -70,11 +70,18 @@ class Report:
         return cls(handle.system_id, state, has_result=True, result=handle.result(), counts=counts, elapsed=elapsed)
 
 
-def print_report(report: Report, *, as_json: bool) -> None:
-    """Print the result, what went wrong, and the summary."""
+def print_report(report: Report, *, as_json: bool, tell_id: bool = False) -> None:
+    """Print the result, what went wrong, and the summary.
+
+    Args:
+        report: How the job ended.
+        as_json: Whether to print the result as JSON.
+        tell_id: Whether a master goes on that can be asked about the system, by its id.
+    """
     if report.failure:
         click.echo(report.failure, err=True)
-    click.echo(summary(report.counts, report.elapsed), err=True)
+    which = f"; system {report.system_id}" if tell_id else ""
+    click.echo(f"{summary(report.counts, report.elapsed)}{which}", err=True)
     if as_json:
         click.echo(to_json(report))
     elif report.has_result:

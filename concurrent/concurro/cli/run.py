@@ -134,7 +134,8 @@ def run_command(**options: Any) -> None:
 
     The result goes to standard output, everything else to standard error: progress, and what
     tasks and the system print, marked with their names. Without a master the job runs on a
-    cluster of this machine that lives as long as the command.
+    cluster of this machine that lives as long as the command; with one the last line has the
+    system's id, for concurrent logs and report.
 
     Exit codes: 0 done, 1 the job failed, 2 usage or configuration, 3 no master or refused,
     130 interrupted.
@@ -183,7 +184,7 @@ def execute(request: RunRequest, *, dial: bool = False) -> None:
     if report is None:
         print_detached(handle.system_id, master, as_json=request.as_json, keys=request.keys)
         return
-    print_report(report, as_json=request.as_json)
+    print_report(report, as_json=request.as_json, tell_id=bool(master) and not request.inline)
     if report.exit_code:
         raise click.exceptions.Exit(report.exit_code)
 

@@ -39,6 +39,12 @@ def test_the_result_goes_to_stdout_and_the_rest_to_stderr(capsys):
     assert err == "128 tasks: 113 done, 15 cancelled, 0 failed in 1.00 s\n"
 
 
+def test_the_summary_names_the_system_where_a_master_can_be_asked_about_it(capsys):
+    print_report(Report("3f9c", "complete", counts=COUNTS, elapsed=1.0), as_json=False, tell_id=True)
+
+    assert capsys.readouterr().err == "128 tasks: 113 done, 15 cancelled, 0 failed in 1.00 s; system 3f9c\n"
+
+
 def test_a_result_of_none_is_printed(capsys):
     print_report(Report("id", "complete", has_result=True), as_json=False)
 
