@@ -73,13 +73,14 @@ def top_command(*, as_json: bool, interval: float, once: bool, **where: Any) -> 
             return
 
 
-def watch(
+def watch(  # noqa: PLR0913 - what a test puts in its place
     connect: Callable[[], AbstractContextManager[Callable[[], Look]]],
     screen: Screen,
     sleep: Callable[[float], None],
     *,
     interval: float,
     once: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Show pictures until somebody interrupts.
 
@@ -89,33 +90,34 @@ def watch(
         sleep: Waits for seconds [s].
         interval: Between two pictures [s].
         once: Whether one is enough.
+        clock: Tells the time [s].
 
     Raises:
         ConcurroError: There was no master at the beginning, it refuses us, or `once` did not succeed.
         TimeoutError: It does not answer, with `once`.
     """
     before: Look | None = None
-    seen = False
-    away = 0.0
+    seen_at: float | None = None
     while True:
         try:
             with connect() as look:
                 while True:
                     now = look()
                     screen.show(now, rates(before, now))
-                    before, seen, away = now, True, 0.0
+                    before, seen_at = now, clock()
                     if once:
                         return
                     sleep(interval)
         except (RefusedError, ConfigError):
             raise
         except (ConcurroError, TimeoutError) as error:
-            if once or not seen:
+            if once or seen_at is None:
                 raise
-            reason = str(error) or "it does not answer"  # an answer that is late says nothing itself
-            screen.tell(f"the master is gone ({reason}); waiting for it for {duration(away)}; Ctrl-C ends this")
+            late = "it does not answer" if isinstance(error, TimeoutError) else "the connection ended"
+            reason = str(error).strip() or late
+            away = duration(clock() - seen_at)
+            screen.tell(f"the master is gone ({reason}); waiting for it for {away}; Ctrl-C ends this")
         sleep(interval)
-        away += interval
 
 
 @contextmanager

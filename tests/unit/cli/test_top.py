@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from concurro import MasterUnreachable, RefusedError
+from concurro import LinkClosedError, MasterUnreachable, RefusedError
 from concurro.cli.picture import Look, Rates, picture, rates
 from concurro.cli.top import Lines, Live, Plain, watch
 
@@ -46,7 +46,7 @@ class EndedError(Exception):
 def play(*events, once=False):
     """Watch a master of which each look is an event: a look, or an error; a list is of one connection."""
     album, connections = Album(), iter(events)
-    slept = itertools.count()
+    slept, seconds = itertools.count(), itertools.count(step=3)
 
     @contextlib.contextmanager
     def connect():
@@ -64,7 +64,7 @@ def play(*events, once=False):
         yield take
 
     with contextlib.suppress(EndedError):
-        watch(connect, album, lambda seconds: next(slept), interval=1.0, once=once)
+        watch(connect, album, lambda _: next(slept), interval=1.0, once=once, clock=lambda: next(seconds))
     album.slept = next(slept)
     return album
 
@@ -131,14 +131,28 @@ def test_pictures_follow_each_other_with_the_rates_between_them():
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(MasterUnreachable("connection refused"), "connection refused"), (TimeoutError(), "it does not answer")],
+    [
+        (MasterUnreachable("connection refused"), "connection refused"),
+        (TimeoutError(), "it does not answer"),
+        (LinkClosedError(""), "the connection ended"),
+    ],
 )
 def test_a_master_that_goes_away_is_waited_for(error, reason):
     album = play([look(10.0), error], MasterUnreachable("nobody"), [look(2.0, pid=12)])
 
     assert [shown.status["pid"] for shown, _ in album.shown] == [11, 12]
-    assert album.told[0].startswith(f"the master is gone ({reason}); waiting for it")
-    assert len(album.told) == 2
+    assert [text.partition(" for it ")[0] for text in album.told] == [
+        f"the master is gone ({reason}); waiting",
+        "the master is gone (nobody); waiting",
+    ]
+
+
+def test_how_long_a_master_is_gone_counts_from_the_last_picture():
+    album = play([look(10.0), MasterUnreachable("gone")], MasterUnreachable("gone"), MasterUnreachable("gone"))
+
+    assert [text.partition(" for it ")[2] for text in album.told] == [
+        f"for {seconds} s; Ctrl-C ends this" for seconds in (3, 6, 9)
+    ]
 
 
 def test_without_a_master_at_the_beginning_there_is_an_error():
