@@ -6,7 +6,6 @@ Command groups of plugins are looked for when a name is not one of ours, and for
 from __future__ import annotations
 
 import importlib
-import logging
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,7 @@ import click
 from concurro.cli.outcomes import reported_errors
 from concurro.cli.printing import examples
 from concurro.config.spelling import closest_names
+from concurro.nodes.log_lines import log_for_people
 
 if TYPE_CHECKING:
     from concurro.kernel import Environment
@@ -88,7 +88,7 @@ class CommandTable(click.Group):
 @click.version_option(package_name="concurro")
 def concurrent_group() -> None:
     """Run jobs that decide as they go."""
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    log_for_people()
 
 
 def _environment() -> Environment:

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 HELLO_PATIENCE = 3.0
 FIRST_DELAY = 0.05
 TELL_AFTER = 1.5
+SHORT_PATIENCE = 5.0
+"""Who waits no longer than that hears how it ended, and not that it waits [s]."""
+
 LONGEST_DELAY = 2.0
 LOOK_PERIOD = 1.0
 KEY_TRIES = 5
@@ -283,7 +286,8 @@ class Dialer:
         if late:
             self._give_up(now)
             return
-        if not self._told and now - self._started > TELL_AFTER:
+        short = self._deadline is not None and self._deadline - self._started <= SHORT_PATIENCE
+        if not self._told and not short and now - self._started > TELL_AFTER:
             self._told = True
             patience = "for ever" if self._deadline is None else f"for {self._deadline - now:.0f} s more"
             log.warning("no master at %s yet (%s); trying %s", self._url, reason, patience)

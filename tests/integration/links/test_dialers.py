@@ -179,6 +179,16 @@ def test_where_nobody_listens_patience_ends_saying_what_was_tried(turner, dial):
     assert caller.dialer._attempts > 1
 
 
+@pytest.mark.parametrize(("patience", "said"), [(3.0, 0), (30.0, 1), (None, 1)])
+def test_only_who_waits_long_hears_that_it_waits(turner, dial, monkeypatch, caplog, patience, said):
+    monkeypatch.setattr(dialer_module, "TELL_AFTER", 0.0)
+    caller = dial(closed_port(), patience=patience)
+
+    turner.until(lambda: caller.dialer._attempts > 2)
+
+    assert len([record for record in caplog.records if " yet (" in record.getMessage()]) == said
+
+
 def test_a_path_where_nothing_is_is_tried_again_too(turner, dial, runtime_folder):
     caller = dial(f"ipc://{runtime_folder}/socket", patience=0.1)
 
