@@ -51,7 +51,7 @@ def systems_command(*, as_json: bool, states: tuple[str, ...], mine: bool, name:
         print_json({"url": status["url"], "systems": chosen})
         return
     if not chosen:
-        click.echo("no systems" if not status["systems"] else f"none of {len(status['systems'])} systems is meant")
+        click.echo("no systems" if not status["systems"] else no_match("system", len(status["systems"])))
         return
     for line in table(SYSTEM_HEAD, [system_row(system) for system in chosen]):
         click.echo(line)
@@ -90,7 +90,7 @@ def slaves_command(*, as_json: bool, states: tuple[str, ...], host: str | None, 
     if not status["slaves"]:
         click.echo(f"no slaves; start one with: concurrent-slave --master {status['url']}")
     elif not chosen:
-        click.echo(f"none of {len(status['slaves'])} slaves is meant")
+        click.echo(no_match("slave", len(status["slaves"])))
     else:
         for line in table(SLAVE_HEAD, [slave_row(slave, around.get(slave["id"])) for slave in chosen]):
             click.echo(line)
@@ -113,6 +113,16 @@ def ask_surroundings(application: ApplicationNode, limit: float = ANSWER_LIMIT) 
     except LookupError:
         return {"master": {}, "slaves": {}}
     return answer
+
+
+def no_match(what: str, total: int) -> str:
+    """Say that the options leave none of what there is.
+
+    Args:
+        what: Is listed; in the singular.
+        total: So many there are.
+    """
+    return f"no {what} matches ({total} in all)"
 
 
 def _is_mine(system: dict[str, Any], status: dict[str, Any]) -> bool:

@@ -26,6 +26,7 @@ from concurro.execution.inside import ProcessDoor, this_process
 from concurro.execution.tidying import keep_tidy
 from concurro.ids import Outcome, SystemState
 from concurro.nodes.host_core import LOADING, HostCore
+from concurro.nodes.log_lines import log_for_people
 from concurro.nodes.snapshot import SnapshotTaker
 from concurro.system import TaskSystem
 from concurro.transport.loop import Loop
@@ -280,7 +281,7 @@ def run(channel: int, output: int, errors: int, service: int, trail: int) -> NoR
     # A stopped service ends all its processes; the system must not fail before its master ends.
     signal.signal(signal.SIGTERM, _leave_to_the_master)
     _write_to(output, errors)
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    log_for_people()  # who shows it marks it with the name of the system
     logging.getLogger("concurro.system").setLevel(logging.INFO)  # `master.log`: what a system says is wanted
     for fd in (channel, service):
         os.set_inheritable(fd, False)  # noqa: FBT003 - the standard library's signature

@@ -79,7 +79,7 @@ def test_slaves_tell_where_they_run(ask, shared_cluster):
 
 def test_slaves_are_chosen_by_state_and_host(ask):
     assert json.loads(ask("slaves", "--json", "--state", "sick"))["slaves"] == []
-    assert ask("slaves", "--host", "no such host") == "none of 1 slaves is meant\n"
+    assert ask("slaves", "--host", "no such host") == "no slave matches (1 in all)\n"
     assert ask("slaves", "--state", "ok", "--host", platform.node()).count("\n") == 2
 
 
@@ -93,7 +93,7 @@ def test_systems_name_their_owner_and_count_their_tasks(ask):
 
 def test_systems_are_chosen_by_state_and_name(ask):
     assert json.loads(ask("systems", "--json", "--state", "failed"))["systems"] == []
-    assert ask("systems", "--name", "no such name") == "none of 1 systems is meant\n"
+    assert ask("systems", "--name", "no such name") == "no system matches (1 in all)\n"
 
 
 def test_one_picture_shows_slaves_and_systems(ask, shared_cluster):
