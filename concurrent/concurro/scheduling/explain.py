@@ -68,9 +68,7 @@ def explain_final(system: SystemRecord, number: int) -> str:
         return f"{who} {how}{attempt}{': ' if ending.reason else ''}{ending.reason}."
     if system.failed + system.cancelled == len(system.endings):
         return f"{who} is done."
-    counts = f"{system.done} are done, {system.failed} failed, {system.cancelled} were cancelled"
-    kept = f"how is kept of the first {len(system.endings)} that failed or were cancelled only"
-    return f"{who} has ended; of the tasks of its system {counts}, and {kept}."
+    return f"{who} has ended; the master no longer keeps how."
 
 
 def explain_retry(task: TaskRecord) -> str:
