@@ -5,14 +5,18 @@ Commands of plugins have the same options, and look for the same master.
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from concurro.cli.outcomes import CommandFailure
 from concurro.config import Config
+from concurro.errors import ConcurroError
 from concurro.ids import Role
 from concurro.nodes.noted import with_noted_master
+from concurro.scheduling.roster import LEAST_BEGINNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +27,11 @@ F = TypeVar("F", bound="Callable[..., object]")
 
 PATIENCE = 3.0
 """How long to wait for a master to answer unless the configuration says otherwise [s]."""
+
+ANSWER_LIMIT = 30.0
+"""How long a master may take to answer [s]."""
+
+DAY = 86400.0
 
 
 def master_options(function: F) -> F:
@@ -63,3 +72,35 @@ def asked_master(
     url = str(settings["application.master"] or with_noted_master(settings, Role.APPLICATION)["slave.master"])
     with ApplicationNode(url, config=settings) as application:
         yield application
+
+
+def ask_about(application: Any, question: str, wanted: str, *arguments: Any) -> Any:
+    """Return what the master answers about a system or a task.
+
+    Args:
+        application: Is connected to it.
+        question: What the master calls it.
+        wanted: Id of the system or task, or the beginning of it.
+        arguments: What else the question takes.
+
+    Raises:
+        CommandFailure: The master knows no such system; says since when it runs, as one that was restarted forgets.
+        TimeoutError: It does not answer.
+    """
+    try:
+        return application.request(question, [wanted, *arguments]).result(ANSWER_LIMIT)
+    except LookupError as error:
+        message = f"{error.args[0] if error.args else error}{_why_unknown(application, wanted)}"
+        raise CommandFailure(message) from None
+
+
+def _why_unknown(application: Any, wanted: str) -> str:
+    """Return what may help who asked for a system that the master does not know."""
+    if len(wanted.partition(":")[0]) < LEAST_BEGINNING:
+        return f"; of an id {LEAST_BEGINNING} characters at least are needed"
+    try:
+        uptime = float(application.request("status", []).result(ANSWER_LIMIT)["uptime"])
+    except (ConcurroError, LookupError, TimeoutError):
+        return ""  # it went away meanwhile; what it said counts
+    started = time.localtime(time.time() - uptime)
+    return f"; this master runs since {time.strftime('%H:%M:%S' if uptime < DAY else '%Y-%m-%d %H:%M:%S', started)}"

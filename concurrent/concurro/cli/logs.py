@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from concurro.cli.asking import asked_master, master_options
+from concurro.cli.asking import ask_about, asked_master, master_options
 from concurro.cli.interruption import interruptible
-from concurro.cli.outcomes import EXIT_INTERRUPTED, CommandFailure
+from concurro.cli.outcomes import EXIT_INTERRUPTED
 from concurro.cli.printing import JSON_VERSION, examples, json_option, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-ANSWER_LIMIT = 30.0
-"""How long the master may take to answer [s]."""
 
 PERIOD = 0.5
 """Seconds from one question to the next [s]."""
@@ -49,10 +46,7 @@ def logs_command(wanted: str, *, follow: bool, lines: int | None, as_json: bool,
     with interruptible(), asked_master(**where) as application:
 
         def ask(after: int) -> dict[str, Any]:
-            try:
-                answer: dict[str, Any] = application.request("logs", [wanted, after]).result(ANSWER_LIMIT)
-            except LookupError as error:
-                raise CommandFailure(str(error.args[0] if error.args else error)) from None
+            answer: dict[str, Any] = ask_about(application, "logs", wanted, after)
             return answer
 
         try:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from concurro.cli.asking import asked_master, master_options
+from concurro.cli.asking import ask_about, asked_master, master_options
 from concurro.cli.fields import aligned
 from concurro.cli.outcomes import CommandFailure
 from concurro.cli.printing import examples, json_option, print_json
 from concurro.cli.rows import slave_state
-
-if TYPE_CHECKING:
-    from concurro.nodes.application import ApplicationNode
-
-ANSWER_LIMIT = 30.0
 
 
 @click.command("status", epilog=examples("concurrent status", "concurrent status --master tcp://server:8081 --json"))
@@ -46,7 +41,7 @@ def explain_command(wanted: str, master: str | None, keys: str | None, config: s
     ID is a system's id, or its beginning of four characters and more; for a task a colon and its number follow.
     """
     with asked_master(master, keys, config) as application:
-        sentence = _ask(application, "explain", wanted)
+        sentence = ask_about(application, "explain", wanted)
     if as_json:
         print_json({"id": wanted, "explanation": sentence})
     else:
@@ -62,7 +57,7 @@ def cancel_command(wanted: str, master: str | None, keys: str | None, config: st
     ID is its id, or its beginning of four characters and more. Tasks that wait are cancelled, running ones killed.
     """
     with asked_master(master, keys, config) as application:
-        was_open = _ask(application, "cancel", wanted)
+        was_open = ask_about(application, "cancel", wanted)
     if not was_open:
         message = f"there is no running system {wanted}; see concurrent status"
         raise CommandFailure(message)
@@ -123,10 +118,3 @@ def _shadow_line(shadow: dict[str, Any]) -> str:
         f"its choices are expected {abs(regret):.3g} s {'later' if regret < 0 else 'sooner'} "
         f"in sum, of {shadow['expected']:.3g} s"
     )
-
-
-def _ask(application: ApplicationNode, question: str, wanted: str) -> Any:
-    try:
-        return application.request(question, [wanted]).result(ANSWER_LIMIT)
-    except LookupError as error:
-        raise CommandFailure(str(error.args[0] if error.args else error)) from None

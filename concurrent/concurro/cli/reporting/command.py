@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from concurro.cli.asking import asked_master, master_options
+from concurro.cli.outcomes import CommandFailure
 from concurro.cli.places import STANDARD_OUTPUT, check_places
 from concurro.cli.printing import examples, json_option, print_json
 from concurro.cli.reporting.files import ask_course, write_files
@@ -26,7 +27,7 @@ USUAL_PAGE = "report.html"
     ),
 )
 @click.argument("wanted", metavar="SYSTEM_ID")
-@click.option("-o", "--output", "page", metavar="FILE", help="The page; - for standard output. Usually report.html.")
+@click.option("-o", "--output", "page", metavar="FILE", help="The page; - for standard output. [default: report.html]")
 @click.option(
     "--trace", metavar="FILE", help="A trace for ui.perfetto.dev or chrome://tracing; alone, no page is made."
 )
@@ -41,6 +42,8 @@ def report_command(  # noqa: PLR0913 - the options of the command
     SYSTEM_ID is its id, or its beginning of four characters and more. The system runs, or ended not too long ago: a
     master keeps up to [master] report_tasks tasks of each, one in so many when there were more.
 
+    Without --output, --trace and --json it becomes report.html in this folder, and replaces one that is there.
+
     The page is one file that needs no network: what each worker did when, durations, waiting, transfers, slaves and
     their ratings, failures, and how far from the ideal it was. With --json the figures are printed, and nothing is
     written unless a file is named.
@@ -48,6 +51,9 @@ def report_command(  # noqa: PLR0913 - the options of the command
     if page is None and trace is None and not as_json:
         page = USUAL_PAGE
     check_places(page, trace)
+    if ":" in wanted:
+        message = f"report takes a system, not a task: concurrent report {wanted.partition(':')[0]}"
+        raise CommandFailure(message)
     with asked_master(master, keys, config) as application:
         course = ask_course(application, wanted)
     write_files(course, page, trace)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from concurro.cli.asking import ask_about
 from concurro.cli.outcomes import CommandFailure
 from concurro.cli.places import STANDARD_OUTPUT
 from concurro.cli.reporting.course import read_course
@@ -14,8 +15,6 @@ from concurro.cli.reporting.trace import trace_text
 
 if TYPE_CHECKING:
     from concurro.cli.reporting.course import Course
-
-ANSWER_LIMIT = 30.0
 
 
 def ask_course(application: Any, system_id: str) -> Course:
@@ -29,10 +28,7 @@ def ask_course(application: Any, system_id: str) -> Course:
         CommandFailure: The master keeps nothing of it.
         TimeoutError: The master does not answer.
     """
-    try:
-        return read_course(application.request("chronicle", [system_id]).result(ANSWER_LIMIT))
-    except LookupError as error:
-        raise CommandFailure(str(error.args[0] if error.args else error)) from None
+    return read_course(ask_about(application, "chronicle", system_id))
 
 
 def write_files(course: Course, page: str | None, trace: str | None) -> None:
