@@ -15,6 +15,7 @@ WALL_CLOCKS = {("time", name) for name in ("time", "time_ns", "clock_gettime", "
 
 WHO_MAY_ASK = {
     "concurro.nodes.master": "tells systems and the journal the time; draws seeds, and an epoch without a journal",
+    "concurro.cli.asking": "tells people since when a master runs",
     "concurro.nodes.inline": "tells systems the time, and draws seeds",
     "concurro.nodes.keeper": "guesses how long a master was away: no other clock goes on meanwhile",
     "concurro.nodes.surroundings": "tells people what time it is where a node runs",

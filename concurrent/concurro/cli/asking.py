@@ -95,7 +95,7 @@ def ask_about(application: Any, question: str, wanted: str, *arguments: Any) -> 
 
 
 def _why_unknown(application: Any, wanted: str) -> str:
-    """Return what may help who asked for a system that the master does not know."""
+    """Return what may help who asked for a system that is not known."""
     if len(wanted.partition(":")[0]) < LEAST_BEGINNING:
         return f"; of an id {LEAST_BEGINNING} characters at least are needed"
     try:

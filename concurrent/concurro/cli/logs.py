@@ -82,7 +82,8 @@ def batches_of(
         sleep: Waits for seconds [s].
         follow: Whether to go on until the system has ended.
     """
-    position, ended, epoch = 0, False, None
+    position, ended = 0, False
+    epoch: int | None = None
     while True:
         was_ended, batch, more = ended, [], True
         while more:
