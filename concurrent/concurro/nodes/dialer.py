@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import socket
 import uuid
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,7 @@ class Dialer:
         self._session: Peer | None = None  # what was joined
         self._timer: Timer | None = None
         self._last = ""
+        self._nameless = False
         self._told = False
         self.gave_up = False
         self._data = DataDialer(lambda: connect(loop, url, keys, role, probe=False), loop)
@@ -269,7 +271,7 @@ class Dialer:
         if self._timer is not None:
             self._timer.cancel()
         self._calling = None
-        self._last = reason
+        self._last, self._nameless = reason, isinstance(fault, socket.gaierror)
         fate = self.fate()
         if fate is not None:
             self._fail(fate)
@@ -310,6 +312,8 @@ class Dialer:
             f"no master at {self._url}: tried {self._attempts} times in {now - self._started:.1f} s, "
             f"the last time: {self._last}; start one with: concurrent-master --listen {self._url}"
         )
+        if self._nameless:
+            message = f"{message.rpartition('; ')[0]}; check the name of the host"
         return MasterUnreachable(message)
 
 

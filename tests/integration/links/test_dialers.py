@@ -179,6 +179,18 @@ def test_where_nobody_listens_patience_ends_saying_what_was_tried(turner, dial):
     assert caller.dialer._attempts > 1
 
 
+def test_a_host_whose_name_is_not_known_is_no_reason_to_start_a_master(turner, dial, monkeypatch):
+    def refuse(*arguments, **options):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(dialer_module, "connect", refuse)
+    caller = dial("tcp://nosuchhost:8081", patience=0.1)
+
+    turner.until(lambda: caller.errors)
+
+    assert str(caller.errors[0]).endswith("the last time: Name or service not known; check the name of the host")
+
+
 @pytest.mark.parametrize(("patience", "said"), [(3.0, 0), (30.0, 1), (None, 1)])
 def test_only_who_waits_long_hears_that_it_waits(turner, dial, monkeypatch, caplog, patience, said):
     monkeypatch.setattr(dialer_module, "TELL_AFTER", 0.0)
