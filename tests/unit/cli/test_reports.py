@@ -98,6 +98,17 @@ def test_what_nobody_knows_is_none():
     assert failed.arrived is None  # it was tried before, and waited for that as well
 
 
+def test_a_strategy_that_rates_a_slave_infinite_spoils_no_report():
+    ratings = [["north", float("inf")], ["south", float("nan")], ["east", 1.0]]
+    read = read_course(told(samples=[[101.0, 2, 1, ratings], [102.0, 2, 1, ratings]]))
+
+    page, trace = page_text(read), trace_text(read)
+
+    assert "Ratings" in Page(page).text
+    assert [sample.ratings for sample in read.samples] == [{"east": 1.0}] * 2
+    assert not {"Infinity", "NaN"} & set(re.findall(r"\w+", trace))
+
+
 def test_a_wait_is_what_was_neither_work_nor_the_queue():
     done = read_course(told()).attempts[1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, NamedTuple
 
 from concurro.ids import Outcome
@@ -77,7 +78,7 @@ class Sample(NamedTuple):
         at: Seconds since the submission [s].
         workers: Of all slaves.
         running: Attempts that run, of all systems.
-        ratings: Slave id to rating; less is better.
+        ratings: Slave id to rating; less is better. One that is not finite is not there: no chart and no JSON has it.
     """
 
     at: float
@@ -174,5 +175,9 @@ def read_course(told: dict[str, Any]) -> Course:
         attempts,
         told["failed"],
         [SlaveCourse(*one) for one in told["slaves"]],
-        [Sample(at - began, workers, running, dict(ratings)) for at, workers, running, ratings in told["samples"]],
+        [_sample(at - began, *facts) for at, *facts in told["samples"]],
     )
+
+
+def _sample(at: float, workers: int, running: int, ratings: list[tuple[str, float]]) -> Sample:
+    return Sample(at, workers, running, {slave: rating for slave, rating in ratings if isfinite(rating)})
