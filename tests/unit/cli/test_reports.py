@@ -184,6 +184,26 @@ def test_the_share_of_work_is_that_of_all_workers_over_all_the_time():
     assert efficiency(course()) is None
 
 
+def test_workers_are_averaged_over_the_time_wherever_results_came():
+    few = [Sample(at / 100, 2, 2, {}) for at in range(100)]
+
+    told = course([attempt(0, 10.0, 9.0)], samples=[*few, Sample(1.0, 100, 100, {}), Sample(10.0, 100, 100, {})])
+
+    assert told.workers == pytest.approx((0.99 * 2 + 0.01 * 51 + 9 * 100) / 10)
+
+
+def test_the_ideal_is_no_longer_than_the_course_was():
+    page = Page(page_text(course([attempt(0, 10.0, 10.0)] * 3)))
+
+    assert "100.0% of the workers' time" in page.text.replace("  ", " ")
+    assert "10 s would be ideal" in page.text
+
+
+def test_a_page_of_a_running_system_says_that_it_goes_on():
+    assert "to now" in Page(page_text(course(state="running"))).text
+    assert "to end" in Page(page_text(course(state="cancelled"))).text
+
+
 def test_the_ideal_is_no_shorter_than_the_longest_task():
     page = Page(page_text(course([attempt(0, 10.0, 8.0), attempt(1, 2.0, 1.0)])))
 

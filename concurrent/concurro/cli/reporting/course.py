@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -132,10 +133,15 @@ class Course:
 
     @property
     def workers(self) -> float:
-        """How many workers there were on average, of all slaves."""
-        if self.samples:
-            return sum(one.workers for one in self.samples) / len(self.samples)
-        return float(sum(slave.workers for slave in self.slaves))
+        """How many workers there were on average, of all slaves.
+
+        Over the time, not over the samples: there is one only where a result came.
+        """
+        if not self.samples:
+            return float(sum(slave.workers for slave in self.slaves))
+        curve = [(min(self.span, one.at), one.workers) for one in self.samples]
+        curve = [(0.0, curve[0][1]), *curve, (self.span, curve[-1][1])]
+        return sum((end - begin) * (few + many) / 2 for (begin, few), (end, many) in pairwise(curve)) / self.span
 
 
 def read_course(told: dict[str, Any]) -> Course:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from concurro.cli.reporting.charts import MOST_LANES, bars_of, histogram, lines, precise, timeline
 from concurro.cli.reporting.lanes import place_all
+from concurro.ids import SystemState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MOMENTS = 160
 """Points of a curve over time."""
+
+_ENDED = {state.value for state in SystemState if state.ended}
 
 MOST_ROWS = 50
 """Rows of a table of failures, slaves or kinds."""
@@ -74,7 +77,8 @@ def efficiency(course: Course) -> float | None:
 
 def _figures(course: Course) -> str:
     counts = course.counts
-    shown = [(precise(course.span), "from submission to end"), (str(counts.get("done", 0)), "tasks done")]
+    until = "end" if course.state in _ENDED else "now"
+    shown = [(precise(course.span), f"from submission to {until}"), (str(counts.get("done", 0)), "tasks done")]
     shown += [
         (str(counts[state]), f"tasks {state}") for state in ("failed", "cancelled", "queued") if counts.get(state)
     ]
@@ -82,7 +86,8 @@ def _figures(course: Course) -> str:
     shown.append((f"{course.workers:.3g}", "workers on average"))
     share = efficiency(course)
     if share is not None:
-        ideal = max(course.work / course.workers, max((one.seconds for one in course.attempts), default=0.0))
+        longest = max((one.seconds for one in course.attempts), default=0.0)
+        ideal = min(course.span, max(course.work / course.workers, longest))
         shown.append((f"{share:.1%}", "of the workers' time was work"))
         shown.append((precise(ideal), "would be ideal"))
     tiles = "".join(f"<div><b>{value}</b>{name}</div>" for value, name in shown)
