@@ -79,6 +79,7 @@ class Chronicle:
         self._rows: list[bytes] = []
         self._failures: list[list[Any]] = []
         self._failed = 0
+        self._longest = 0.0  # of all attempts, kept or not [s]
         self._classes: dict[str, int] = {}
         self._met: dict[str, list[Any]] = {}  # slave id to number, host, workers, attempts, seconds of work
         self._arrivals: list[tuple[int, float]] = []
@@ -126,6 +127,7 @@ class Chronicle:
         count = len(tasks)
         met[3] += count
         met[4] += sum(seconds)
+        self._longest = max(self._longest, *seconds)
         index = -self._count % self.stride
         self._count += count
         while index < count:
@@ -154,6 +156,7 @@ class Chronicle:
         met = self._meet(slave)
         met[3] += 1
         met[4] += seconds
+        self._longest = max(self._longest, seconds)
         self._failed += 1
         if len(self._failures) < MOST_FAILURES:
             why = outcome.name if failure is None else failure.brief
@@ -181,6 +184,7 @@ class Chronicle:
             "began": self.began,
             "ended": now if self.ended is None else self.ended,
             "stride": self.stride,
+            "longest": self._longest,
             "rows": b"".join(self._rows),
             "failed": self._failed,
             "failures": self._failures,

@@ -35,6 +35,7 @@ def course(attempts=(), **facts):
     usual = {"system_id": "abcd-ef", "name": "Search", "state": "complete", "counts": {"done": len(attempts)}}
     usual |= {"wall": 1.7e9, "span": 10.0, "stride": 1, "failed": sum(1 for one in attempts if one.failure)}
     usual |= {"slaves": [SlaveCourse("north", "north.example", 2, len(attempts), sum(o.seconds for o in attempts))]}
+    usual["longest"] = max((one.seconds for one in attempts), default=0.0)
     return Course(attempts=attempts, **(usual | facts))
 
 
@@ -107,6 +108,11 @@ def test_a_strategy_that_rates_a_slave_infinite_spoils_no_report():
     assert "Ratings" in Page(page).text
     assert [sample.ratings for sample in read.samples] == [{"east": 1.0}] * 2
     assert not {"Infinity", "NaN"} & set(re.findall(r"\w+", trace))
+
+
+def test_the_longest_attempt_is_known_though_it_was_not_kept():
+    assert read_course(told()).longest == 0.5
+    assert read_course(told(longest=9.0)).longest == 9.0
 
 
 def test_a_wait_is_what_was_neither_work_nor_the_queue():

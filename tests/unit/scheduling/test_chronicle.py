@@ -95,6 +95,16 @@ def test_of_many_tasks_every_so_many_is_kept_and_all_are_counted(system, north):
     assert told["slaves"][0][3:] == [10_000, 5000.0]
 
 
+def test_the_longest_of_many_attempts_is_told_though_it_is_not_kept(system, north):
+    chronicle = chronicle_of(north, limit=4)
+    end_tasks(chronicle, system, north, range(20))
+
+    chronicle.done(tasks_of(system, [20, 21]), [0.25, 60.0], north, 3.0, [], 0)
+
+    told = chronicle.describe(system, 4.0)
+    assert (told["longest"], max(row[3] for row in rows_of(told))) == (60.0, 0.5)
+
+
 def test_everything_that_it_keeps_is_bounded(system, north):
     chronicle = chronicle_of(north)
 

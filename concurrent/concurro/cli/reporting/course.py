@@ -100,6 +100,7 @@ class Course:
         stride: Of so many tasks that were done one is among `attempts`.
         attempts: Those that are known, in the order of their ends.
         failed: How many attempts failed, known one by one or not.
+        longest: How long the longest attempt ran, known or not [s].
         slaves: Those that ran some.
         samples: What slaves were like now and then.
     """
@@ -113,6 +114,7 @@ class Course:
     stride: int
     attempts: list[Attempt]
     failed: int = 0
+    longest: float = 0.0
     slaves: list[SlaveCourse] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
@@ -180,6 +182,7 @@ def read_course(told: dict[str, Any]) -> Course:
         told["stride"],
         attempts,
         told["failed"],
+        max(told.get("longest", 0.0), max((one.seconds for one in attempts), default=0.0)),
         [SlaveCourse(*one) for one in told["slaves"]],
         [_sample(at - began, *facts) for at, *facts in told["samples"]],
     )

@@ -86,8 +86,7 @@ def _figures(course: Course) -> str:
     shown.append((f"{course.workers:.3g}", "workers on average"))
     share = efficiency(course)
     if share is not None:
-        longest = max((one.seconds for one in course.attempts), default=0.0)
-        ideal = min(course.span, max(course.work / course.workers, longest))
+        ideal = min(course.span, max(course.work / course.workers, course.longest))
         shown.append((f"{share:.1%}", "of the workers' time was work"))
         shown.append((precise(ideal), "would be ideal"))
     tiles = "".join(f"<div><b>{value}</b>{name}</div>" for value, name in shown)
@@ -103,7 +102,7 @@ def _sampling(course: Course) -> str:
         return ""
     return (
         f'<p class="note">Of the tasks that were done, one in {course.stride} was kept: what follows is drawn from '
-        "those. Counts of tasks and the work of slaves are of all.</p>"
+        "those. Counts of tasks, the work of slaves and the ideal are of all.</p>"
     )
 
 
