@@ -85,6 +85,7 @@ class Chronicle:
         self._arrivals: list[tuple[int, float]] = []
         self._arrival_stride = 1
         self._arrived = 0
+        self._last_arrival: list[tuple[int, float]] = []  # the last one, when it is not among those
         self._samples: list[list[Any]] = []
         self._period = SAMPLE_PERIOD
         self._next_sample = began
@@ -97,7 +98,10 @@ class Chronicle:
 
     def emitted(self, first: int, now: float) -> None:
         """Note that tasks came, numbered on from `first`."""
-        if self._arrived % self._arrival_stride == 0:
+        if self._arrived % self._arrival_stride:
+            self._last_arrival = [(first, now)]
+        else:
+            self._last_arrival = []
             self._arrivals.append((first, now))
             if len(self._arrivals) > MOST_ARRIVALS:
                 del self._arrivals[1::2]
@@ -190,7 +194,8 @@ class Chronicle:
             "failures": self._failures,
             "classes": list(self._classes),
             "slaves": [[slave_id, *met[1:]] for slave_id, met in self._met.items()],
-            "arrivals": self._arrivals,
+            "arrivals": self._arrivals + self._last_arrival,
+            "arrival_stride": self._arrival_stride,
             "samples": self._samples,
         }
 

@@ -110,6 +110,16 @@ def test_a_strategy_that_rates_a_slave_infinite_spoils_no_report():
     assert not {"Infinity", "NaN"} & set(re.findall(r"\w+", trace))
 
 
+def test_tasks_between_arrivals_that_were_kept_came_between_them():
+    arrivals = [[0, 100.0], [10, 102.0]]
+
+    thinned = read_course(told(arrivals=arrivals, arrival_stride=4)).attempts[1]
+    whole = read_course(told(arrivals=arrivals, arrival_stride=1)).attempts[1]
+
+    assert (thinned.task, thinned.arrived) == (7, pytest.approx(1.4))
+    assert whole.arrived == 0.0
+
+
 def test_the_longest_attempt_is_known_though_it_was_not_kept():
     assert read_course(told()).longest == 0.5
     assert read_course(told(longest=9.0)).longest == 9.0

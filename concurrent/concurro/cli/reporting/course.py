@@ -149,13 +149,21 @@ class Course:
 def read_course(told: dict[str, Any]) -> Course:
     """Read what a master answers to `chronicle`."""
     began = told["began"]
-    arrivals = [(number, at - began) for number, at in told["arrivals"]]
+    arrivals: list[tuple[int, float]] = [(number, at - began) for number, at in told["arrivals"]]
     numbers = [number for number, _ in arrivals]
     kinds = told["classes"]
 
+    thinned = told.get("arrival_stride", 1) > 1
+
     def arrived(task: int, attempt: int) -> float | None:
         place = bisect_right(numbers, task) - 1
-        return arrivals[place][1] if place >= 0 and attempt == 1 else None
+        if place < 0 or attempt > 1:
+            return None
+        first, at = arrivals[place]
+        if not thinned or place + 1 == len(arrivals):
+            return at
+        after, later = arrivals[place + 1]  # others came between, about evenly
+        return at + (later - at) * (task - first) / (after - first)
 
     attempts = [
         Attempt(
