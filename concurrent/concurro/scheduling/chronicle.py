@@ -30,7 +30,7 @@ ROW = struct.Struct("<QddfHHHQq")
 """An attempt: task, leased at [s], result at [s], seconds it ran, attempt, slave, class, bytes in, bytes out or -1."""
 
 ROW_BYTES = 100
-"""Of a kept row in memory, about [B]."""
+"""Of a kept row in memory, or of a rating of a slave, about [B]."""
 
 SYSTEM_BYTES = 4096
 """Of a system beside its rows, about [B]."""
@@ -93,8 +93,8 @@ class Chronicle:
     @property
     def size(self) -> int:
         """About what it takes in memory [B]."""
-        rows = len(self._rows) + len(self._failures) + len(self._arrivals) + 4 * len(self._samples)
-        return SYSTEM_BYTES + ROW_BYTES * rows
+        rows = len(self._rows) + len(self._arrivals) + sum([2 + len(ratings) for *_, ratings in self._samples])
+        return SYSTEM_BYTES + ROW_BYTES * (rows + 5 * len(self._failures) + 5 * len(self._met))
 
     def emitted(self, first: int, now: float) -> None:
         """Note that tasks came, numbered on from `first`."""

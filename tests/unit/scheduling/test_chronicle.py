@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from concurro.ids import Outcome, SystemState
@@ -118,6 +120,23 @@ def test_everything_that_it_keeps_is_bounded(system, north):
     assert len(told["arrivals"]) <= MOST_ARRIVALS
     assert len(told["samples"]) <= MOST_SAMPLES
     assert (len(told["failures"]), told["failed"]) == (MOST_FAILURES, 3000)
+
+
+def test_its_size_is_about_what_it_takes(system):
+    slaves = {f"slave-{number}": SlaveRecord(f"slave-{number}", "host", 4) for number in range(64)}
+    tracemalloc.start()
+    try:
+        chronicle = Chronicle(slaves, 100, 0.0, 1e9)
+        for number in range(MOST_SAMPLES):
+            for slave in slaves.values():
+                slave.rating = number + 0.5
+            end_tasks(chronicle, system, slaves["slave-1"], [number], now=number * 1e3)
+            chronicle.failed(tasks_of(system, [number])[0], Outcome.RAISED, None, slaves["slave-1"], number * 1e3)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert taken / 2 < chronicle.size < taken * 2
 
 
 def test_arrivals_that_are_kept_are_spread_over_the_whole_course(system, north):
