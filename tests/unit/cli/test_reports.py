@@ -12,7 +12,7 @@ import pytest
 
 from concurro.cli.outcomes import CommandFailure
 from concurro.cli.places import check_places
-from concurro.cli.reporting.charts import MOST_LANES, Bar, histogram, lines, precise, timeline
+from concurro.cli.reporting.charts import FAILED, MOST_LANES, Bar, histogram, lines, precise, timeline
 from concurro.cli.reporting.course import Attempt, Course, Sample, SlaveCourse, read_course
 from concurro.cli.reporting.files import write_files
 from concurro.cli.reporting.lanes import place
@@ -253,6 +253,18 @@ def test_a_timeline_of_many_tasks_has_few_shapes():
 
     assert 1 <= len(rectangles(svg)) < 1000
     assert "attempts" in svg
+
+
+def test_a_timeline_of_many_tasks_of_several_kinds_has_few_shapes_and_shows_failures():
+    colours = ["#123", "#456", "#789"]
+    bars = [Bar(number / 1e4, (number + 0.9) / 1e4, colours[number % 3], str(number)) for number in range(100_000)]
+    bars[50_000] = bars[50_000]._replace(colour=FAILED)
+
+    shapes = rectangles(timeline([("north 1", bars)], 10.0))
+
+    assert len(shapes) < 2000
+    assert sum(int(shape.find("title").text.partition(" ")[0]) for shape in shapes) == 100_000
+    assert any(shape.get("fill") == FAILED for shape in shapes)
 
 
 def test_a_long_task_is_a_shape_of_its_own_with_its_name():

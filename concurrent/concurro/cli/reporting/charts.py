@@ -1,7 +1,7 @@
 """Charts of a report: SVG as text, without scripts.
 
-Whatever there is to draw, a chart has at most some thousand shapes: what is narrower than a
-pixel is joined with what is beside it.
+Whatever there is to draw, a row has at most about a thousand shapes: what is narrower than a pixel is
+joined with what is beside it.
 """
 
 from __future__ import annotations
@@ -149,17 +149,24 @@ def precise(seconds: float) -> str:
 
 
 def _joined(bars: Sequence[Bar], least: float) -> Iterator[Bar]:
-    """Join what is too narrow with what is beside it, of the same colour."""
+    """Join what is too narrow with what is beside it.
+
+    Of another colour only what no eye tells apart; a failure among them shows.
+    """
     held: Bar | None = None
     for bar in bars:
         if (
             held is not None
-            and bar.colour == held.colour
             and bar.begin - held.end < least
-            and min(bar.end - bar.begin, (held.end - held.begin) / held.attempts) < least
+            and (
+                min(bar.end - bar.begin, (held.end - held.begin) / held.attempts) < least
+                if bar.colour == held.colour
+                else bar.end - held.begin < least
+            )
         ):
             count = held.attempts + bar.attempts
-            held = Bar(held.begin, max(held.end, bar.end), held.colour, f"{count} attempts", count)
+            colour = FAILED if bar.colour == FAILED else held.colour
+            held = Bar(held.begin, max(held.end, bar.end), colour, f"{count} attempts", count)
             continue
         if held is not None:
             yield held
