@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TextIO
+from unicodedata import east_asian_width
 
 from concurro.nodes.bar import Bar, written_around
 from concurro.nodes.rate_meter import RateMeter
@@ -164,9 +165,24 @@ def _show_bar(handle: SystemHandle, bar: Bar, over: threading.Event) -> None:
     # Not at once: a job of a blink shows no bar.
     while not over.wait(BAR_PERIOD):
         width = shutil.get_terminal_size().columns
-        if not bar.draw(line.now(with_bar=True)[: width - 1]):
+        if not bar.draw(_cut(line.now(with_bar=True), width - 1)):
             return
     bar.erase()
+
+
+def _cut(text: str, cells: int) -> str:
+    """Return as much of a text as fits into so many cells.
+
+    A line that is longer breaks, and erasing reaches its last row only.
+    """
+    if text.isascii():
+        return text[:cells]
+    used = 0
+    for place, sign in enumerate(text):
+        used += 2 if east_asian_width(sign) in "WF" else 1
+        if used > cells:
+            return text[:place]
+    return text
 
 
 def _show_lines(handle: SystemHandle, stream: TextIO, over: threading.Event) -> None:

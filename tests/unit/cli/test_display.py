@@ -110,6 +110,19 @@ def test_a_terminal_gets_one_line_that_is_erased_at_the_end(quick):
     assert screen.getvalue().endswith("\r\x1b[2K")
 
 
+def test_a_bar_with_a_wide_script_stays_on_one_row(quick, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    handle = StillRunning()
+    handle.progress = ProgressRecord(3, 6, "\u63a2\u7d22" * 50, {"done": 3})
+    screen = Screen()
+
+    with live_progress(handle, screen):
+        wait_until(lambda: "\u63a2" in screen.getvalue(), what="the bar")
+
+    cells = [sum(2 if sign in "\u63a2\u7d22" else 1 for sign in row) for row in rows(screen.getvalue())]
+    assert 98 <= max(cells) < 100
+
+
 def test_anything_else_gets_plain_lines(quick):
     stream = io.StringIO()
 
