@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree as ET
@@ -192,6 +194,7 @@ def test_a_system_without_tasks_has_a_page():
     page = Page(page_text(course(slaves=[])))
 
     assert "0 tasks done" in page.text
+    assert "workers on average" not in page.text  # nobody knows
     assert "Durations" not in page.text
 
 
@@ -339,6 +342,15 @@ def test_what_is_asked_for_is_written(tmp_path):
 
     assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
+
+
+def test_a_page_on_standard_output_is_utf_8_whatever_the_locale(monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+
+    write_files(course([attempt(seconds=1e-5)]), "-", None)
+
+    assert "10 µs" in output.buffer.getvalue().decode()
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_runs(tmp_path):

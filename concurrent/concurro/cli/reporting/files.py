@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from concurro.cli.asking import ask_about
 from concurro.cli.outcomes import CommandFailure
@@ -50,7 +51,7 @@ def write_files(course: Course, page: str | None, trace: str | None) -> None:
 
 def _write(file: str, text: str) -> None:
     if file == STANDARD_OUTPUT:
-        sys.stdout.write(text)
+        click.echo(text.encode(), nl=False)  # as bytes: the page says that it is UTF-8, whatever the terminal is
         return
     try:
         Path(file).write_text(text, encoding="utf-8")

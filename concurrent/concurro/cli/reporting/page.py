@@ -83,7 +83,8 @@ def _figures(course: Course) -> str:
         (str(counts[state]), f"tasks {state}") for state in ("failed", "cancelled", "queued") if counts.get(state)
     ]
     shown.append((f"{counts.get('done', 0) / course.span:.4g}", "tasks per second"))
-    shown.append((f"{course.workers:.3g}", "workers on average"))
+    if course.workers:  # else nobody looked: nothing has ended yet
+        shown.append((f"{course.workers:.3g}", "workers on average"))
     share = efficiency(course)
     if share is not None:
         ideal = min(course.span, max(course.work / course.workers, course.longest))
