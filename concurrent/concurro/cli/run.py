@@ -242,6 +242,8 @@ def _write_report(cluster: ApplicationNode | LocalCluster, system_id: str, reque
         write_files(ask_course(application, system_id), request.report, request.trace)
     except (CommandFailure, ConcurroError, TimeoutError) as error:
         click.echo(f"there is no report: {error}", err=True)
+    except Exception as error:  # noqa: BLE001 - a defect of a report must not cost the result of a job that ran
+        click.echo(f"there is no report, it could not be made: {type(error).__name__}: {error}", err=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import re
 import sys
 from html.parser import HTMLParser
 from itertools import pairwise
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -20,6 +21,7 @@ from concurro.cli.reporting.files import write_files
 from concurro.cli.reporting.lanes import place
 from concurro.cli.reporting.page import efficiency, page_text, size_text
 from concurro.cli.reporting.trace import trace_text
+from concurro.cli.run import RunRequest, _write_report
 from concurro.scheduling.chronicle import ROW
 
 NASTY = "<script>alert('x')</script>"
@@ -351,6 +353,14 @@ def test_a_page_on_standard_output_is_utf_8_whatever_the_locale(monkeypatch):
     write_files(course([attempt(seconds=1e-5)]), "-", None)
 
     assert "10 µs" in output.buffer.getvalue().decode()
+
+
+def test_a_report_that_cannot_be_made_costs_no_result(capsys):
+    cluster = SimpleNamespace(request=lambda *_: SimpleNamespace(result=lambda _: {"rows": "of a master to come"}))
+
+    _write_report(cluster, "job", RunRequest("job.py", report="page.html"))
+
+    assert "it could not be made: KeyError" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_runs(tmp_path):
