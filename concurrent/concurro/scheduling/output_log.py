@@ -46,7 +46,7 @@ class _Kept:
         self.pieces: deque[tuple[int, str]] = deque()
         self.size = 0
         self.name = ""
-        self.forgotten = 0  # turn of the last piece that is kept no more
+        self.forgotten = 0  # turn of the last piece that is kept no more, or not as a whole
 
 
 class OutputLog:
@@ -57,7 +57,7 @@ class OutputLog:
         self._total_limit = total_limit
         self._tasks: OrderedDict[tuple[str, int], _Kept] = OrderedDict()  # who wrote last stands last
         self._size = 0
-        self._turn = 0
+        self._turn = 1  # who has read everything stands behind 0, the beginning, also where nothing was written
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -77,8 +77,12 @@ class OutputLog:
         task.name = name or task.name
         if dropped:
             text = f"... {dropped} bytes of output dropped\n{text}"
-        text = text[-self._task_limit :]
         self._turn += 1
+        if len(text) > self._task_limit:
+            text = _last_lines(text, self._task_limit)
+            self._size -= task.size
+            task.size, task.forgotten = 0, self._turn
+            task.pieces.clear()
         task.pieces.append((self._turn, text))
         task.size += len(text)
         self._size += len(text)
@@ -98,7 +102,7 @@ class OutputLog:
         joined = "".join(text for _, text in task.pieces)
         if len(joined) <= self._task_limit:
             return joined
-        return joined[-self._task_limit :].partition("\n")[2]
+        return _last_lines(joined, self._task_limit)
 
     def written(self, system_id: str, after: int = 0, number: int | None = None) -> tuple[list[Written], int, bool]:
         """Return what a system wrote, in the order in which it came.
@@ -132,3 +136,9 @@ class OutputLog:
         return [
             (turn, Written(number, task.name, text, turn == first and task.forgotten > after)) for turn, text in pieces
         ]
+
+
+def _last_lines(text: str, limit: int) -> str:
+    """Return the last whole lines of a text, or the end of one that is too long."""
+    end = text[-limit:]
+    return end.partition("\n")[2] or end

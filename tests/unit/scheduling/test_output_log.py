@@ -122,3 +122,26 @@ def test_says_where_text_is_gone_that_nobody_has_seen():
 
     assert [piece.gap for piece in pieces] == [True, False, False]
     assert [(piece.text, piece.gap) for piece in later] == [("later\n", False)]
+
+
+def test_of_much_that_came_at_once_whole_lines_are_kept_after_a_gap():
+    log = OutputLog(task_limit=20)
+    log.add("system", 1, "before\n", 0)
+    log.add("system", 1, "".join(f"line {number}\n" for number in range(9)), 0)
+    log.add("system", 1, "x\n", 0)
+
+    pieces, _, _ = log.written("system")
+
+    assert [(piece.text, piece.gap) for piece in pieces] == [("line 7\nline 8\n", True), ("x\n", False)]
+    assert log.size == len("line 7\nline 8\nx\n")
+
+
+def test_who_has_read_everything_stands_behind_the_beginning_though_nothing_was_written():
+    log = OutputLog()
+
+    _, position, _ = log.written("system")
+    log.add("system", 1, "first\n", 0)
+    pieces, _, _ = log.written("system", position)
+
+    assert position > 0
+    assert [piece.text for piece in pieces] == ["first\n"]
