@@ -45,8 +45,8 @@ def logs_command(wanted: str, *, follow: bool, lines: int | None, as_json: bool,
     """
     with interruptible(), asked_master(**where) as application:
 
-        def ask(after: int) -> dict[str, Any]:
-            answer: dict[str, Any] = ask_about(application, "logs", wanted, after)
+        def ask(what: str, after: int) -> dict[str, Any]:
+            answer: dict[str, Any] = ask_about(application, "logs", what, after)
             return answer
 
         try:
@@ -56,9 +56,9 @@ def logs_command(wanted: str, *, follow: bool, lines: int | None, as_json: bool,
 
 
 def _print(
-    ask: Callable[[int], dict[str, Any]], wanted: str, *, follow: bool, lines: int | None, as_json: bool
+    ask: Callable[[str, int], dict[str, Any]], wanted: str, *, follow: bool, lines: int | None, as_json: bool
 ) -> None:
-    batches = batches_of(ask, time.sleep, follow=follow)
+    batches = batches_of(ask, wanted, time.sleep, follow=follow)
     system_id, first = next(batches)
     records = first if lines is None else first[len(first) - min(lines, len(first)) :]
     if as_json and not follow:
@@ -70,7 +70,7 @@ def _print(
 
 
 def batches_of(
-    ask: Callable[[int], dict[str, Any]], sleep: Callable[[float], None], *, follow: bool
+    ask: Callable[[str, int], dict[str, Any]], wanted: str, sleep: Callable[[float], None], *, follow: bool
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the id of a system with lines that it wrote, batch by batch.
 
@@ -78,7 +78,9 @@ def batches_of(
     after a line that says so.
 
     Args:
-        ask: Gives a page that begins after a position.
+        ask: Gives a page of what is wanted that begins after a position.
+        wanted: Id of the system or the task, or the beginning of that; only the first question has a beginning, which
+            means nothing any more once the system is forgotten, or another one begins alike.
         sleep: Waits for seconds [s].
         follow: Whether to go on until the system has ended.
     """
@@ -87,7 +89,8 @@ def batches_of(
     while True:
         was_ended, batch, more = ended, [], True
         while more:
-            page = ask(position)
+            page = ask(wanted, position)
+            wanted = ":".join([page["system_id"], *wanted.split(":")[1:]])
             before, epoch = epoch, page.get("epoch")
             if before not in (None, epoch):
                 position = 0  # that of the master before means nothing to this one

@@ -120,7 +120,8 @@ class Printed:
         """
         system_id, number = parse_task_id(wanted) if ":" in wanted else (wanted, None)
         life = self._table.find(system_id)
-        system_id = system_id if life is None else life.record.system_id
+        known = self._table.past(system_id) if life is None else life.record
+        system_id = system_id if known is None else known.system_id
         written, position, more = self._log.written(system_id, after, number)
         if life is None and not written and not after:
             message = f"no system {system_id}, and no output of one that is kept no more; see concurrent systems"

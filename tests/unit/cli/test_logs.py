@@ -19,9 +19,10 @@ class Played:
 
     def __init__(self, *pages):
         self._pages = iter(pages)
-        self.asked, self.slept = [], 0
+        self.asked, self.wanted, self.slept = [], [], 0
 
-    def ask(self, after):
+    def ask(self, wanted, after):
+        self.wanted.append(wanted)
         self.asked.append(after)
         return next(self._pages)
 
@@ -29,8 +30,8 @@ class Played:
         assert seconds > 0
         self.slept += 1
 
-    def batches(self, *, follow):
-        found = batches_of(self.ask, self.sleep, follow=follow)
+    def batches(self, *, follow, wanted="jo"):
+        found = batches_of(self.ask, wanted, self.sleep, follow=follow)
         return [[line["text"] for line in batch] for _, batch in itertools.islice(found, 9)]
 
 
@@ -50,6 +51,15 @@ def test_following_goes_on_until_the_system_has_ended_and_once_more():
     assert master.asked == [0, 1, 1, 2, 3]
 
 
+@pytest.mark.parametrize(("wanted", "whole"), [("jo", "job"), ("jo:17", "job:17"), ("job", "job")])
+def test_only_the_first_question_has_the_beginning_of_an_id(wanted, whole):
+    master = Played(page(1, "a\n"), page(2, "b\n", ended=True), page(2, ended=True))
+
+    master.batches(follow=True, wanted=wanted)
+
+    assert master.wanted == [wanted, whole, whole]
+
+
 def test_a_master_that_was_restarted_is_read_from_its_beginning():
     end = page(2, ended=True, epoch=2)
     master = Played(page(9, "a\n"), page(9, epoch=2), page(2, "b\n", epoch=2), end, end)
@@ -63,14 +73,14 @@ def test_following_ends_with_the_error_of_a_new_master_that_does_not_know_the_sy
 
     asked = []
 
-    def ask(after):
+    def ask(wanted, after):
         if after == 0 and asked:
             raise LookupError
         asked.append(after)
         return next(answers)
 
     with pytest.raises(LookupError):
-        list(batches_of(ask, lambda seconds: None, follow=True))
+        list(batches_of(ask, "job", lambda seconds: None, follow=True))
 
 
 @pytest.mark.parametrize(("gap", "first"), [(False, "a"), (True, "... what was written before is kept no more")])

@@ -41,6 +41,10 @@ class Table:
         """Return the follower."""
         return (FOLLOWER,) if number == 1 else ()
 
+    def past(self, system_id):
+        """Know a forgotten system."""
+        return SimpleNamespace(system_id="gone1") if "gone1".startswith(system_id) else None
+
     def emitted(self, system_id):
         """Return how many tasks there are."""
         return 3 if system_id == "job" else None
@@ -147,6 +151,27 @@ def test_the_output_of_a_system_that_is_forgotten_is_there_while_it_is_kept(prin
     page = printed.pages("job:2", 0)
 
     assert (page["entries"], page["ended"]) == ([[2, "square-2", "text\n", False]], True)
+
+
+def test_the_beginning_of_the_id_of_a_forgotten_system_is_enough(printed, table):
+    table.find = lambda wanted: None
+    table.record.system_id = "gone1"
+    printed.slave_wrote("vm-1", [[70, "square-2", 1, "text\n", 0]])
+
+    page = printed.pages("gone", 0)
+
+    assert (page["system_id"], [entry[2] for entry in page["entries"]]) == ("gone1", ["text\n"])
+
+
+def test_who_follows_a_system_that_wrote_nothing_hears_that_it_ended_when_it_is_forgotten(printed, table):
+    table.find = lambda wanted: table.life(1)
+    table.record.state = SystemState.RUNNING
+    page = printed.pages("job", 0)
+    table.find = lambda wanted: None
+
+    last = printed.pages("job", page["position"])
+
+    assert (page["ended"], last["ended"], last["entries"]) == (False, True, [])
 
 
 def test_the_pages_of_an_unknown_system_are_refused(printed, table):
