@@ -13,7 +13,7 @@ import click
 
 from concurro.cli.outcomes import CommandFailure
 from concurro.config import Config
-from concurro.errors import ConcurroError
+from concurro.errors import ConcurroError, MasterUnreachable
 from concurro.ids import Role
 from concurro.nodes.noted import with_noted_master
 from concurro.scheduling.roster import LEAST_BEGINNING
@@ -60,7 +60,7 @@ def asked_master(
         config: A `concurrent.toml`, or the folder that holds it.
 
     Raises:
-        MasterUnreachable: No master answered within some seconds.
+        MasterUnreachable: No master answered within some seconds, or a question that was asked of it took too long.
         RefusedError: The master does not want us.
         ConfigError: The settings, or the key file, cannot be used.
     """
@@ -71,7 +71,13 @@ def asked_master(
         settings = Config.load(settings, overrides={"application.connect_timeout": str(PATIENCE)})
     url = str(settings["application.master"] or with_noted_master(settings, Role.APPLICATION)["slave.master"])
     with ApplicationNode(url, config=settings) as application:
-        yield application
+        try:
+            yield application
+        except ConcurroError:
+            raise
+        except TimeoutError:
+            message = f"the master at {url} did not answer in time; is it stopped, or very busy?"
+            raise MasterUnreachable(message) from None
 
 
 def ask_about(application: Any, question: str, wanted: str, *arguments: Any) -> Any:

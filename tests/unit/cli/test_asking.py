@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from concurro import MasterUnreachable
 from concurro.cli.asking import ask_about
+from concurro.cli.commands import concurrent_group
 from concurro.cli.outcomes import CommandFailure
 from concurro.cli.reporting.command import report_command
 
@@ -43,6 +44,33 @@ class Application:
 def test_who_asks_for_a_system_that_is_not_there_hears_why_that_may_be(wanted, status, text):
     with pytest.raises(CommandFailure, match=f"^{text}$"):
         ask_about(Application(status), "explain", wanted)
+
+
+class Silent:
+    """A master that lets in, and answers nothing."""
+
+    def __init__(self, url, config):
+        del url, config
+
+    def __enter__(self):
+        """Connect."""
+        return self
+
+    def __exit__(self, *reason):
+        """Leave."""
+
+    def status(self):
+        """Give up."""
+        raise TimeoutError
+
+
+def test_a_master_that_falls_silent_is_a_message_and_an_exit_code(monkeypatch):
+    monkeypatch.setattr("concurro.nodes.application.ApplicationNode", Silent)
+
+    run = CliRunner().invoke(concurrent_group, ["status", "--master", "tcp://127.0.0.1:1"])
+
+    assert run.exit_code == 3
+    assert "the master at tcp://127.0.0.1:1 did not answer in time" in run.output
 
 
 def test_a_report_is_about_a_system():
