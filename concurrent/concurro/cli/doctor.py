@@ -25,7 +25,7 @@ from concurro.cli.findings import (
     judge_versions,
 )
 from concurro.cli.outcomes import EXIT_FAILED
-from concurro.cli.printing import examples, json_option, painted, print_json
+from concurro.cli.printing import examples, json_option, painted, print_json, visible
 from concurro.cli.tables import ask_surroundings
 from concurro.config import Config
 from concurro.config.configuration import DEFAULT_ORIGIN
@@ -252,9 +252,9 @@ def _lines(findings: list[Finding]) -> Iterator[str]:
         yield place
         for finding in (each for each in findings if each.where == place):
             verdict = painted(f"{finding.verdict.value:<8}", _COLOURS[finding.verdict])
-            yield f"  {verdict} {finding.topic}: {finding.text}"
+            yield f"  {verdict} {finding.topic}: {visible(finding.text)}"
             if finding.remedy:
-                yield f"           -> {finding.remedy}"
+                yield f"           -> {visible(finding.remedy)}"
         yield ""
     counts = {verdict: sum(finding.verdict is verdict for finding in findings) for verdict in Verdict}
     yield f"problems: {counts[Verdict.PROBLEM]}, warnings: {counts[Verdict.WARNING]}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from concurro.cli.printing import visible
 from concurro.errors import ComponentError, ConfigError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def configuration_errors() -> Iterator[None]:
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows as lines with columns of equal width."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()

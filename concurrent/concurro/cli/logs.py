@@ -15,7 +15,7 @@ import click
 from concurro.cli.asking import ask_about, asked_master, master_options
 from concurro.cli.interruption import interruptible
 from concurro.cli.outcomes import EXIT_INTERRUPTED
-from concurro.cli.printing import JSON_VERSION, examples, json_option, print_json
+from concurro.cli.printing import JSON_VERSION, examples, json_option, print_json, visible, visible_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -125,4 +125,5 @@ def _show(records: list[dict[str, Any]], system_id: str, *, as_json: bool) -> No
         if as_json:
             click.echo(json.dumps({"version": JSON_VERSION, "system_id": system_id, **record}))
         else:
-            click.echo(f"[{record['name'] or 'task ' + str(record['task'])}] {record['text']}")
+            name = visible(record["name"]) or f"task {record['task']}"
+            click.echo(f"[{name}] {visible_output(record['text'])}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., object]")
 
 JSON_VERSION = 1
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_COLOURS_OR_CONTROLS = re.compile(rf"(\x1b\[[0-9;]*m)|{_CONTROLS.pattern}")
+_NO_COLOURS = "\x1b[0m"
 
 
 def json_option(function: F) -> F:
@@ -53,3 +58,25 @@ def painted(text: str, colour: str) -> str:
     if not colour or os.environ.get("NO_COLOR") or not is_live(sys.stdout):
         return text
     return click.style(text, fg=colour)
+
+
+def visible(text: str) -> str:
+    """Return a line of others with its control characters spelled out.
+
+    As Python writes them. What a task or a name holds must not move the cursor, or do whatever else a terminal
+    can be told to.
+    """
+    return _CONTROLS.sub(_written, text)
+
+
+def visible_output(line: str) -> str:
+    """Return a line of output as `visible` does, but with its colours.
+
+    They end with it.
+    """
+    shown = _COLOURS_OR_CONTROLS.sub(lambda found: found[1] or _written(found), line)
+    return f"{shown}{_NO_COLOURS}" if "\x1b" in shown else shown
+
+
+def _written(control: re.Match[str]) -> str:
+    return control[0].encode("unicode_escape").decode("ascii")

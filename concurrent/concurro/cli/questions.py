@@ -9,7 +9,7 @@ import click
 from concurro.cli.asking import ask_about, asked_master, master_options
 from concurro.cli.fields import aligned
 from concurro.cli.outcomes import CommandFailure
-from concurro.cli.printing import examples, json_option, print_json
+from concurro.cli.printing import examples, json_option, print_json, visible
 from concurro.cli.rows import slave_state
 
 
@@ -45,7 +45,7 @@ def explain_command(wanted: str, master: str | None, keys: str | None, config: s
     if as_json:
         print_json({"id": wanted, "explanation": sentence})
     else:
-        click.echo(sentence)
+        click.echo("\n".join(map(visible, sentence.split("\n"))))
 
 
 @click.command("cancel", epilog=examples("concurrent cancel 3f9c"))
@@ -101,7 +101,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         lines.append("no systems")
     stuck = [f"{system['system_id']}: {system['stuck']}" for system in status["systems"] if system.get("stuck")]
     if stuck:
-        lines += ["", *stuck]
+        lines += ["", *map(visible, stuck)]
     if status.get("shadow"):
         lines += ["", _shadow_line(status["shadow"])]
     return lines

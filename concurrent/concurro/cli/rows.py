@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from concurro.cli.printing import painted
+from concurro.cli.printing import painted, visible
 from concurro.config.quantities import format_size
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]], *, width: int | N
         rows: Their cells.
         width: Characters of a line; None for as many as there are.
     """
-    widths = [max(len(row[column].text) for row in [[*map(Cell, head)], *rows]) for column in range(len(head))]
+    shown_rows = [[cell._replace(text=visible(cell.text)) for cell in row] for row in [[*map(Cell, head)], *rows]]
+    widths = [max(len(row[column].text) for row in shown_rows) for column in range(len(head))]
     widths[-1] = 0
     lines = []
-    for row in [[*map(Cell, head)], *rows]:
+    for row in shown_rows:
         left, parts = width, []
         for cell, size in zip(row, widths, strict=True):
             padded = cell.text.ljust(size)

@@ -139,6 +139,6 @@ class OutputLog:
 
 
 def _last_lines(text: str, limit: int) -> str:
-    """Return the last whole lines of a text, or the end of one that is too long."""
+    """Return the last whole lines of a text; of one long line its end."""
     end = text[-limit:]
     return end.partition("\n")[2] or end

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import contextmanager
 
 import pytest
+from click.testing import CliRunner
 
+from concurro.cli import logs
 from concurro.cli.logs import RESTARTED, batches_of, lines_of
 
 
@@ -89,3 +92,18 @@ def test_a_gap_is_a_line_of_its_own(gap, first):
 
     assert lines[0] == {"task": 3, "name": "square-3", "text": first}
     assert [line["text"] for line in lines[-2:]] == ["a", "b"]
+
+
+def test_what_a_task_wrote_does_not_command_the_terminal(monkeypatch):
+    page_of_a_task = page(1, ended=True) | {"entries": [[3, "sq\x1b[2Juare", "\x1b]0;title\x07text\n", False]]}
+
+    @contextmanager
+    def asked_master(**where):
+        yield None
+
+    monkeypatch.setattr(logs, "asked_master", asked_master)
+    monkeypatch.setattr(logs, "ask_about", lambda *question: page_of_a_task)
+
+    run = CliRunner().invoke(logs.logs_command, ["job"], color=True)
+
+    assert run.output == "[sq\\x1b[2Juare] \\x1b]0;title\\x07text\n"

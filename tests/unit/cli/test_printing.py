@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from concurro.cli.commands import concurrent_group
 from concurro.cli.nodes import master_command, slave_command
-from concurro.cli.printing import is_live, painted, print_json
+from concurro.cli.printing import is_live, painted, print_json, visible, visible_output
 from concurro_monitor.commands import tesserae_group
 from concurro_tagqueue.commands import tags_group
 
@@ -110,3 +110,14 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch, stream, environme
 
 def test_a_program_without_a_console_draws_nothing_over():
     assert not is_live(None)
+
+
+def test_control_characters_of_others_are_shown_and_not_obeyed():
+    assert visible("a\x1b[2Jb\n\x9b\t\x07é") == "a\\x1b[2Jb\\n\\x9b\t\\x07é"
+    assert visible("Größe: 日本 🙂") == "Größe: 日本 🙂"
+
+
+def test_output_keeps_its_colours_until_the_end_of_the_line():
+    assert visible_output("\x1b[1;31mred") == "\x1b[1;31mred\x1b[0m"
+    assert visible_output("\x1b]0;title\x07\x1b[3A") == "\\x1b]0;title\\x07\\x1b[3A"
+    assert visible_output("plain") == "plain"

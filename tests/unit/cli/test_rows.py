@@ -72,3 +72,9 @@ def test_a_line_is_cut_where_the_terminal_ends():
 
     assert [len(line) <= 14 for line in lines] == [True, True]
     assert lines[1].startswith("wide cell  muc")
+
+
+def test_a_name_that_holds_control_characters_keeps_its_line():
+    lines = table(("A", "LONG"), [[Cell("bad\x1b[2J\nname"), Cell("x")]])
+
+    assert lines[1] == "bad\\x1b[2J\\nname  x"
