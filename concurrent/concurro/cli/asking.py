@@ -102,11 +102,16 @@ def ask_about(application: Any, question: str, wanted: str, *arguments: Any) -> 
 
 def _why_unknown(application: Any, wanted: str) -> str:
     """Return what may help who asked for a system that is not known."""
-    if len(wanted.partition(":")[0]) < LEAST_BEGINNING:
+    beginning = wanted.partition(":")[0]
+    if len(beginning) < LEAST_BEGINNING:
         return f"; of an id {LEAST_BEGINNING} characters at least are needed"
     try:
-        uptime = float(application.request("status", []).result(ANSWER_LIMIT)["uptime"])
+        status = application.request("status", []).result(ANSWER_LIMIT)
     except (ConcurroError, LookupError, TimeoutError):
         return ""  # it went away meanwhile; what it said counts
+    alike = [system["system_id"] for system in status.get("systems", ()) if system["system_id"].startswith(beginning)]
+    if len(alike) > 1:
+        return f"; {len(alike)} systems begin so, as {alike[0]} and {alike[1]}: give more of the id"
+    uptime = float(status["uptime"])
     started = time.localtime(time.time() - uptime)
     return f"; this master runs since {time.strftime('%H:%M:%S' if uptime < DAY else '%Y-%m-%d %H:%M:%S', started)}"

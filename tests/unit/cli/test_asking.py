@@ -37,6 +37,11 @@ class Application:
         ("e760", {"uptime": 7.0}, r"no system e760; this master runs since \d\d:\d\d:\d\d"),
         ("e760:3", {"uptime": 200_000.0}, r"no system e760:3; this master runs since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"),
         ("e760", MasterUnreachable("gone"), "no system e760"),
+        (
+            "e760",
+            {"uptime": 7.0, "systems": [{"system_id": "e7601"}, {"system_id": "f"}, {"system_id": "e7602"}]},
+            "no system e760; 2 systems begin so, as e7601 and e7602: give more of the id",
+        ),
         ("8d8", {"uptime": 7.0}, "no system 8d8; of an id 4 characters at least are needed"),
         ("8d8:14", {"uptime": 7.0}, "no system 8d8:14; of an id 4 characters at least are needed"),
     ],
