@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
@@ -33,7 +34,26 @@ def print_json(fields: dict[str, Any], version: int = JSON_VERSION) -> None:
 
     Within a version fields are added, and none is renamed, removed or given another meaning.
     """
-    click.echo(json.dumps({"version": version, **fields}, indent=2))
+    click.echo(json_text({"version": version, **fields}, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON.
+
+    What is no number there, as an infinite rating, is null.
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def examples(*lines: str) -> str:

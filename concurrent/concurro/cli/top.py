@@ -7,7 +7,6 @@ connect --> look --> picture --> wait --> look ...
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
@@ -19,7 +18,7 @@ import click
 from concurro.cli.asking import asked_master, master_options
 from concurro.cli.interruption import interruptible
 from concurro.cli.picture import Look, picture, rates
-from concurro.cli.printing import JSON_VERSION, examples, is_live, json_option
+from concurro.cli.printing import JSON_VERSION, examples, is_live, json_option, json_text
 from concurro.cli.rows import duration
 from concurro.cli.tables import ask_surroundings
 from concurro.errors import ConcurroError, ConfigError, RefusedError
@@ -156,7 +155,7 @@ class Lines:
         """Print it."""
         record = {"version": JSON_VERSION, "status": look.status, "surroundings": look.around}
         record["rates"] = {"slaves": dict(rates.slaves), "systems": dict(rates.systems)}
-        click.echo(json.dumps(record))
+        click.echo(json_text(record))
 
     def tell(self, text: str) -> None:
         """Say it on standard error."""

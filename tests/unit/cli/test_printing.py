@@ -121,3 +121,13 @@ def test_output_keeps_its_colours_until_the_end_of_the_line():
     assert visible_output("\x1b[1;31mred") == "\x1b[1;31mred\x1b[0m"
     assert visible_output("\x1b]0;title\x07\x1b[3A") == "\\x1b]0;title\\x07\\x1b[3A"
     assert visible_output("plain") == "plain"
+
+
+def test_what_json_does_not_have_as_a_number_is_null(capsys):
+    print_json({"rating": float("inf"), "load": [0.5, float("nan")]})
+
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "version": 1,
+        "rating": None,
+        "load": [0.5, None],
+    }

@@ -9,6 +9,7 @@ import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from types import SimpleNamespace
+from math import inf, nan
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -293,7 +294,20 @@ def test_a_histogram_counts_everything_once():
     assert sum(counts) == 15
 
 
-@pytest.mark.parametrize("points", [[], [(0.0, 0.0)], [(0.0, -1.0), (5.0, 3.0)]], ids=["none", "zero", "below zero"])
+@pytest.mark.parametrize(
+    "points",
+    [
+        [],
+        [(0.0, 0.0)],
+        [(0.0, -1.0), (5.0, 3.0)],
+        [(0.0, -5.0), (5.0, -5.0)],
+        [(0.0, inf), (5.0, 1.0)],
+        [(0.0, nan), (5.0, -inf)],
+        [(0.0, 1e308), (5.0, -1e308)],
+        [(0.0, 5e-324)],
+    ],
+    ids=["none", "zero", "below zero", "alike", "infinite", "no numbers", "huge", "tiny"],
+)
 def test_a_curve_of_any_values_can_be_drawn(points):
     drawn = lines([("north", points)], 10.0, "rating", filled=True)
 
@@ -327,6 +341,14 @@ def test_a_trace_has_an_event_for_each_attempt_on_its_slave_and_lane():
     assert events[1]["args"]["failure"] == "ValueError: no"
     names = {event["args"]["name"] for event in written["traceEvents"] if event["ph"] == "M"}
     assert names == {"slave north", "worker 1"}
+
+
+def test_a_trace_is_json_whatever_ratings_are():
+    infinite = read_course(told(samples=[[100.0, 1, 1, [["north", inf]]]]))
+
+    trace = json.loads(trace_text(infinite), parse_constant=pytest.fail)
+
+    assert [event["args"] for event in trace["traceEvents"] if event["name"] == "rating"] == [{"north": None}]
 
 
 def test_a_trace_counts_workers_and_ratings():

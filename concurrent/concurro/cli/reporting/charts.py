@@ -27,6 +27,9 @@ MOST_LANES = 64
 JOINED = 1.5
 """What is narrower is joined with its neighbours [px]."""
 
+LARGEST = 1e100
+"""What is larger is not drawn."""
+
 COLOURS = ("#4878cf", "#6acc65", "#b47cc7", "#c4ad66", "#77bedb", "#e08a4b", "#8c8c8c", "#d88fb8")
 FAILED = "#d1342f"
 
@@ -74,14 +77,18 @@ def lines(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], span: flo
     """Return values over time.
 
     Args:
-        series: Name and points (time [s], value).
+        series: Name and points (time [s], value); of ratings of users' strategies, which may be infinite or none at
+            all: such points are left out.
         span: From 0 to here [s].
         unit: Of the values.
         filled: Whether the first is drawn as an area.
     """
     height = 140.0
-    most = max((value for _, points in series for _, value in points), default=0.0) or 1.0
+    series = [(name, [point for point in points if abs(point[1]) <= LARGEST]) for name, points in series]
+    most = max((value for _, points in series for _, value in points), default=0.0)
     least = min(0.0, min((value for _, points in series for _, value in points), default=0.0))
+    if most - least < 1 / LARGEST:
+        most = least + max(1.0, abs(least))
     scale = (height - 8) / (most - least)
     parts = []
     for tick in _ticks(least, most):

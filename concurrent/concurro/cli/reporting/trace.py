@@ -8,9 +8,9 @@ microseconds since the submission. Source: Trace Event Format (Google, 2016).
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from concurro.cli.printing import json_text
 from concurro.cli.reporting.lanes import Placed, place_all
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MICROSECOND = 1e-6
 def trace_text(course: Course) -> str:
     """Return the trace as JSON."""
     facts = {"system": course.system_id, "name": course.name, "state": course.state, "one_task_of": course.stride}
-    return json.dumps({"traceEvents": list(trace_events(course)), "displayTimeUnit": "ms", "otherData": facts})
+    return json_text({"traceEvents": list(trace_events(course)), "displayTimeUnit": "ms", "otherData": facts})
 
 
 def trace_events(course: Course) -> Iterator[dict[str, Any]]:
