@@ -8,8 +8,8 @@ import re
 import sys
 from html.parser import HTMLParser
 from itertools import pairwise
-from types import SimpleNamespace
 from math import inf, nan
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -344,7 +344,7 @@ def test_a_trace_has_an_event_for_each_attempt_on_its_slave_and_lane():
 
 
 def test_a_trace_is_json_whatever_ratings_are():
-    infinite = read_course(told(samples=[[100.0, 1, 1, [["north", inf]]]]))
+    infinite = course([attempt()], samples=[Sample(1.0, 4, 3, {"north": inf})])
 
     trace = json.loads(trace_text(infinite), parse_constant=pytest.fail)
 
